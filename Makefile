@@ -1,0 +1,93 @@
+# Switchboard.  `make run` shows it working, `make test` proves it; `make help` lists the rest.
+.DEFAULT_GOAL := build
+
+B       ?= build
+CC      ?= cc
+CXX     ?= c++
+V       ?= 0
+Q       := $(if $(filter 1,$(V)),,@)
+JOBS    ?= $(shell nproc)
+
+# SANITIZE=address,undefined or SANITIZE=thread builds into a folder of its own
+SANITIZE ?=
+ifneq ($(SANITIZE),)
+B := $(B)/$(subst $(comma),-,$(SANITIZE))
+comma := ,
+sanitize_flags := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+else
+hardening := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
+endif
+
+packages := rdkafka libpq libcjson libcurl libcrypto libsodium libmicrohttpd libwslay sqlite3
+speech   := sndfile soxr pocketsphinx sphinxbase
+# PocketSphinx's and Postgres' headers are not ours to warn about
+external_cflags := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(packages) $(speech)))
+libs            := $(shell pkg-config --libs $(packages)) -lphonenumber -lstdc++ -lm -lpthread
+speech_libs     := $(shell pkg-config --libs $(speech))
+
+warnings := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef
+CFLAGS   ?= -O2 -g
+cflags    = -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) $(sanitize_flags) -fPIE -I. -I$(B)/gen $(external_cflags) -MMD -MP $(CFLAGS)
+cxxflags  = -std=c++17 -Wall -Wextra -Werror $(hardening) $(sanitize_flags) -fPIE -I. -MMD -MP $(CFLAGS)
+ldflags   = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(sanitize_flags) $(LDFLAGS)
+
+daemons := ingest transcribe analyze notifier
+objects  = $(patsubst %.c,$(B)/%.o,$(sort $(wildcard $(1)/*.c))) $(patsubst %.cc,$(B)/%.o,$(sort $(wildcard $(1)/*.cc)))
+common_objects := $(call objects,common) $(call objects,common/stage) $(B)/gen/events.o $(B)/gen/answers.o $(B)/gen/topics.o $(B)/gen/migrations.o $(B)/gen/settings_known.o
+
+build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb
+
+# --- generated from schemas/ -------------------------------------------------
+generated := $(addprefix $(B)/gen/,events.h events.c answers.h answers.c topics.h topics.c migrations.c settings_known.c)
+$(B)/gen/.done: schemas/generate.py $(wildcard schemas/*.json schemas/events/*.json schemas/answers/*.json schemas/postgres/*.sql)
+	@echo "  GEN   $(B)/gen"
+	$(Q)mkdir -p $(B)/gen && python3 schemas/generate.py $(B)/gen && touch $@
+$(generated): $(B)/gen/.done ;
+
+$(B)/gen/%.o: $(B)/gen/.done
+	@echo "  CC    gen/$*.c"
+	$(Q)$(CC) $(cflags) -c -o $@ $(B)/gen/$*.c
+$(B)/%.o: %.c | $(B)/gen/.done
+	@echo "  CC    $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(cflags) -c -o $@ $<
+$(B)/%.o: %.cc
+	@echo "  CXX   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(cxxflags) -c -o $@ $<
+
+$(B)/libcommon.a: $(common_objects)
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+define daemon_rule
+$(B)/bin/$(1): $$(call objects,$(1)) $(B)/libcommon.a
+	@echo "  LD    $$@"
+	@mkdir -p $$(@D)
+	$(Q)$(CC) $$(ldflags) -o $$@ $$^ $(if $(filter transcribe,$(1)),$(speech_libs)) $(libs)
+endef
+$(foreach d,$(daemons),$(eval $(call daemon_rule,$(d))))
+
+$(B)/bin/sb: $(call objects,deploy/sb) $(B)/libcommon.a
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ldflags) -o $@ $^ $(libs)
+
+# --- tests: one program per tests/unit/*.c ----------------------------------
+unit_tests := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
+# a stage's handlers without its main, for the tests of their effects
+stage_objects := $(foreach d,$(daemons),$(filter-out $(B)/$(d)/main.o,$(call objects,$(d))))
+$(B)/tests/%: $(B)/tests/unit/%.o $(stage_objects) $(B)/libcommon.a
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ldflags) -o $@ $^ $(speech_libs) $(libs) -lcmocka
+
+unit: $(unit_tests)
+	$(Q)failed=0; for t in $^; do $$t || failed=1; done; exit $$failed
+
+clean:
+	rm -rf build
+
+.PHONY: build unit clean
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,49 @@
+/* daemon.h: what every program's main shares: options, settings, log, signals, the operators' HTTP port, the end.
+ *
+ * daemon_start() does, in this order: --help and --version (print and exit 0), `.env`, settings (exit 2 with a sentence when one is
+ * wrong), log, crypto, signal mask, crash handler.  Options: --help, --version, --check (configuration and reachability, one line
+ * each, exit 0 or 1), --env-file FILE.
+ *
+ * Signals: SIGTERM and SIGINT ask for drain (daemon_stopping() becomes true, daemon_stop_fd() readable); a second one, or the
+ * drain deadline, ends the process at once with exit code 1.  SIGPIPE is ignored.  SIGHUP is ignored. */
+#pragma once
+
+#include "common/settings.h"
+
+struct daemon {
+    const char *name;               /* "transcribe": also the log's `daemon` and the metrics' prefix label */
+    const char *summary;            /* one line for --help */
+    const struct setting *settings; /* the program's own table */
+    void *context;                  /* filled from it */
+    /* --check: append one line per thing tried ("ok  kafka  127.0.0.1:9092" / "bad postgres …: mend"); false when any is bad */
+    bool (*check)(void *context, struct buf *out);
+};
+
+/* Settings every daemon has, in addition to its own. */
+struct daemon_settings {
+    const char *database_url;       /* DATABASE_URL */
+    const char *kafka_brokers;      /* KAFKA_BROKERS */
+    const char *listen;             /* <NAME>_METRICS_LISTEN: address of /health, /ready, /metrics */
+    const char *instance;           /* INSTANCE, default the host's name: group.instance.id and logs */
+    const char *state_dir;          /* STATE_DIR: small files that outlive the process (crash notes) */
+    int64_t drain_deadline_ms;      /* DRAIN_DEADLINE, 25s: below Kubernetes' 30 s */
+    int log_level;                  /* LOG_LEVEL: an enum log_level */
+};
+const struct daemon_settings *daemon_settings(void);
+
+/* Returns when everything is ready to run; exits otherwise. */
+void daemon_start(const struct daemon *daemon, int argc, char **argv);
+bool daemon_stopping(void);
+int daemon_stop_fd(void);           /* becomes readable when stopping begins; never read from it */
+void daemon_stop(const char *why);  /* begins stopping from inside (a fatal producer error); the exit code will be 1 */
+int daemon_finish(void);            /* the exit code; last call of main */
+
+/* The crash handler notes what the crashing thread was working on in STATE_DIR, then lets the process die.  `id` must live
+ * until it is replaced; NULL for nothing.  Per thread; async-signal-safe. */
+void daemon_working_on(const char *id);
+/* Calls `each` for the notes found at start, oldest first, then removes them. */
+void daemon_crash_notes(void (*each)(void *context, const char *id), void *context);
+
+/* /health (200 while the process lives), /ready (200, or 503 and the sentence `ready` gives), /metrics; on `listen`, own thread.
+ * `ready` may be NULL. */
+bool daemon_serve_metrics(bool (*ready)(void *context, struct problem *why), void *context, struct problem *why);

@@ -1,0 +1,75 @@
+/* http_client.h: HTTP out: one curl_multi_socket engine per process, on a thread of its own; callers block in http_call().
+ *
+ * Connections are reused and HTTP/2 is used where offered; there are at most `connections_max` in all and
+ * `connections_per_host_max` for one host, and callers beyond it wait inside their own time-out.
+ *
+ * The address guard: a request marked `outside` (its address came from outside) may not reach private, loopback, link-local,
+ * multicast, unspecified or otherwise special addresses (IANA special-purpose registries, RFC 6890; IPv4-mapped IPv6 too),
+ * checked on the address actually connected to, so after DNS and again at each redirect, unless host:port is in
+ * `allowed_private`.  Only http and https; at most REDIRECTS_MAX redirects; credentials are not sent on to other hosts. */
+#pragma once
+
+#include "common/arena.h"
+#include "common/buf.h"
+
+#define HTTP_REDIRECTS_MAX 5
+
+struct http_client;
+
+struct http_client_settings {
+    int64_t connections_max;
+    int64_t connections_per_host_max;
+    const char *allowed_private;        /* "127.0.0.1:9000,10.0.0.5:80" or NULL: reachable although private; for `outside` requests */
+    const char *user_agent;
+};
+
+struct http_part {                      /* one part of multipart/form-data */
+    const char *name;                   /* NULL ends a list */
+    const char *data;                   /* the value, or … */
+    const char *file_path;              /* … a file streamed from disk */
+    const char *file_name;
+    const char *content_type;
+};
+
+struct http_request {
+    const char *method;
+    const char *url;
+    const char *const *headers;         /* "Name: value", NULL-terminated, or NULL */
+    struct text body;                   /* absent: none */
+    const struct http_part *parts;      /* instead of body */
+    const char *basic_user, *basic_password;
+    int64_t timeout_ms;                 /* all in all; required */
+    int64_t stall_timeout_ms;           /* less than 1 byte/s for so long ends it; 0: none */
+    size_t answer_bytes_max;            /* a larger answer is HTTP_TOO_LARGE; required */
+    int file;                           /* when `to_file`: where a 2xx body goes, instead of memory */
+    bool to_file;
+    bool outside;                       /* the address guard applies and redirects are followed */
+    const volatile bool *cancelled;     /* may be NULL; looked at through http_client_wake() */
+};
+
+enum http_result {
+    HTTP_ANSWERED,          /* there is a status, whatever it is */
+    HTTP_NOT_SENT,          /* could not resolve or connect: the other side did not see the request */
+    HTTP_BROKEN,            /* sent, perhaps acted on, no whole answer (cut, time-out) */
+    HTTP_TOO_LARGE,
+    HTTP_FORBIDDEN,         /* the address guard, or a scheme that is not allowed */
+    HTTP_CANCELLED,
+};
+
+struct http_reply {
+    enum http_result result;
+    long status;
+    struct text body;               /* in the arena; absent when it went to a file */
+    int64_t bytes;                  /* of the body, also in a file */
+    const char *content_type;       /* "" when none */
+    int64_t retry_after_ms;         /* Retry-After (both forms) or retry-after-ms; -1 when absent */
+    int64_t took_us;
+};
+
+struct http_client *http_client_start(const struct http_client_settings *settings, struct problem *why);
+void http_client_stop(struct http_client *client);                  /* open calls end with HTTP_CANCELLED; NULL is fine */
+/* Blocks until there is a result; `why` is filled unless HTTP_ANSWERED.  Any thread but the engine's. */
+enum http_result http_call(struct http_client *client, const struct http_request *request, struct arena *arena,
+                           struct http_reply *ret, struct problem *why);
+void http_client_wake(struct http_client *client);                  /* after a `cancelled` was set */
+int64_t http_client_in_flight(const struct http_client *client);

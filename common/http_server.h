@@ -1,0 +1,84 @@
+/* http_server.h: HTTP/1.1 on libmicrohttpd: a route table, answers now or later from any thread, WebSocket by libwslay.
+ *
+ * One loop thread runs everything: libmicrohttpd's epoll, the deadlines, and whatever else the owner adds
+ * (http_server_watch).  A route's handler runs on it when the whole body is there and must not block: it either answers, or
+ * keeps the exchange and answers later from any thread.  Each exchange must be answered exactly once; the server frees it.
+ *
+ * What libmicrohttpd leaves to us is done here: an absolute deadline per request (head and body; 408), refusal of duplicate or
+ * conflicting Content-Length (400), 413 before the body is read, a connection limit per address and in all (503/close),
+ * suspended connections whose client left, and drain (stop accepting, wait for answers, answer the rest 503, stop). */
+#pragma once
+
+#include "common/arena.h"
+#include "common/buf.h"
+
+struct http_server;
+struct http_exchange;       /* one request and its answer */
+struct websocket;
+
+struct http_route {
+    const char *method;         /* NULL ends a table; a known path with another method is answered 405 with Allow */
+    const char *path;           /* "/api/v1/calls/{id}": {name} matches one segment */
+    void (*handle)(struct http_exchange *exchange, void *context);
+    size_t body_bytes_max;      /* larger is answered 413 before it is read */
+    /* not NULL: the route is a WebSocket; `handle` decides, by http_accept_websocket() or by an ordinary answer */
+    const struct websocket_events *websocket;
+};
+
+struct http_server_settings {
+    const char *listen;                 /* "0.0.0.0:5000"; port 0 picks one */
+    int64_t connections_max;            /* in all */
+    int64_t connections_per_address_max;
+    int64_t request_deadline_ms;        /* from the first byte of a request to its last; also idle keep-alive */
+    int64_t answer_deadline_ms;         /* a kept exchange nobody answered by then gets 503 */
+    size_t in_flight_bytes_max;         /* bodies held at once; beyond it 503 with Retry-After */
+    /* called for each request's final status, on the loop thread; may be NULL (metrics and log) */
+    void (*on_answer)(void *context, const char *route, int status, int64_t took_us);
+    void *context;                      /* given to on_answer and to handlers */
+};
+
+struct http_server *http_server_start(const struct http_server_settings *settings, const struct http_route *routes,
+                                      struct problem *why);
+uint16_t http_server_port(const struct http_server *server);
+/* Calls `ready` on the loop thread whenever `fd` is readable (level-triggered); before traffic or from the loop thread. */
+bool http_server_watch(struct http_server *server, int fd, void (*ready)(void *context), void *context, struct problem *why);
+/* Stops accepting at once; open exchanges have until `deadline_ms` to be answered. Blocks until done; frees the server. */
+void http_server_drain(struct http_server *server, int64_t deadline_ms);
+
+/* --- a handler's view; views live until the exchange is answered --- */
+struct text http_body(const struct http_exchange *exchange);
+struct text http_header(const struct http_exchange *exchange, const char *name);     /* absent text when missing; first of several */
+const char *http_path(const struct http_exchange *exchange);                        /* as sent, without query */
+const char *http_url(const struct http_exchange *exchange);                         /* as sent: path and query, raw */
+const char *http_path_value(const struct http_exchange *exchange, const char *name);
+const char *http_query_value(const struct http_exchange *exchange, const char *name); /* decoded; NULL when missing */
+const char *http_method(const struct http_exchange *exchange);
+const char *http_peer(const struct http_exchange *exchange);                        /* the peer's address, without port */
+struct arena *http_arena(struct http_exchange *exchange);                           /* freed with the exchange */
+bool http_client_left(const struct http_exchange *exchange);                        /* nobody is listening any more */
+
+struct http_answer_header {
+    const char *name;           /* NULL ends a list */
+    const char *value;
+};
+/* Answers; content is copied.  `headers` may be NULL.  Any thread. */
+void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct text body,
+                 const struct http_answer_header *headers);
+/* RFC 9457 problem details: {"type","title","status","detail","pointer"?}; `detail` is a sentence, `pointer` may be NULL. */
+void http_answer_problem(struct http_exchange *exchange, int status, const char *detail, const char *pointer);
+
+/* --- WebSocket (RFC 6455).  Events are called on the loop thread. --- */
+struct websocket_events {
+    void (*opened)(struct websocket *websocket, void *context);
+    void (*text)(struct websocket *websocket, struct text message, void *context);      /* whole, valid UTF-8 */
+    void (*binary)(struct websocket *websocket, struct text message, void *context);
+    void (*closed)(struct websocket *websocket, int code, void *context);               /* exactly once, last */
+    size_t message_bytes_max;       /* larger: close 1009 */
+    size_t queued_bytes_max;        /* a reader slower than this is closed with 1013 */
+    int64_t idle_ms_max;            /* pinged at half of it, closed with 1001 at the end */
+};
+/* Answers the upgrade; `context` is given to the events. False when the request is no proper upgrade (then answer 426). */
+bool http_accept_websocket(struct http_exchange *exchange, const struct websocket_events *events, void *context);
+/* Any thread while between opened and closed. */
+void websocket_send_text(struct websocket *websocket, struct text message);
+void websocket_close(struct websocket *websocket, int code, const char *reason);

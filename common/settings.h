@@ -1,0 +1,51 @@
+/* settings.h: a daemon's configuration, one table per daemon, read from the environment and from `.env`.
+ *
+ *     static const struct setting transcribe_settings[] = {
+ *         { "RECORDINGS_DIR",      SET_TEXT,     OFFSET(struct transcribe, recordings_dir), "recordings", .help = "…" },
+ *         { "RECORDING_BYTES_MAX", SET_BYTES,    OFFSET(struct transcribe, bytes_max), "256MiB", .least = 1, .most = …,
+ *           .help = "largest recording that is fetched" },
+ *         { 0 } };
+ *
+ * The environment wins over `.env` in the working directory.  Units are part of the value: durations `250ms`, `30s`, `5m`,
+ * `2h`, `7d` (a bare number is in the unit of the default); sizes `64KiB`, `16MiB`, `1GiB` (a bare number is bytes).
+ * A value that is wrong stops the daemon with a sentence that names the setting, what it got, and what it takes.  Names in
+ * `.env` that no daemon knows are reported with the nearest known one.  Secrets are held in sodium_malloc memory, are
+ * printed as «set», and never logged. */
+#pragma once
+
+#include "common/arena.h"
+#include "common/buf.h"
+
+enum setting_kind {
+    SET_TEXT,           /* const char * ; default NULL means "not set" */
+    SET_SECRET,         /* const char *, in guarded memory */
+    SET_URL,            /* const char *, http(s)://host…, without a slash at the end */
+    SET_CHOICE,         /* int: the index in `choices` */
+    SET_COUNT,          /* int64_t */
+    SET_BYTES,          /* int64_t */
+    SET_DURATION,       /* int64_t, milliseconds */
+    SET_SWITCH,         /* bool: on, off, true, false, 1, 0 */
+    SET_LISTEN,         /* const char *, address:port */
+};
+
+struct setting {
+    const char *name;           /* NULL ends a table */
+    enum setting_kind kind;
+    size_t offset;              /* of the field in the context given to settings_read */
+    const char *fallback;       /* the default, as it would be written; NULL: none */
+    int64_t least, most;        /* range, inclusive; both 0: any */
+    const char *const *choices; /* SET_CHOICE: NULL-terminated */
+    bool required;              /* stops at start when not set */
+    const char *help;           /* one line */
+};
+
+/* Reads `.env` (absent is fine) once; must come before settings_read. */
+bool settings_load_file(const char *path, struct problem *why);
+/* Fills `context` from `table`.  Strings live as long as the process. */
+bool settings_read(const struct setting *table, void *context, struct problem *why);
+/* The value of a name that is not in a table (KAFKA_PROP_*): calls `each` for every name with `prefix`. */
+void settings_each(const char *prefix, void (*each)(void *context, const char *name, const char *value), void *context);
+/* Names in `.env` that are neither in `tables` nor in any other daemon's table (schemas/settings.json, compiled in). */
+void settings_report_unknown(void);
+/* The table as `--help` shows it: name, unit, range, default, help; current values when `context` is not NULL. */
+void settings_print(const struct setting *table, const void *context, struct buf *out);
