@@ -12,7 +12,8 @@
 
 #define METRIC_LABELS_MAX 3
 #define METRIC_SERIES_MAX 256
-#define METRIC_BUCKETS 14       /* 0.5 ms doubling to 2 s, then 10, 60 s and infinity: see metrics.c */
+#define METRIC_BUCKETS 16       /* 0.5 ms doubling to 2.048 s, then 10, 60 s and infinity: see metrics.c */
+#define METRIC_VALUE_BYTES_MAX 128      /* a longer label value counts as "other" */
 
 enum metric_kind { METRIC_COUNTER_KIND, METRIC_GAUGE_KIND, METRIC_HISTOGRAM_KIND };
 
@@ -37,4 +38,5 @@ void metric_set_values(struct metric *metric, int64_t value, const char *const v
 void metric_time_values(struct metric *metric, int64_t took_us, const char *const values[METRIC_LABELS_MAX]);
 /* A function called before each printing, to set gauges that are cheap to read then. */
 void metrics_on_print(void (*function)(void *context), void *context);
+/* All registered metrics by name, then process_* (memory, CPU, open files, start time). */
 void metrics_print(struct buf *out);
