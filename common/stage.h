@@ -138,6 +138,7 @@ struct ask {
     const char *provider;           /* "twilio": the circuit's and the metrics' name */
     /* ASK_ONCE: what it is for, in business terms, so that no replay repeats it: recipient, purpose, subject, version */
     const char *recipient, *purpose, *subject, *version;
+    const char *content;            /* ASK_ONCE: what is said, in words, for the operator; may be NULL */
     int64_t timeout_ms;             /* of the whole request; the lease is this + 30 s */
     /* Performs the request: DONE with `ret`, or retry()/reject().  For ASK_ONCE RETRY must mean "not acted on, for sure"; when that is not
      * known it returns ask_uncertain(work, …), and the next run looks it up first. */
@@ -151,11 +152,12 @@ struct ask {
 /* Asks, or gives the recorded answer.  RETRY at once while the provider's circuit is open. */
 enum outcome ask(struct work *work, const char *name, const struct ask *ask, struct answer *ret);
 enum outcome ask_uncertain(struct work *work, const char *format, ...) PRINTF_LIKE(2, 3);
-/* The id of the ask of that name in this work: a marker to find it by at the provider, and the key of its row. */
-const char *ask_id(struct work *work, const char *name);
+/* Inside an ask's `call` and `look_up`: the id of its row, a marker to find the thing by at the provider. */
+const char *ask_id(const struct work *work);
 
 /* One HTTP request from inside an ask's `call`: 2xx is DONE; 408, 425, 429, 5xx and what was not sent RETRY (Retry-After honoured);
- * what was sent and broke off is ask_uncertain for ASK_ONCE, else RETRY; other statuses REJECT with the start of the body. */
+ * 401 and 403 RETRY and open the circuit at once (our credentials are wrong: everyone would fail); what was sent and broke off is
+ * ask_uncertain for ASK_ONCE, else RETRY; other statuses REJECT with the start of the body. */
 enum outcome work_http(struct work *work, const struct http_request *request, struct http_reply *ret);
 /* The same without judging the status: DONE whenever there is an answer. */
 enum outcome work_http_any(struct work *work, const struct http_request *request, struct http_reply *ret);

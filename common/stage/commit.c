@@ -1,0 +1,645 @@
+/* commit.c: one transaction for a group of events: ledger rows first, then what their handlers described.
+ *
+ * One connection in pipeline mode, so a group of 64 costs one round trip and one fsync.  When a group fails, the pipeline names the
+ * statement and so the culprit: it is taken out, the rest committed again, the culprit handled alone.  A COMMIT whose answer was
+ * lost is answered by repeating: the ledger's key decides. */
+#include "common/log.h"
+#include "common/stage/runtime.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PREPARED_MAX 1024               /* statements of one program: a power of two, far more than any has */
+#define RECONNECT_MS 200
+
+static const struct statement begin_group = { "runtime_begin", "BEGIN", 0, 0 };
+static const struct statement commit_group = { "runtime_commit", "COMMIT", 0, 0 };
+static const struct statement insert_ledger = {
+    .name = "runtime_insert_ledger",
+    .text = "INSERT INTO ledger (stage, event_id, run, day, event_type, topic, partition, \"offset\", subject, tenant, cause_id,"
+            " correlation_id, outcome, why, attempts, received_at, started_at, worked_us, emitted)"
+            " SELECT $1, * FROM unnest($2::uuid[], $3::integer[], $4::date[], $5::text[], $6::text[], $7::integer[], $8::bigint[],"
+            " $9::text[], $10::text[], $11::uuid[], $12::text[], $13::text[], $14::text[], $15::integer[], $16::timestamptz[],"
+            " $17::timestamptz[], $18::bigint[], $19::integer[])",
+    .params = 19,
+};
+#define LEDGER_COLUMNS 18
+static const struct statement insert_emitted = {
+    .name = "runtime_insert_emitted",
+    .text = "INSERT INTO emitted (stage, cause_id, run, day, number, tenant, topic, key, payload)"
+            " SELECT $1, * FROM unnest($2::uuid[], $3::integer[], $4::date[], $5::integer[], $6::text[], $7::text[], $8::text[],"
+            " $9::text[])",
+    .params = 9,
+};
+#define EMITTED_COLUMNS 8
+static const struct statement update_ledger = {
+    .name = "runtime_update_ledger",
+    .text = "UPDATE ledger SET topic = $5, partition = $6::integer, \"offset\" = $7::bigint, outcome = $8, why = $9,"
+            " attempts = $10::integer, worked_us = worked_us + $11::bigint, emitted = $12::integer, committed_at = now()"
+            " WHERE stage = $1 AND event_id = $2::uuid AND run = $3::integer AND day = $4::date AND outcome = 'parked'",
+    .params = 12,
+    .must = 1,
+};
+static const struct statement insert_parked = {
+    .name = "runtime_insert_parked",
+    .text = "INSERT INTO parked (stage, subject, event_id, run, topic, day, message, tenant, why, attempts, first_at, resume_at)"
+            " SELECT $1, $2, $3::uuid, $4::integer, $5, $6::date, $7, $8, $9, $10::integer, $11::timestamptz,"
+            /* those behind another are resumed when that one is done */
+            " CASE WHEN EXISTS (SELECT 1 FROM parked WHERE stage = $1 AND subject = $2) THEN 'infinity' ELSE $12::timestamptz END",
+    .params = 12,
+};
+static const struct statement park_again = {
+    .name = "runtime_park_again",
+    .text = "UPDATE parked SET why = $4, attempts = $5::integer, resume_at = $6::timestamptz"
+            " WHERE stage = $1 AND event_id = $2::uuid AND run = $3::integer",
+    .params = 6,
+    .must = 1,
+};
+static const struct statement unpark = {
+    .name = "runtime_unpark",
+    .text = "WITH gone AS (DELETE FROM parked WHERE stage = $1 AND event_id = $2::uuid AND run = $3::integer RETURNING subject, number)"
+            " UPDATE parked SET resume_at = now() WHERE stage = $1 AND (subject, number) IN"
+            " (SELECT p.subject, min(p.number) FROM parked p JOIN gone ON p.subject = gone.subject"
+            " WHERE p.stage = $1 AND p.number > gone.number GROUP BY p.subject)",
+    .params = 3,
+};
+static const struct statement save_ask = {
+    .name = "runtime_save_ask",
+    .text = "INSERT INTO asks (ask_id, stage, event_id, run, name, kind, provider, tenant, correlation_id, state, attempt, answer,"
+            " provider_id, model, tokens_in, tokens_out, cost_micros, took_us)"
+            " VALUES ($1::uuid, $2, $3::uuid, $4::integer, $5, 'again', $6, $7, $8, 'answered', $9::integer, $10, $11, $12,"
+            " $13::bigint, $14::bigint, $15::bigint, $16::bigint)"
+            " ON CONFLICT (ask_id) DO UPDATE SET state = 'answered', attempt = EXCLUDED.attempt, answer = EXCLUDED.answer,"
+            " provider_id = EXCLUDED.provider_id, model = EXCLUDED.model, tokens_in = EXCLUDED.tokens_in,"
+            " tokens_out = EXCLUDED.tokens_out, cost_micros = EXCLUDED.cost_micros, took_us = EXCLUDED.took_us, updated_at = now()",
+    .params = 16,
+};
+
+static const char *const verdict_names[] = {
+    [VERDICT_DONE] = "done", [VERDICT_SKIPPED] = "skipped", [VERDICT_REJECTED] = "rejected", [VERDICT_PARKED] = "parked" };
+
+/* One statement of the group's pipeline, and whose it is. */
+#define OF_GROUP (-1)
+struct step {
+    const struct statement *statement;
+    const char *const *values;
+    int owner;                          /* index into works, or OF_GROUP */
+};
+
+struct committer {
+    PGconn *connection;
+    const struct statement *prepared[PREPARED_MAX];
+    struct work *works[COMMIT_GROUP_MAX];
+    int count;
+    struct step *steps;
+    int step_count, step_room;
+    struct arena *arena;                /* of one attempt */
+    struct buf ledger[LEDGER_COLUMNS], emitted[EMITTED_COLUMNS];
+    struct buf scratch;
+};
+
+/* How an attempt to commit ended. */
+struct commit_failure {
+    enum pg_error error;
+    int owner;                          /* whose statement failed */
+    const struct statement *statement;
+    char constraint[64];
+    struct problem why;
+};
+
+void commit_push(struct work *work, enum verdict verdict)
+{
+    work->state = WORK_COMMITTING;
+    work->verdict = verdict;
+    runtime.committing++;
+    list_push(&runtime.commit, work);
+    if (runtime.commit.count == 1)
+        pthread_cond_signal(&runtime.commit_ready);
+}
+
+static void step_add(struct committer *committer, int owner, const struct statement *statement, const char *const *values)
+{
+    if (committer->step_count == committer->step_room) {
+        committer->step_room = committer->step_room ? committer->step_room * 2 : 256;
+        committer->steps = must_realloc(committer->steps, (size_t)committer->step_room * sizeof(*committer->steps));
+    }
+    committer->steps[committer->step_count++] = (struct step){ statement, values, owner };
+}
+
+static const char *number(struct committer *committer, int64_t value)
+{
+    return arena_printf(committer->arena, "%lld", (long long)value);
+}
+
+static const char *moment(struct committer *committer, int64_t us)
+{
+    return time_print(us, arena_alloc(committer->arena, TIME_BYTES));
+}
+
+static const char *const *values_of(struct committer *committer, struct params params)
+{
+    const char **values = arena_alloc(committer->arena, (size_t)(params.count + 1) * sizeof(*values));
+    memcpy(values, params.values, (size_t)params.count * sizeof(*values));
+    return values;
+}
+#define STEP(committer, owner, of_statement, ...) \
+    step_add((committer), (owner), &(of_statement), values_of((committer), PARAMS(__VA_ARGS__)))
+
+static const char *why_of(const struct work *work)
+{
+    return work->verdict == VERDICT_DONE || !text_is_utf8(text_of(work->why.text)) ? NULL : work->why.text;
+}
+
+static int event_count(const struct work *work)
+{
+    int count = 0;
+    for (const struct event_effect *event = work->events; event; event = event->next)
+        count++;
+    return count;
+}
+
+/* The day of the record, from its Kafka timestamp: the same at every redelivery. */
+static const char *day_of(struct committer *committer, const struct work *work)
+{
+    char time[TIME_BYTES];
+    time_print(work->kafka_us, time);
+    return arena_printf(committer->arena, "%.10s", time);
+}
+
+static void add_ledger_row(struct committer *committer, const struct work *work)
+{
+    const struct event *event = &work->event;
+    char run[16], partition[16], offset[24], attempts[16], worked[24], emitted[16], received[TIME_BYTES], started[TIME_BYTES];
+    snprintf(run, sizeof(run), "%d", event->run);
+    snprintf(partition, sizeof(partition), "%d", work->partition->number);
+    snprintf(offset, sizeof(offset), "%lld", (long long)work->offset);
+    snprintf(attempts, sizeof(attempts), "%d", work->attempts);
+    snprintf(worked, sizeof(worked), "%lld", (long long)work->worked_us);
+    snprintf(emitted, sizeof(emitted), "%d", event_count(work));
+    const char *const row[LEDGER_COLUMNS] = {
+        event->id, run, day_of(committer, work), event->type, work->partition->topic, partition, offset, work_subject(work),
+        work->tenant, event->causation_id, event->correlation_id ? event->correlation_id : work_subject(work),
+        verdict_names[work->verdict], why_of(work), attempts, time_print(work->kafka_us, received),
+        time_print(now_us() - (monotonic_us() - work->consumed_us), started), worked, emitted };
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        array_add(&committer->ledger[i], row[i]);
+}
+
+static void add_emitted_rows(struct committer *committer, const struct work *work)
+{
+    int position = 0;
+    char run[16], number_[16];
+    snprintf(run, sizeof(run), "%d", work->event.run);
+    for (const struct event_effect *event = work->events; event; event = event->next) {
+        snprintf(number_, sizeof(number_), "%d", position++);
+        const char *const row[EMITTED_COLUMNS] = { work->event.id, run, day_of(committer, work), number_, work->tenant, event->topic,
+                                                   event->key, event->payload.at };
+        for (int i = 0; i < EMITTED_COLUMNS; i++)
+            array_add(&committer->emitted[i], row[i]);
+    }
+}
+
+/* A parked event that was tried again: its ledger row says how it ended, or it goes on waiting. */
+static void add_resumed_steps(struct committer *committer, int owner)
+{
+    const struct work *work = committer->works[owner];
+    const char *stage = runtime.stage->name, *id = work->event.id, *run = number(committer, work->event.run);
+    STEP(committer, owner, update_ledger, stage, id, run, work->ledger_day, work->partition->topic,
+         number(committer, work->partition->number), number(committer, work->offset), verdict_names[work->verdict], why_of(work),
+         number(committer, work->attempts), number(committer, work->worked_us), number(committer, event_count(work)));
+    if (work->verdict == VERDICT_PARKED)
+        STEP(committer, owner, park_again, stage, id, run, why_of(work), number(committer, work->attempts),
+             moment(committer, now_us() + (work->due_us - monotonic_us())));
+    else
+        STEP(committer, owner, unpark, stage, id, run);
+}
+
+static void add_parked_step(struct committer *committer, int owner)
+{
+    const struct work *work = committer->works[owner];
+    int64_t wall = now_us() - monotonic_us();
+    int64_t due = work->due_us ? work->due_us : monotonic_us();
+    STEP(committer, owner, insert_parked, runtime.stage->name, work_subject(work), work->event.id,
+         number(committer, work->event.run), work->partition->topic, day_of(committer, work), work->message.at, work->tenant,
+         why_of(work), number(committer, work->attempts), moment(committer, wall + work->first_us), moment(committer, wall + due));
+}
+
+static void add_ask_step(struct committer *committer, int owner, const struct kept_answer *kept)
+{
+    const struct work *work = committer->works[owner];
+    const struct answer *answer = &kept->answer;
+    STEP(committer, owner, save_ask, kept->ask_id, runtime.stage->name, work->event.id, number(committer, work->event.run),
+         kept->name, kept->provider, work->tenant, work->event.correlation_id, number(committer, work->attempts), answer->body.at,
+         answer->provider_id, answer->model, number(committer, answer->tokens_in), number(committer, answer->tokens_out),
+         number(committer, answer->cost_micros), number(committer, kept->took_us));
+}
+
+static const char *const *batch_values(struct committer *committer, struct buf *columns, int count)
+{
+    const char **values = arena_alloc(committer->arena, (size_t)(count + 1) * sizeof(*values));
+    values[0] = runtime.stage->name;
+    for (int i = 0; i < count; i++) {
+        array_end(&columns[i]);
+        assert(!columns[i].overflowed);
+        values[i + 1] = columns[i].at;
+    }
+    return values;
+}
+
+static void add_steps(struct committer *committer)
+{
+    arena_reset(committer->arena);
+    committer->step_count = 0;
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        array_begin(&committer->ledger[i]);
+    for (int i = 0; i < EMITTED_COLUMNS; i++)
+        array_begin(&committer->emitted[i]);
+    int new_rows = 0, emitted = 0;
+    for (int i = 0; i < committer->count; i++) {
+        const struct work *work = committer->works[i];
+        if (!work->resumed) {
+            add_ledger_row(committer, work);
+            new_rows++;
+        }
+        add_emitted_rows(committer, work);
+        emitted += event_count(work);
+    }
+    STEP(committer, OF_GROUP, begin_group);
+    if (new_rows > 0)
+        step_add(committer, OF_GROUP, &insert_ledger, batch_values(committer, committer->ledger, LEDGER_COLUMNS));
+    if (emitted > 0)
+        step_add(committer, OF_GROUP, &insert_emitted, batch_values(committer, committer->emitted, EMITTED_COLUMNS));
+    for (int i = 0; i < committer->count; i++) {
+        const struct work *work = committer->works[i];
+        if (work->resumed)
+            add_resumed_steps(committer, i);
+        else if (work->verdict == VERDICT_PARKED)
+            add_parked_step(committer, i);
+        for (const struct kept_answer *kept = work->answers; kept; kept = kept->next)
+            if (kept->kind == ASK_AGAIN && !kept->saved && work->verdict != VERDICT_PARKED)
+                add_ask_step(committer, i, kept);
+        for (const struct row_effect *row = work->rows; row; row = row->next)
+            step_add(committer, i, row->statement, row->values);
+    }
+    STEP(committer, OF_GROUP, commit_group);
+}
+
+/* --- the connection -------------------------------------------------------------------------------------------------- */
+
+static bool is_prepared(struct committer *committer, const struct statement *statement, bool note)
+{
+    size_t at = (uintptr_t)statement / sizeof(*statement) % PREPARED_MAX;
+    while (committer->prepared[at] && committer->prepared[at] != statement)
+        at = (at + 1) % PREPARED_MAX;
+    bool found = committer->prepared[at] == statement;
+    if (note)
+        committer->prepared[at] = statement;
+    return found;
+}
+
+static void commit_fail(struct commit_failure *failure, const struct step *step, const PGresult *result, PGconn *connection)
+{
+    const char *sqlstate = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+    const char *constraint = result ? PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME) : NULL;
+    const char *message = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+    failure->error = pg_error_of(sqlstate);
+    failure->owner = step ? step->owner : OF_GROUP;
+    failure->statement = step ? step->statement : NULL;
+    snprintf(failure->constraint, sizeof(failure->constraint), "%s", constraint ? constraint : "");
+    fail(&failure->why, "could not commit (\"%s\"): %s", step ? step->statement->name : "connection",
+         message ? message : PQerrorMessage(connection));
+}
+
+static void disconnect(struct committer *committer)
+{
+    PQfinish(committer->connection);
+    committer->connection = NULL;
+    memset(committer->prepared, 0, sizeof(committer->prepared));
+}
+
+static bool connect_committer(struct committer *committer, struct commit_failure *failure)
+{
+    struct pg_pool_settings settings = {
+        .url = daemon_settings()->database_url, .role = runtime.role, .application_name = runtime.stage->name };
+    memset(committer->prepared, 0, sizeof(committer->prepared));
+    committer->connection = pg_connect(&settings, &failure->why);
+    if (committer->connection && PQenterPipelineMode(committer->connection))
+        return true;
+    failure->error = PG_AWAY;
+    failure->owner = OF_GROUP;
+    if (committer->connection)
+        disconnect(committer);
+    return false;
+}
+
+/* Sends what `send` sends for each step, then reads one result for each; true when none failed. */
+static bool run_steps(struct committer *committer, const struct step *steps, int count,
+                      int (*send)(struct committer *committer, const struct step *step), struct commit_failure *failure)
+{
+    for (int i = 0; i < count; i++)
+        if (!send(committer, &steps[i])) {
+            commit_fail(failure, NULL, NULL, committer->connection);
+            return false;
+        }
+    if (!PQpipelineSync(committer->connection)) {
+        commit_fail(failure, NULL, NULL, committer->connection);
+        return false;
+    }
+    bool fine = true;
+    for (int i = 0; i < count; i++) {
+        PGresult *result = PQgetResult(committer->connection);
+        ExecStatusType status = PQresultStatus(result);
+        if (fine && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+            commit_fail(failure, &steps[i], result, committer->connection);
+            fine = false;
+        }
+        PQclear(result);
+        if (!result)
+            return false;                               /* the connection is gone */
+        while ((result = PQgetResult(committer->connection)))   /* the NULL after each */
+            PQclear(result);
+    }
+    PGresult *sync = PQgetResult(committer->connection);
+    bool synced = PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
+    if (fine && !synced)
+        commit_fail(failure, NULL, NULL, committer->connection);
+    PQclear(sync);
+    return fine && synced;
+}
+
+static int send_prepare(struct committer *committer, const struct step *step)
+{
+    const char *text = statement_text(step->statement, &committer->scratch);
+    return PQsendPrepare(committer->connection, step->statement->name, text, 0, NULL);
+}
+
+static int send_execute(struct committer *committer, const struct step *step)
+{
+    return PQsendQueryPrepared(committer->connection, step->statement->name, step->statement->params, step->values, NULL, NULL, 0);
+}
+
+static bool prepare_steps(struct committer *committer, struct commit_failure *failure)
+{
+    struct step *unprepared = arena_alloc(committer->arena, (size_t)committer->step_count * sizeof(*unprepared));
+    int count = 0;
+    for (int i = 0; i < committer->step_count; i++)
+        if (!is_prepared(committer, committer->steps[i].statement, true))
+            unprepared[count++] = committer->steps[i];
+    if (count == 0 || run_steps(committer, unprepared, count, send_prepare, failure))
+        return true;
+    disconnect(committer);      /* what was prepared is not known: a new connection starts afresh */
+    return false;
+}
+
+/* After a failed group the transaction is still open, and aborted. */
+static void roll_back(struct committer *committer)
+{
+    static const struct statement roll_back_group = { "runtime_rollback", "ROLLBACK", 0, 0 };
+    if (PQstatus(committer->connection) != CONNECTION_OK) {
+        disconnect(committer);
+        return;
+    }
+    if (PQtransactionStatus(committer->connection) == PQTRANS_IDLE)
+        return;
+    struct commit_failure ignored;
+    struct step step = { &roll_back_group, NULL, OF_GROUP };
+    if (!is_prepared(committer, &roll_back_group, true) && !run_steps(committer, &step, 1, send_prepare, &ignored)) {
+        disconnect(committer);
+        return;
+    }
+    if (!run_steps(committer, &step, 1, send_execute, &ignored))
+        disconnect(committer);
+}
+
+static bool commit_works(struct committer *committer, struct commit_failure *failure)
+{
+    *failure = (struct commit_failure){ .owner = OF_GROUP };
+    if (!committer->connection && !connect_committer(committer, failure))
+        return false;
+    add_steps(committer);
+    if (!prepare_steps(committer, failure))
+        return false;
+    int64_t began = monotonic_us();
+    if (!run_steps(committer, committer->steps, committer->step_count, send_execute, failure)) {
+        roll_back(committer);
+        return false;
+    }
+    metric_time(&metric_commit_time, monotonic_us() - began);
+    metric_add(&metric_commit_events, committer->count);
+    return true;
+}
+
+/* --- what becomes of the works ------------------------------------------------------------------------------------------ */
+
+static void committed(struct committer *committer)
+{
+    for (int i = 0; i < committer->count; i++) {
+        struct work *work = committer->works[i];
+        metric_add(&metric_events, 1, work->event.type, verdict_names[work->verdict]);
+        if (work->verdict == VERDICT_REJECTED)
+            log_warning("event rejected", LOG_TEXT("event_id", work->event.id), LOG_TEXT("type", work->event.type),
+                        LOG_TEXT("subject", work_subject(work)), LOG_INT("attempts", work->attempts), LOG_TEXT("why", work->why.text));
+        else if (work->verdict == VERDICT_PARKED)
+            log_warning("event parked", LOG_TEXT("event_id", work->event.id), LOG_TEXT("type", work->event.type),
+                        LOG_TEXT("subject", work_subject(work)), LOG_TEXT("why", work->why.text));
+        produce_work(work);
+    }
+}
+
+static void commit_again(struct work *work, enum verdict verdict)
+{
+    pthread_mutex_lock(&runtime.lock);
+    runtime.committing--;
+    commit_push(work, verdict);
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+static void reject_work(struct work *work, const struct problem *why)
+{
+    work->why = *why;
+    emit_rejection(work);
+    commit_again(work, VERDICT_REJECTED);
+}
+
+static void rerun(struct work *work, const struct commit_failure *failure)
+{
+    metric_add(&metric_conflicts, 1, work->event.type);
+    pthread_mutex_lock(&runtime.lock);
+    runtime.committing--;
+    work->conflict = true;
+    work->reruns++;
+    snprintf(work->constraint, sizeof(work->constraint), "%s", failure->constraint);
+    make_ready(work);
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+/* Another instance handled it: drop these effects and ask the ledger. */
+static void look_up_again(struct work *work)
+{
+    pthread_mutex_lock(&runtime.lock);
+    runtime.committing--;
+    work->state = WORK_LOOKUP;
+    list_push(&runtime.lookup, work);
+    pthread_cond_signal(&runtime.lookup_ready);
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+static void pause_and_retry(struct work *work, const struct commit_failure *failure)
+{
+    log_error("could not commit even the rejection of an event; it is tried again", LOG_TEXT("event_id", work->event.id),
+              LOG_TEXT("why", failure->why.text));
+    pthread_mutex_lock(&runtime.lock);
+    runtime.committing--;
+    wait_until(work, monotonic_us() + RETRY_MS_MAX * 1000);
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+/* A work that was committed alone and failed for a reason of its own. */
+static void settle_failure(struct work *work, const struct commit_failure *failure)
+{
+    bool of_ledger = failure->statement == &insert_ledger || failure->statement == &update_ledger;
+    if (failure->error == PG_CONFLICT && of_ledger)
+        look_up_again(work);
+    else if (work->verdict == VERDICT_REJECTED)
+        pause_and_retry(work, failure);
+    else if (failure->error == PG_CONFLICT && work->reruns < STAGE_RERUNS_MAX && work->verdict != VERDICT_PARKED)
+        rerun(work, failure);
+    else
+        reject_work(work, &failure->why);
+}
+
+static void wait_for_postgres(const struct commit_failure *failure)
+{
+    pthread_mutex_lock(&runtime.lock);
+    if (runtime.postgres_away_us == 0) {
+        runtime.postgres_away_us = monotonic_us();
+        log_error("postgres is away; events wait", LOG_TEXT("why", failure->why.text));
+    }
+    pthread_mutex_unlock(&runtime.lock);
+    struct timespec pause = { .tv_nsec = RECONNECT_MS * 1000000L };
+    nanosleep(&pause, NULL);
+}
+
+static bool is_finished(void)
+{
+    pthread_mutex_lock(&runtime.lock);
+    bool finished = runtime.finished;
+    pthread_mutex_unlock(&runtime.lock);
+    return finished;
+}
+
+static void commit_surely(struct committer *committer);
+
+/* Commits each of the group's works in a transaction of its own. */
+static void commit_each(struct committer *committer)
+{
+    struct work *works[COMMIT_GROUP_MAX];
+    int count = committer->count;
+    memcpy(works, committer->works, sizeof(works));
+    for (int i = 0; i < count; i++) {
+        committer->works[0] = works[i];
+        committer->count = 1;
+        commit_surely(committer);
+    }
+}
+
+/* Commits the group, however long Postgres is away; only the end of the process leaves it undone. */
+static void commit_surely(struct committer *committer)
+{
+    struct commit_failure failure;
+    while (committer->count > 0 && !is_finished()) {
+        if (commit_works(committer, &failure)) {
+            committed(committer);
+            return;
+        }
+        if (failure.error == PG_AWAY) {
+            wait_for_postgres(&failure);
+        } else if (committer->count == 1) {
+            settle_failure(committer->works[0], &failure);
+            return;
+        } else if (failure.owner == OF_GROUP) {
+            commit_each(committer);     /* one ledger row of many: which one is not told */
+            return;
+        } else {
+            struct work *culprit = committer->works[failure.owner];
+            committer->works[failure.owner] = committer->works[--committer->count];
+            commit_surely(committer);
+            committer->works[0] = culprit;
+            committer->count = 1;
+        }
+    }
+}
+
+static size_t work_bytes(const struct work *work, int *statements)
+{
+    size_t bytes = work->message.bytes;
+    for (const struct row_effect *row = work->rows; row; row = row->next) {
+        (*statements)++;
+        for (int i = 0; i < row->statement->params; i++)
+            bytes += row->values[i] ? strlen(row->values[i]) : 0;
+    }
+    for (const struct event_effect *event = work->events; event; event = event->next)
+        bytes += event->payload.bytes;
+    for (const struct kept_answer *kept = work->answers; kept; kept = kept->next) {
+        (*statements)++;
+        bytes += kept->answer.body.bytes;
+    }
+    return bytes;
+}
+
+/* Lock held: takes a group that keeps to the limits. */
+static void take_group(struct committer *committer)
+{
+    size_t bytes = 0;
+    int statements = 0;
+    committer->count = 0;
+    while (runtime.commit.first && committer->count < COMMIT_GROUP_MAX) {
+        bytes += work_bytes(runtime.commit.first, &statements);
+        if (committer->count > 0 && (bytes > COMMIT_BYTES_MAX || statements > COMMIT_STATEMENTS_MAX))
+            break;
+        committer->works[committer->count++] = list_pop(&runtime.commit);
+    }
+}
+
+/* Groups of several instances touch shared rows in the same order, so deadlocks are rare. */
+static int by_key(const void *a, const void *b)
+{
+    const struct work *left = *(struct work *const *)a, *right = *(struct work *const *)b;
+    return strcmp(work_subject(left), work_subject(right));
+}
+
+void *commit_main(void *unused)
+{
+    struct committer *committer = must_alloc(sizeof(*committer));
+    committer->arena = arena_new(STAGE_ARENA_BYTES_MAX * 2);
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        buf_init(&committer->ledger[i], COMMIT_GROUP_MAX * 4096);
+    for (int i = 0; i < EMITTED_COLUMNS; i++)
+        buf_init(&committer->emitted[i], STAGE_ARENA_BYTES_MAX);
+    buf_init(&committer->scratch, 64 * 1024);
+    pthread_mutex_lock(&runtime.lock);
+    while (!runtime.finished) {
+        take_group(committer);
+        if (committer->count == 0) {
+            pthread_cond_wait(&runtime.commit_ready, &runtime.lock);
+            continue;
+        }
+        pthread_mutex_unlock(&runtime.lock);
+        qsort(committer->works, (size_t)committer->count, sizeof(committer->works[0]), by_key);
+        commit_surely(committer);
+        pthread_mutex_lock(&runtime.lock);
+    }
+    pthread_mutex_unlock(&runtime.lock);
+    if (committer->connection)
+        PQfinish(committer->connection);
+    for (int i = 0; i < LEDGER_COLUMNS; i++)
+        buf_done(&committer->ledger[i]);
+    for (int i = 0; i < EMITTED_COLUMNS; i++)
+        buf_done(&committer->emitted[i]);
+    buf_done(&committer->scratch);
+    arena_free(committer->arena);
+    free(committer->steps);
+    free(committer);
+    return unused;
+}

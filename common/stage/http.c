@@ -1,0 +1,74 @@
+/* http.c: an HTTP request inside a handler, and what its end means for the event. */
+#include "common/stage/runtime.h"
+
+#include <string.h>
+
+#define BODY_SHOWN_BYTES 160            /* of a refusal, in the reason */
+
+enum outcome work_http_any(struct work *work, const struct http_request *request, struct http_reply *ret)
+{
+    struct problem why;
+    struct http_request with_cancel = *request;
+    with_cancel.cancelled = &work->cancelled;
+    bool once = work->asked && work->asked->kind == ASK_ONCE;
+    switch (http_call(stage_http(), &with_cancel, work->arena, ret, &why)) {
+    case HTTP_ANSWERED:
+        return DONE;
+    case HTTP_NOT_SENT:
+    case HTTP_CANCELLED:
+        return retry(work, 0, "%s", why.text);
+    case HTTP_BROKEN:
+        return once ? ask_uncertain(work, "%s", why.text) : retry(work, 0, "%s", why.text);
+    case HTTP_TOO_LARGE:
+    case HTTP_FORBIDDEN:
+        break;
+    }
+    return reject(work, "%s", why.text);
+}
+
+/* The start of a refusal's body on one line, cut at a character. */
+static const char *shown(struct work *work, struct text body)
+{
+    if (!body.at || !text_is_utf8(body))
+        return "";
+    size_t bytes = body.bytes < BODY_SHOWN_BYTES ? body.bytes : BODY_SHOWN_BYTES;
+    while (bytes < body.bytes && bytes > 0 && ((unsigned char)body.at[bytes] & 0xC0) == 0x80)
+        bytes--;
+    char *text = arena_copy_text(work->arena, (struct text){ body.at, bytes });
+    for (char *at = text; *at; at++)
+        if ((unsigned char)*at < ' ')
+            *at = ' ';
+    return text;
+}
+
+static enum outcome credentials_refused(struct work *work, long status)
+{
+    const char *provider = work->asked ? work->asked->provider : "the provider";
+    retry(work, 0, "%s refuses our credentials (HTTP status %ld): check its key in the settings", provider, status);
+    pthread_mutex_lock(&runtime.lock);
+    struct circuit *circuit = circuit_find(provider);
+    if (circuit)
+        circuit_open_now(circuit, work->why.text);
+    pthread_mutex_unlock(&runtime.lock);
+    return RETRY;
+}
+
+enum outcome work_http(struct work *work, const struct http_request *request, struct http_reply *ret)
+{
+    TRY(work_http_any(work, request, ret));
+    long status = ret->status;
+    if (status >= 200 && status < 300)
+        return DONE;
+    if (!work->try && (status == 401 || status == 403))
+        return credentials_refused(work, status);
+    bool once = work->asked && work->asked->kind == ASK_ONCE;
+    if (once && (status == 408 || status >= 500)) {     /* it may have acted before it failed */
+        work->retry_ms = ret->retry_after_ms > 0 ? ret->retry_after_ms : 0;
+        return ask_uncertain(work, "HTTP status %ld: %s", status, shown(work, ret->body));
+    }
+    bool transient = status == 408 || status == 425 || status == 429 || status >= 500;
+    const char *body = shown(work, ret->body);
+    if (transient)
+        return retry(work, ret->retry_after_ms > 0 ? ret->retry_after_ms : 0, "HTTP status %ld: %s", status, body);
+    return reject(work, "HTTP status %ld: %s", status, body);
+}

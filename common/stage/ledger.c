@@ -1,0 +1,303 @@
+/* ledger.c: was this event handled before?  Asked for the first event of each key, in batches, on a connection of its own.
+ *
+ * Not there: run the handler.  There, from the same offset: its events are sent again as they were recorded.  There, from another
+ * offset: a duplicate, finished without a trace but a counter.  Its key has parked events: it parks behind them. */
+#include "common/log.h"
+#include "common/stage/runtime.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RECONNECT_MS 500
+
+static const struct statement find_handled = {
+    .name = "runtime_find_handled",
+    .text = "SELECT event_id, run, day, topic, partition, \"offset\", outcome FROM ledger"
+            " WHERE stage = $1 AND event_id = ANY ($2::uuid[])",
+    .params = 2,
+};
+static const struct statement find_parked = {
+    .name = "runtime_find_parked",
+    .text = "SELECT subject, event_id, run, attempts, (extract(epoch FROM first_at) * 1000000)::bigint FROM parked"
+            " WHERE stage = $1 AND subject = ANY ($2::text[]) ORDER BY subject, number",
+    .params = 2,
+};
+static const struct statement find_crashes = {
+    .name = "runtime_find_crashes",
+    .text = "SELECT event_id, run FROM crashes WHERE stage = $1 AND event_id = ANY ($2::uuid[]) AND count >= $3::integer",
+    .params = 3,
+};
+static const struct statement find_emitted = {
+    .name = "runtime_find_emitted",
+    .text = "SELECT cause_id, run, topic, key, payload FROM emitted"
+            " WHERE stage = $1 AND cause_id = ANY ($2::uuid[]) ORDER BY cause_id, run, number",
+    .params = 2,
+};
+
+void array_begin(struct buf *buf)
+{
+    buf_clear(buf);
+    buf_add_char(buf, '{');
+}
+
+void array_add(struct buf *buf, const char *value)
+{
+    if (buf->bytes > 1)
+        buf_add_char(buf, ',');
+    if (!value) {
+        buf_add_string(buf, "NULL");
+        return;
+    }
+    buf_add_char(buf, '"');
+    for (const char *at = value; *at;) {
+        size_t plain = strcspn(at, "\"\\");
+        buf_add(buf, at, plain);
+        at += plain;
+        if (*at) {
+            buf_add_char(buf, '\\');
+            buf_add_char(buf, *at++);
+        }
+    }
+    buf_add_char(buf, '"');
+}
+
+void array_end(struct buf *buf)
+{
+    buf_add_char(buf, '}');
+}
+
+struct lookup {
+    PGconn *connection;
+    struct work *works[LOOKUP_BATCH_MAX];
+    int count;
+    struct buf ids, subjects;
+};
+
+static bool prepare(PGconn *connection, const struct statement *statement, struct problem *why)
+{
+    PGresult *result = PQprepare(connection, statement->name, statement->text, 0, NULL);
+    bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
+    if (!done)
+        fail(why, "could not prepare \"%s\": %s", statement->name, PQresultErrorMessage(result));
+    PQclear(result);
+    return done;
+}
+
+static bool connect_ledger(struct lookup *lookup, struct problem *why)
+{
+    struct pg_pool_settings settings = {
+        .url = daemon_settings()->database_url, .role = runtime.role, .application_name = runtime.stage->name };
+    lookup->connection = pg_connect(&settings, why);
+    if (!lookup->connection)
+        return false;
+    if (prepare(lookup->connection, &find_handled, why) && prepare(lookup->connection, &find_parked, why)
+        && prepare(lookup->connection, &find_crashes, why) && prepare(lookup->connection, &find_emitted, why))
+        return true;
+    PQfinish(lookup->connection);
+    lookup->connection = NULL;
+    return false;
+}
+
+static struct work *work_of(const struct lookup *lookup, const char *event_id, const char *run)
+{
+    int number = atoi(run);
+    for (int i = 0; i < lookup->count; i++)
+        if (!lookup->works[i]->unread && lookup->works[i]->event.run == number && strcasecmp(lookup->works[i]->event.id, event_id) == 0)
+            return lookup->works[i];
+    return NULL;
+}
+
+/* What the ledger says of a work: kept in fields that only this thread uses until settle(). */
+static void note_handled(struct lookup *lookup, PGresult *result)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct work *work = work_of(lookup, PQgetvalue(result, row, 0), PQgetvalue(result, row, 1));
+        if (!work)
+            continue;           /* another run of it */
+        bool same_record = strcmp(PQgetvalue(result, row, 3), work->partition->topic) == 0
+                           && atoi(PQgetvalue(result, row, 4)) == work->partition->number
+                           && atoll(PQgetvalue(result, row, 5)) == work->offset;
+        bool is_parked = strcmp(PQgetvalue(result, row, 6), "parked") == 0;
+        if (is_parked && !same_record && work->partition->is_replay) {
+            work->resumed = true;
+            snprintf(work->ledger_day, sizeof(work->ledger_day), "%s", PQgetvalue(result, row, 2));
+        } else {
+            work->from_ledger = true;
+            if (!same_record)
+                metric_add(&metric_duplicates, 1, work->event.type);
+            work->skipped = !same_record;       /* a duplicate: nothing is sent again */
+        }
+    }
+}
+
+static void note_parked(struct lookup *lookup, PGresult *result)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct work *same = work_of(lookup, PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
+        if (same && same->resumed) {
+            same->parked_attempts = atoi(PQgetvalue(result, row, 3));
+            same->parked_first_us = atoll(PQgetvalue(result, row, 4));
+        }
+        for (int i = 0; i < lookup->count; i++)
+            if (lookup->works[i] != same && strcmp(work_subject(lookup->works[i]), PQgetvalue(result, row, 0)) == 0)
+                lookup->works[i]->key_is_parked = true;
+    }
+}
+
+static void note_crashes(struct lookup *lookup, PGresult *result)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct work *work = work_of(lookup, PQgetvalue(result, row, 0), PQgetvalue(result, row, 1));
+        if (work)
+            work->crashed = true;
+    }
+}
+
+static void note_emitted(struct lookup *lookup, PGresult *result)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct work *work = work_of(lookup, PQgetvalue(result, row, 0), PQgetvalue(result, row, 1));
+        if (work && work->from_ledger && !work->skipped)
+            emit_payload(work, PQgetvalue(result, row, 2), PQgetvalue(result, row, 3),
+                         (struct text){ PQgetvalue(result, row, 4), (size_t)PQgetlength(result, row, 4) });
+    }
+}
+
+/* Runs `statement` and gives its rows to `note`. */
+static bool lookup_query(struct lookup *lookup, const struct statement *statement, const char *const *params,
+                         void (*note)(struct lookup *lookup, PGresult *result), struct problem *why)
+{
+    PGresult *result = PQexecPrepared(lookup->connection, statement->name, statement->params, params, NULL, NULL, 0);
+    bool done = PQresultStatus(result) == PGRES_TUPLES_OK;
+    if (done)
+        note(lookup, result);
+    else
+        fail(why, "could not look into the ledger (\"%s\"): %s", statement->name, PQresultErrorMessage(result));
+    PQclear(result);
+    return done;
+}
+
+static bool look_up(struct lookup *lookup, struct problem *why)
+{
+    array_begin(&lookup->ids);
+    array_begin(&lookup->subjects);
+    for (int i = 0; i < lookup->count; i++) {
+        struct work *work = lookup->works[i];
+        work->resumed = work->from_ledger = work->key_is_parked = work->crashed = false;
+        work_begin_run(work);
+        if (!work->unread)
+            array_add(&lookup->ids, work->event.id);
+        array_add(&lookup->subjects, work_subject(work));
+    }
+    array_end(&lookup->ids);
+    array_end(&lookup->subjects);
+    const char *stage = runtime.stage->name, *ids = lookup->ids.at;
+    char crashes_max[8];
+    snprintf(crashes_max, sizeof(crashes_max), "%d", CRASHES_MAX);
+    bool done = lookup_query(lookup, &find_handled, (const char *[]){ stage, ids }, note_handled, why)
+                && lookup_query(lookup, &find_parked, (const char *[]){ stage, lookup->subjects.at }, note_parked, why)
+                && lookup_query(lookup, &find_crashes, (const char *[]){ stage, ids, crashes_max }, note_crashes, why);
+    bool resend = false;
+    for (int i = 0; i < lookup->count; i++)
+        resend = resend || (lookup->works[i]->from_ledger && !lookup->works[i]->skipped);
+    return done && (!resend || lookup_query(lookup, &find_emitted, (const char *[]){ stage, ids }, note_emitted, why));
+}
+
+/* Lock held. */
+static void settle(struct work *work)
+{
+    if (work->resumed) {
+        work->attempts = work->parked_attempts;
+        work->first_us = work->parked_first_us;
+    }
+    if (work->key_is_parked && !work->resumed) {
+        fail(&work->why, "earlier events of its key are parked");
+        commit_push(work, VERDICT_PARKED);
+        return;
+    }
+    make_ready(work);
+}
+
+static void postgres_is_away(struct lookup *lookup, const struct problem *why)
+{
+    pthread_mutex_lock(&runtime.lock);
+    if (runtime.postgres_away_us == 0) {
+        runtime.postgres_away_us = monotonic_us();
+        log_error("postgres is away; events wait", LOG_TEXT("why", why->text));
+    }
+    pthread_mutex_unlock(&runtime.lock);
+    if (lookup->connection && PQstatus(lookup->connection) != CONNECTION_OK) {
+        PQfinish(lookup->connection);
+        lookup->connection = NULL;
+    }
+    struct timespec pause = { .tv_nsec = RECONNECT_MS * 1000000L };
+    nanosleep(&pause, NULL);
+}
+
+static void postgres_is_back(void)
+{
+    pthread_mutex_lock(&runtime.lock);
+    if (runtime.postgres_away_us != 0)
+        log_info("postgres is back", LOG_INT("away_ms", (monotonic_us() - runtime.postgres_away_us) / 1000));
+    runtime.postgres_away_us = 0;
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+static bool runtime_is_over(void)
+{
+    pthread_mutex_lock(&runtime.lock);
+    bool over = runtime.finished || runtime.stopping;
+    pthread_mutex_unlock(&runtime.lock);
+    return over;
+}
+
+/* Looks the batch up, however long Postgres is away; false when the stage stops meanwhile. */
+static bool look_up_surely(struct lookup *lookup)
+{
+    while (!runtime_is_over()) {
+        struct problem why;
+        if ((lookup->connection || connect_ledger(lookup, &why)) && look_up(lookup, &why)) {
+            postgres_is_back();
+            return true;
+        }
+        postgres_is_away(lookup, &why);
+    }
+    return false;
+}
+
+void *ledger_main(void *unused)
+{
+    struct lookup lookup = { 0 };
+    buf_init(&lookup.ids, LOOKUP_BATCH_MAX * (UUID_BYTES + 4));
+    buf_init(&lookup.subjects, LOOKUP_BATCH_MAX * (EVENT_KEY_BYTES_MAX * 2 + 4));
+    pthread_mutex_lock(&runtime.lock);
+    while (!runtime.finished) {
+        lookup.count = 0;
+        while (lookup.count < LOOKUP_BATCH_MAX && !runtime.stopping && (lookup.works[lookup.count] = list_pop(&runtime.lookup)))
+            lookup.count++;
+        if (lookup.count == 0) {
+            pthread_cond_wait(&runtime.lookup_ready, &runtime.lock);
+            continue;
+        }
+        pthread_mutex_unlock(&runtime.lock);
+        bool done = look_up_surely(&lookup);
+        struct work *again[LOOKUP_BATCH_MAX];
+        int again_count = 0;
+        pthread_mutex_lock(&runtime.lock);
+        for (int i = 0; done && i < lookup.count; i++)
+            if (lookup.works[i]->from_ledger)
+                again[again_count++] = lookup.works[i];
+            else
+                settle(lookup.works[i]);
+        pthread_mutex_unlock(&runtime.lock);
+        for (int i = 0; i < again_count; i++)
+            produce_work(again[i]);
+        pthread_mutex_lock(&runtime.lock);
+    }
+    pthread_mutex_unlock(&runtime.lock);
+    if (lookup.connection)
+        PQfinish(lookup.connection);
+    buf_done(&lookup.ids);
+    buf_done(&lookup.subjects);
+    return unused;
+}

@@ -1,0 +1,123 @@
+/* produce.c: the events of committed works go out; when the last one is acknowledged the work is finished. */
+#include "common/log.h"
+#include "common/stage/runtime.h"
+
+#include <string.h>
+
+#define PRODUCER_QUEUE_BYTES_MAX (64 * 1024 * 1024)
+#define POLL_MS 100
+#define QUEUE_FULL_PAUSE_MS 5
+
+/* Lock held. */
+void work_finish(struct work *work)
+{
+    metric_time(&metric_hop_time, monotonic_us() - work->consumed_us, work->event.type);
+    offsets_finish(work->partition, work->offset);
+    offsets_store(work->partition);
+    key_pop(work);
+    runtime.in_flight--;
+    runtime.in_flight_bytes -= (int64_t)work->message.bytes;
+    if (work->resumed) {
+        runtime.resume_parked = true;
+        pthread_cond_signal(&runtime.sweep_now);
+    }
+    work_free(work);
+    pthread_cond_signal(&runtime.room);
+}
+
+static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *unused)
+{
+    (void)producer, (void)unused;
+    struct work *work = message->_private;
+    if (message->err) {
+        /* there is no message time-out, so this is final: the message was purged or the producer is broken.  The rows stand; the
+         * redelivered record sends the recorded events again. */
+        log_error("could not send an event", LOG_TEXT("topic", rd_kafka_topic_name(message->rkt)),
+                  LOG_TEXT("why", rd_kafka_err2str(message->err)));
+        daemon_stop("an event could not be sent");
+        return;
+    }
+    if (!work)
+        return;
+    pthread_mutex_lock(&runtime.lock);
+    if (--work->acks_due == 0) {
+        runtime.committing--;
+        work_finish(work);
+    }
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+/* Hands one message to librdkafka, waiting while its queue is full. */
+static rd_kafka_resp_err_t produce(const char *topic, const char *key, struct text payload, struct work *work)
+{
+    for (;;) {
+        rd_kafka_resp_err_t error = rd_kafka_producev(runtime.producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, strlen(key)),
+                                                      RD_KAFKA_V_VALUE((void *)payload.at, payload.bytes),
+                                                      RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(work),
+                                                      RD_KAFKA_V_END);
+        if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+            return error;
+        struct timespec pause = { .tv_nsec = QUEUE_FULL_PAUSE_MS * 1000000L };
+        nanosleep(&pause, NULL);
+    }
+}
+
+void produce_work(struct work *work)
+{
+    int count = 0;
+    for (const struct event_effect *event = work->events; event; event = event->next)
+        count++;
+    pthread_mutex_lock(&runtime.lock);
+    if (work->from_ledger)
+        runtime.committing++;
+    work->state = WORK_PRODUCING;
+    work->acks_due = count + 1;         /* one for this function, so that it is not finished before all are handed over */
+    pthread_mutex_unlock(&runtime.lock);
+
+    bool sent = true;
+    for (const struct event_effect *event = work->events; event && sent; event = event->next) {
+        rd_kafka_resp_err_t error = produce(event->topic, event->key, event->payload, work);
+        sent = error == RD_KAFKA_RESP_ERR_NO_ERROR;
+        if (sent) {
+            metric_add(&metric_emitted, 1, event->topic);
+        } else {
+            log_error("could not send an event", LOG_TEXT("topic", event->topic), LOG_TEXT("why", rd_kafka_err2str(error)));
+            daemon_stop("an event could not be sent");
+        }
+    }
+    pthread_mutex_lock(&runtime.lock);
+    if (sent && --work->acks_due == 0) {
+        runtime.committing--;
+        work_finish(work);
+    }
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+bool produce_payload(const char *topic, const char *key, struct text payload, struct problem *why)
+{
+    rd_kafka_resp_err_t error = produce(topic, key, payload, NULL);
+    return error == RD_KAFKA_RESP_ERR_NO_ERROR || fail(why, "could not send to \"%s\": %s", topic, rd_kafka_err2str(error));
+}
+
+bool produce_open(struct problem *why)
+{
+    char client_id[128];
+    snprintf(client_id, sizeof(client_id), "%s-%s", runtime.stage->name, daemon_settings()->instance);
+    runtime.producer = kafka_producer(daemon_settings()->kafka_brokers, client_id, "0", PRODUCER_QUEUE_BYTES_MAX, delivered, NULL, why);
+    return runtime.producer != NULL;
+}
+
+void *produce_main(void *unused)
+{
+    for (;;) {
+        rd_kafka_poll(runtime.producer, POLL_MS);
+        char reason[256];
+        if (rd_kafka_fatal_error(runtime.producer, reason, sizeof(reason)))
+            daemon_stop(reason);
+        pthread_mutex_lock(&runtime.lock);
+        bool finished = runtime.finished;
+        pthread_mutex_unlock(&runtime.lock);
+        if (finished)
+            return unused;
+    }
+}
