@@ -41,7 +41,7 @@ bool json_find(struct json_value object, const char *name, struct json_value *re
 
 /* Compares a raw string token with a plain string, unescaping as it goes. */
 bool json_string_is(struct text raw, const char *string);
-/* A string value, unescaped and terminated, in `arena`. */
+/* A string value, unescaped and terminated, in `arena`; NULL when it is not a string. */
 const char *json_string(struct json_value value, struct arena *arena);
 /* Integers must have no fraction or exponent and fit; numbers must be finite. */
 bool json_integer(struct json_value value, int64_t *ret);
@@ -49,9 +49,10 @@ bool json_number(struct json_value value, double *ret);
 
 /* Writing.  The caller places commas through json_name() and json_separate(), which add one when it is needed. */
 void json_write_string(struct buf *buf, const char *string);            /* NULL writes null */
-void json_write_text(struct buf *buf, struct text text);                /* absent writes null; must be UTF-8 */
+/* Absent writes null.  What is not UTF-8, and U+0000, becomes U+FFFD: what is written here can always be read here. */
+void json_write_text(struct buf *buf, struct text text);
 void json_write_integer(struct buf *buf, int64_t number);
-void json_write_number(struct buf *buf, double number);                 /* shortest form that reads back the same */
+void json_write_number(struct buf *buf, double number);                 /* shortest form that reads back the same; null when not finite */
 void json_write_bool(struct buf *buf, bool value);
 void json_separate(struct buf *buf);                                    /* a comma, unless just after { or [ or : */
 void json_name(struct buf *buf, const char *name);                      /* [,]"name": */
