@@ -135,14 +135,17 @@ char *arena_copy_text(struct arena *arena, struct text text)
 
 char *arena_printf(struct arena *arena, const char *format, ...)
 {
+    char start[256];        /* most fit, and are formatted once */
     va_list arguments;
 
     va_start(arguments, format);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    int length = vsnprintf(start, sizeof(start), format, arguments);
     va_end(arguments);
     if (length < 0)
-        abort();        /* a wrong format string, or a text of 2 GiB */
+        abort();            /* a wrong format string, or a text of 2 GiB */
     char *text = arena_take(arena, (size_t)length + 1);
+    if ((size_t)length < sizeof(start))
+        return memcpy(text, start, (size_t)length + 1);
     va_start(arguments, format);
     vsnprintf(text, (size_t)length + 1, format, arguments);
     va_end(arguments);

@@ -1,4 +1,4 @@
-/* crypto.h: hashes, message codes, base64, hex, ids.  libsodium where it has the algorithm, libcrypto for SHA-1.
+/* crypto.h: hashes, message codes, base64, hex, ids.
  *
  * Threads: any, after crypto_init().  Comparisons of secrets are in constant time. */
 #pragma once
