@@ -1,0 +1,60 @@
+"""What the sandbox accepts as keys and accounts: the same names the daemons read, from the environment.
+
+A name that is not set gets a default that only works here.  `sandbox.py --print-env` prints them all, as a `.env`
+that makes the daemons talk to this sandbox."""
+
+import os
+from dataclasses import dataclass
+
+DEFAULTS = {
+    "TWILIO_ACCOUNT_SID": "AC5a6dba5a6dba5a6dba5a6dba5a6dba5a",
+    "TWILIO_AUTH_TOKEN": "sandbox-twilio-auth-token",
+    "TWILIO_WHATSAPP_FROM": "whatsapp:+14155238886",
+    "CALLRAIL_ACCOUNT_ID": "ACC5a6dba5a6dba5a6dba5a6dba5a6dba5a",
+    "CALLRAIL_API_KEY": "sandbox-callrail-api-key",
+    "CALLRAIL_SIGNING_KEY": "sandbox-callrail-signing-key",
+    "GEMINI_API_KEY": "sandbox-gemini-api-key",
+    "OPENAI_API_KEY": "sandbox-openai-api-key",
+}
+
+
+def several(value):
+    """A secret's setting may hold several values while it is rotated."""
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+@dataclass(frozen=True)
+class Config:
+    base_url: str                           # how others reach this process
+    twilio_account_sid: str
+    twilio_auth_tokens: tuple
+    twilio_senders: tuple                   # "whatsapp:+E164"
+    callrail_account_id: str
+    callrail_api_keys: tuple
+    callrail_signing_keys: tuple
+    gemini_api_keys: tuple
+    openai_api_keys: tuple
+
+    @staticmethod
+    def from_environment(base_url, environment=os.environ):
+        value = {name: environment.get(name) or default for name, default in DEFAULTS.items()}
+        return Config(
+            base_url=base_url,
+            twilio_account_sid=value["TWILIO_ACCOUNT_SID"],
+            twilio_auth_tokens=tuple(several(value["TWILIO_AUTH_TOKEN"])),
+            twilio_senders=tuple(sender if sender.startswith("whatsapp:") else "whatsapp:" + sender
+                                 for sender in several(value["TWILIO_WHATSAPP_FROM"])),
+            callrail_account_id=value["CALLRAIL_ACCOUNT_ID"],
+            callrail_api_keys=tuple(several(value["CALLRAIL_API_KEY"])),
+            callrail_signing_keys=tuple(several(value["CALLRAIL_SIGNING_KEY"])),
+            gemini_api_keys=tuple(several(value["GEMINI_API_KEY"])),
+            openai_api_keys=tuple(several(value["OPENAI_API_KEY"])))
+
+
+def environment_for_daemons(base_url, environment=os.environ):
+    lines = {name: environment.get(name) or default for name, default in DEFAULTS.items()}
+    lines["TWILIO_BASE_URL"] = f"{base_url}/twilio"
+    lines["CALLRAIL_BASE_URL"] = f"{base_url}/callrail/v3"
+    lines["GEMINI_BASE_URL"] = f"{base_url}/gemini"
+    lines["OPENAI_BASE_URL"] = f"{base_url}/openai/v1"
+    return lines

@@ -1,0 +1,56 @@
+"""Everything the sandbox knows, in one object that every handler gets."""
+
+import asyncio
+
+from aiohttp import web
+
+import limits
+from faults import Faults
+from store import Bounded, Files, News, Requests
+from webhooks import Webhooks
+
+SETTINGS = {
+    "message_statuses": ["queued", "sent", "delivered", "read"],    # what a message goes through, each told by callback
+    "message_gap_ms": 50,                                           # between two of them
+    "window_hours": limits.WHATSAPP_WINDOW_HOURS,                   # how long free text may follow a person's own message
+}
+
+STATE = web.AppKey("state", object)
+
+
+class State:
+    def __init__(self, config):
+        self.config = config
+        self.news = News()
+        self.requests = Requests(self.news)
+        self.faults = Faults()
+        self.webhooks = Webhooks(self.faults, self.news)
+        self.files = Files()
+        self.calls = Bounded(limits.CALLS_MAX)
+        self.messages = Bounded(limits.MESSAGES_MAX)
+        self.last_message = 0
+        self.windows = Bounded(limits.MESSAGES_MAX)         # (person, our sender): when that person last wrote
+        self.templates = {}
+        self.transcripts = Bounded(limits.TRANSCRIPTS_MAX)  # by sha256, "name:" and file name, or "*"
+        self.settings = dict(SETTINGS)
+        self.timers = set()
+
+    def later(self, after_s, do, *arguments):
+        def run():
+            self.timers.discard(timer)
+            do(*arguments)
+        timer = asyncio.get_running_loop().call_later(after_s, run)
+        self.timers.add(timer)
+
+    def reset(self):
+        """As at the start.  Numbering goes on, so that `since` of before stays right."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+        self.webhooks.forget()
+        self.faults.delete()
+        self.requests.clear()
+        self.files.clear()
+        for kept in (self.calls, self.messages, self.windows, self.templates, self.transcripts):
+            kept.clear()
+        self.settings = dict(SETTINGS)
