@@ -9,7 +9,8 @@
 
 #include <librdkafka/rdkafka.h>
 
-/* `properties`: name, value, …, NULL; they come after ours and before KAFKA_PROP_*.  The caller owns the result. NULL: `why`. */
+/* `properties`: name, value, …, NULL; they come after ours and before KAFKA_PROP_*.  A `group.id` among them makes it a consumer's,
+ * with the caps on prefetch.  The caller owns the result. NULL: `why`. */
 rd_kafka_conf_t *kafka_conf(const char *brokers, const char *client_id, const char *const *properties, struct problem *why);
 
 /* A producer whose delivery reports are given to `delivered` (dr_msg_cb): on the thread that polls it.
