@@ -43,8 +43,8 @@ bool text_starts(struct text text, const char *prefix)
 
 bool text_is_utf8(struct text text)
 {
-    const char *at = text.at;
-    const char *end = text.at + text.bytes;
+    const char *at = text.at != NULL ? text.at : "";
+    const char *end = at + text.bytes;
 
     while (at < end) {
         if (end - at >= 8 && utf8_ascii_word(at)) {

@@ -50,8 +50,8 @@ static bool form_decode(struct text raw, struct arena *arena, struct text *ret)
 
 bool form_read(struct text body, struct arena *arena, struct form *ret, struct problem *why)
 {
-    const char *at = body.at;
-    const char *end = body.at + body.bytes;
+    const char *at = body.at != NULL ? body.at : "";
+    const char *end = at + body.bytes;
 
     ret->count = 0;
     while (at < end) {
