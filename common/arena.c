@@ -9,7 +9,7 @@
 #include "common/log.h"
 
 #define ARENA_CHUNK_BYTES_MIN (4 * 1024)
-#define ARENA_CHUNK_BYTES_MAX (256 * 1024)      /* chunks double up to this; larger pieces get a chunk of their own */
+#define ARENA_CHUNK_BYTES_MAX (256 * 1024) /* chunks double up to this; larger pieces get a chunk of their own */
 
 struct chunk {
     struct chunk *older;
@@ -135,14 +135,14 @@ char *arena_copy_text(struct arena *arena, struct text text)
 
 char *arena_printf(struct arena *arena, const char *format, ...)
 {
-    char start[256];        /* most fit, and are formatted once */
+    char start[256]; /* most fit, and are formatted once */
     va_list arguments;
 
     va_start(arguments, format);
     int length = vsnprintf(start, sizeof(start), format, arguments);
     va_end(arguments);
     if (length < 0)
-        abort();            /* a wrong format string, or a text of 2 GiB */
+        abort(); /* a wrong format string, or a text of 2 GiB */
     char *text = arena_take(arena, (size_t)length + 1);
     if ((size_t)length < sizeof(start))
         return memcpy(text, start, (size_t)length + 1);

@@ -9,11 +9,11 @@
 #include "common/log.h"
 #include "common/utf8.h"
 
-#define SECOND_US INT64_C(1000000)
-#define DAY_SECONDS INT64_C(86400)
-#define FRACTION_DIGITS 6                               /* microseconds: what Postgres keeps */
-#define TIME_US_MIN (INT64_C(-62167219200) * SECOND_US) /* 0000-01-01T00:00:00Z */
-#define TIME_US_MAX (INT64_C(253402300800) * SECOND_US - 1) /* the last of 9999: RFC 3339 has four digits for the year */
+#define SECOND_US       INT64_C(1000000)
+#define DAY_SECONDS     INT64_C(86400)
+#define FRACTION_DIGITS 6                                       /* microseconds: what Postgres keeps */
+#define TIME_US_MIN     (INT64_C(-62167219200) * SECOND_US)     /* 0000-01-01T00:00:00Z */
+#define TIME_US_MAX     (INT64_C(253402300800) * SECOND_US - 1) /* end of 9999: RFC 3339 has four-digit years */
 
 /* --- views -------------------------------------------------------------------------------------------------------- */
 
@@ -140,8 +140,8 @@ int64_t monotonic_us(void)
     return clock_us(CLOCK_MONOTONIC);
 }
 
-/* Days since 1970-01-01 of a date in the proleptic Gregorian calendar.  Years are counted from March, so that the leap day
- * is the last of its year, and in cycles of 400 years, which all have 146097 days. */
+/* Days since 1970-01-01 of a date in the proleptic Gregorian calendar.  Years are counted from March, so that the leap
+ * day is the last of its year, and in cycles of 400 years, which all have 146097 days. */
 static int64_t days_of_date(int64_t year, int month, int day)
 {
     if (month <= 2)

@@ -77,7 +77,7 @@ void buf_printf(struct buf *buf, const char *format, ...)
     int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
     if (length < 0)
-        abort();        /* a wrong format string, or a text of 2 GiB */
+        abort(); /* a wrong format string, or a text of 2 GiB */
     if (!buf_reserve(buf, (size_t)length))
         return;
     va_start(arguments, format);

@@ -1,5 +1,5 @@
-/* crypto.c: hashes and message codes by libcrypto, whose SHA uses the processor's own instructions (1 KiB of HMAC-SHA1 takes about
- * 1 us where looking the algorithm up at each call takes 2); random bits and comparisons by libsodium. */
+/* crypto.c: hashes and message codes by libcrypto, whose SHA uses the processor's own instructions (1 KiB of HMAC-SHA1
+ * takes about 1 us where looking the algorithm up at each call takes 2); random bits and comparisons by libsodium. */
 #include "common/crypto.h"
 
 #include <assert.h>
@@ -10,10 +10,11 @@
 
 #include "common/log.h"
 
-#define HASH_BLOCK_BYTES 64         /* of SHA-1 and of SHA-256 */
+#define HASH_BLOCK_BYTES  64 /* of SHA-1 and of SHA-256 */
 #define UUID_BINARY_BYTES 16
 
-static const char switchboard_namespace[] = "07e31ecd-f14f-4f66-90f8-4d54855e85d0";     /* drawn once; changing it would change every id */
+/* Drawn once; changing it would change every id. */
+static const char switchboard_namespace[] = "07e31ecd-f14f-4f66-90f8-4d54855e85d0";
 static const char uuid_parts_separator = '\x1F';
 
 /* Fetched once: a fetch by name costs more than hashing 1 KiB. */
@@ -69,8 +70,8 @@ void sha256(struct text message, uint8_t ret[SHA256_BYTES])
 }
 
 /* RFC 2104 by hand, over one context used twice: libcrypto's own HMAC object costs twice as much to make as to use. */
-static void hmac(const EVP_MD *algorithm, size_t hash_bytes, struct text key, const struct text *parts, size_t part_count,
-                 uint8_t *ret)
+static void hmac(const EVP_MD *algorithm, size_t hash_bytes, struct text key, const struct text *parts,
+                 size_t part_count, uint8_t *ret)
 {
     EVP_MD_CTX *hash = EVP_MD_CTX_new();
     uint8_t block[HASH_BLOCK_BYTES] = { 0 };
@@ -117,8 +118,8 @@ bool secret_equal(const void *a, const void *b, size_t bytes)
 
 /* --- base64 and hex ----------------------------------------------------------------------------------------------- */
 
-/* By table and not by libsodium, whose base64 takes constant time and with it six times as long: every accepted webhook's body
- * passes through here.  Signatures are compared as printed, so no secret depends on it. */
+/* By table and not by libsodium, whose base64 takes constant time and with it six times as long: every accepted
+ * webhook's body passes through here.  Signatures are compared as printed, so no secret depends on it. */
 static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 char *base64_print(const void *at, size_t bytes, char *ret)
@@ -156,7 +157,8 @@ static const uint8_t base64_values[256] = {
     ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64,
 };
 
-/* Reads `digits` (2, 3 or 4) digits into the upper bits of 24; false when one is none or bits that mean nothing are set. */
+/* Reads `digits` (2, 3 or 4) digits into the upper bits of 24; false when one is none or bits that mean nothing are
+ * set. */
 static bool base64_group(const uint8_t *at, size_t digits, uint32_t *ret)
 {
     uint32_t group = 0;
@@ -230,7 +232,7 @@ static char *uuid_print(uint8_t binary[UUID_BINARY_BYTES], unsigned version, cha
     const char *from = digits;
 
     binary[6] = (uint8_t)((binary[6] & 0x0F) | version << 4);
-    binary[8] = (uint8_t)((binary[8] & 0x3F) | 0x80);       /* the variant of RFC 9562 */
+    binary[8] = (uint8_t)((binary[8] & 0x3F) | 0x80); /* the variant of RFC 9562 */
     hex_print(binary, UUID_BINARY_BYTES, digits);
     for (size_t i = 0; i < UUID_BYTES - 1; i++)
         ret[i] = uuid_dash_at(i) ? '-' : *from++;

@@ -1,5 +1,5 @@
-/* json.c: JSON in place.  json_parse() looks at every byte once and refuses what is not strictly RFC 8259; everything after it
- * walks bytes known to be well formed and only has to find where a value ends. */
+/* json.c: JSON in place.  json_parse() looks at every byte once and refuses what is not strictly RFC 8259; everything
+ * after it walks bytes known to be well formed and only has to find where a value ends. */
 #include "common/json.h"
 
 #include <string.h>
@@ -26,7 +26,8 @@ static bool is_plain(char c)
     return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
 }
 
-/* The same of eight bytes at once.  A borrow out of one byte can spoil only those above it, and then that byte was not plain. */
+/* The same of eight bytes at once.  A borrow out of one byte can spoil only those above it, and then that byte was not
+ * plain. */
 static bool is_plain_word(const char *at)
 {
     const uint64_t ones = 0x0101010101010101u;
@@ -77,9 +78,9 @@ static enum json_kind kind_of(char first)
 struct check {
     const char *at;
     const char *end;
-    uint64_t objects;       /* bit n: the container at depth n + 1 is an object */
+    uint64_t objects; /* bit n: the container at depth n + 1 is an object */
     int depth;
-    const char *wrong;      /* what is wrong at `at` */
+    const char *wrong; /* what is wrong at `at` */
 };
 
 static bool wrong(struct check *check, const char *what)
@@ -389,7 +390,7 @@ void json_enter(struct json_scan *scan, struct json_value container)
     *scan = (struct json_scan){ .at = container.raw.at, .end = container.raw.at };
     if (walkable) {
         scan->at++;
-        scan->end += container.raw.bytes - 1;       /* before the closing bracket */
+        scan->end += container.raw.bytes - 1; /* before the closing bracket */
     }
 }
 
@@ -423,7 +424,7 @@ bool json_member(struct json_scan *scan, struct text *ret_name, struct json_valu
     const char *name_end = skip_string(name, scan->end);
     const char *colon = skip_space(name_end, scan->end);
     if (colon >= scan->end || *colon != ':')
-        return false;       /* an array walked as an object */
+        return false; /* an array walked as an object */
     scan->at = skip_space(colon + 1, scan->end);
     *ret_name = (struct text){ name, (size_t)(name_end - name) };
     *ret_value = scan_value(scan);
@@ -512,7 +513,7 @@ bool json_string_is(struct text raw, const char *string)
     while (at < end) {
         if (*at != '\\') {
             if (*at++ != *string++)
-                return false;       /* a string without NUL, so this also stops at the end of `string` */
+                return false; /* a string without NUL, so this also stops at the end of `string` */
             continue;
         }
         size_t bytes = read_escape(&at, end, character);
@@ -536,7 +537,7 @@ const char *json_string(struct json_value value, struct arena *arena)
     char *to = copy + (at - inner.at);
     while (at < end) {
         if (*at == '\\')
-            to += read_escape(&at, end, to);        /* an escape is never shorter than its character */
+            to += read_escape(&at, end, to); /* an escape is never shorter than its character */
         else
             *to++ = *at++;
     }

@@ -8,7 +8,7 @@
 
 #include "common/json.h"
 
-#define JSON_NUMBER_BYTES_MAX 1100      /* every double written out in full fits */
+#define JSON_NUMBER_BYTES_MAX 1100 /* every double written out in full fits */
 
 bool json_integer(struct json_value value, int64_t *ret)
 {
@@ -81,7 +81,7 @@ void json_write_number(struct buf *buf, double number)
     char text[32];
 
     if (!isfinite(number)) {
-        buf_add(buf, "null", 4);        /* JSON has no other word for it */
+        buf_add(buf, "null", 4); /* JSON has no other word for it */
         return;
     }
     locale_t before = enter_c_locale();

@@ -1,5 +1,5 @@
-/* log.c: builds one line in a fixed buffer and writes it at once.  Nothing here allocates or locks, so that a process that is
- * out of memory can still say so. */
+/* log.c: builds one line in a fixed buffer and writes it at once.  Nothing here allocates or locks, so that a process
+ * that is out of memory can still say so. */
 #include "common/log.h"
 
 #include <errno.h>
@@ -11,12 +11,15 @@
 
 #include "common/utf8.h"
 
-#define LOG_LINE_BYTES_MAX PIPE_BUF         /* what a pipe takes in one piece (POSIX), so that lines of many daemons never mix */
-#define LOG_TEXT_BYTES_MAX 1000             /* of one value, as printed; the rest is cut */
+#define LOG_LINE_BYTES_MAX PIPE_BUF /* taken by a pipe in one piece (POSIX), so lines of several daemons never mix */
+#define LOG_TEXT_BYTES_MAX 1000     /* of one value, as printed; the rest is cut */
 #define LOG_LEFT_OUT_BYTES sizeof(" \"left_out\":18446744073709551615}\n")
 
 static const char *const level_names[] = {
-    [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARNING] = "warning", [LOG_ERROR] = "error",
+    [LOG_DEBUG] = "debug",
+    [LOG_INFO] = "info",
+    [LOG_WARNING] = "warning",
+    [LOG_ERROR] = "error",
 };
 
 /* Set once by log_init, before other threads run. */
@@ -64,7 +67,8 @@ static void line_string(struct line *line, const char *string)
     line_add(line, string, strlen(string));
 }
 
-/* One character as JSON writes it, into `ret` of at least 8 bytes; `*at` moves on.  DEL is escaped for the terminal's sake. */
+/* One character as JSON writes it, into `ret` of at least 8 bytes; `*at` moves on.  DEL is escaped for the terminal's
+ * sake. */
 static size_t escape_character(const char **at, const char *end, char *ret)
 {
     size_t bytes = utf8_sequence(*at, end);
@@ -84,8 +88,10 @@ static size_t escape_character(const char **at, const char *end, char *ret)
         memcpy(ret, "\\n", 2);
         return 2;
     }
-    if (c < 0x20 || c == 0x7F || (c == 0xC2 && (unsigned char)(*at)[-1] < 0xA0))     /* U+0080 to U+009F drive terminals too */
-        return (size_t)snprintf(ret, 8, "\\u%04x", c == 0xC2 ? (unsigned char)(*at)[-1] : c);
+    if (c == 0xC2 && (unsigned char)(*at)[-1] < 0xA0)
+        c = (unsigned char)(*at)[-1]; /* U+0080 to U+009F drive terminals too */
+    if (c < 0x20 || (c >= 0x7F && c < 0xA0))
+        return (size_t)snprintf(ret, 8, "\\u%04x", c);
     memcpy(ret, *at - bytes, bytes);
     return bytes;
 }
@@ -181,7 +187,7 @@ void log_write(enum log_level level, const char *message, const struct log_field
 {
     if (level < log_level_least)
         return;
-    int error = errno;      /* a caller may log before it looks at errno */
+    int error = errno; /* a caller may log before it looks at errno */
     struct line line;
     line.bytes = 0;
     line.full = false;

@@ -25,7 +25,8 @@ static struct text trim(struct text text)
     return text;
 }
 
-/* Takes what stands before the next comma off `list`; false when nothing is left.  The last item leaves the absent text. */
+/* Takes what stands before the next comma off `list`; false when nothing is left.  The last item leaves the absent
+ * text. */
 static bool next_item(struct text *list, struct text *ret)
 {
     if (list->at == NULL)
@@ -38,7 +39,8 @@ static bool next_item(struct text *list, struct text *ret)
 }
 
 /* An empty secret signs for everybody, so an empty item is passed over (and counted as a place in the list). */
-static int find_signer(enum hash hash, struct text secrets, struct text signature, const struct text *parts, size_t count)
+static int find_signer(enum hash hash, struct text secrets, struct text signature, const struct text *parts,
+                       size_t count)
 {
     uint8_t code[SHA256_BYTES];
     char expected[BASE64_BYTES(SHA256_BYTES)];
@@ -91,9 +93,9 @@ static enum hash twilio_hash(struct text settings)
 
 /* The URL in the three pieces that are signed one after the other. */
 struct url_pieces {
-    struct text before;     /* scheme and host */
-    struct text port;       /* with its colon; empty when there is none */
-    struct text after;      /* path and query */
+    struct text before; /* scheme and host */
+    struct text port;   /* with its colon; empty when there is none */
+    struct text after;  /* path and query */
     bool https;
 };
 
@@ -110,7 +112,7 @@ static bool url_split(struct text url, struct url_pieces *ret)
         if (*host_end == ':')
             port = host_end;
         else if (port != NULL && (*host_end < '0' || *host_end > '9'))
-            port = NULL;        /* it was in the user name, or in an IPv6 address */
+            port = NULL; /* it was in the user name, or in an IPv6 address */
     }
     if (port == NULL || port + 1 == host_end)
         port = host_end;
@@ -184,7 +186,8 @@ static size_t sign_fields(struct form *form, struct text *parts)
     return count;
 }
 
-/* With and without the port, because Twilio itself is not consistent: 443 for https and 80 for everything else, wss included. */
+/* With and without the port, because Twilio itself is not consistent: 443 for https and 80 for everything else, wss
+ * included. */
 static int find_twilio_signer(enum hash hash, struct text secrets, struct text header, struct url_pieces url,
                               struct text *parts, size_t count)
 {
@@ -209,7 +212,8 @@ int signature_twilio(struct text secrets, struct text header, struct text settin
     if (body.at == NULL)
         return find_twilio_signer(hash, secrets, header, pieces, parts, 3);
     if (!is_form)
-        return url_covers_body(url, body) ? find_twilio_signer(hash, secrets, header, pieces, parts, 3) : SIGNATURE_WRONG;
+        return url_covers_body(url, body) ? find_twilio_signer(hash, secrets, header, pieces, parts, 3)
+                                          : SIGNATURE_WRONG;
 
     CLEANUP(arena_freep) struct arena *arena = arena_new(FORM_ARENA_BYTES_MAX(body.bytes));
     struct form form;

@@ -1,14 +1,16 @@
-/* utf8.h: one well-formed UTF-8 sequence at a time (RFC 3629 section 4): no surrogates, no overlong forms, nothing above U+10FFFF. */
+/* utf8.h: one well-formed UTF-8 sequence at a time (RFC 3629 section 4): no surrogates, no overlong forms, nothing
+ * above U+10FFFF. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#define UTF8_ELLIPSIS "\xE2\x80\xA6"        /* … : something was cut here */
-#define UTF8_REPLACEMENT "\xEF\xBF\xBD"     /* U+FFFD: here stood something that is not UTF-8 */
+#define UTF8_ELLIPSIS    "\xE2\x80\xA6" /* … : something was cut here */
+#define UTF8_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD: here stood something that is not UTF-8 */
 
-/* The bytes of the sequence that starts at `at`, or 0 when it is not well formed or reaches beyond `end`.  `at` < `end`. */
+/* The bytes of the sequence that starts at `at`, or 0 when it is not well formed or reaches beyond `end`.  `at` <
+ * `end`. */
 static inline size_t utf8_sequence(const char *at, const char *end)
 {
     const unsigned char *byte = (const unsigned char *)at;

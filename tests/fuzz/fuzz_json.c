@@ -39,7 +39,8 @@ static void write_children(struct buf *buf, struct json_value value, struct aren
     }
 }
 
-/* -0 is an integer too, but only as a number does it keep its sign: so all are written as numbers, and integers tried beside it. */
+/* -0 is an integer too, but only as a number does it keep its sign: so all are written as numbers, and integers tried
+ * beside it. */
 static void write_number(struct buf *buf, struct json_value value)
 {
     int64_t integer, again;

@@ -1,5 +1,5 @@
-/* The input is secrets, header, settings and URL, each ended by a newline, and the body.  No header found by chance may be right;
- * what is signed here, by a second and plainer implementation, must be. */
+/* The input is secrets, header, settings and URL, each ended by a newline, and the body.  No header found by chance may
+ * be right; what is signed here, by a second and plainer implementation, must be. */
 #include "common/signature.h"
 
 #include <stdlib.h>
@@ -98,7 +98,8 @@ static void check_form(struct text url, struct text body)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct text input = { size > 0 ? (const char *)data : "", size };
-    struct text secrets = take_line(&input), header = take_line(&input), settings = take_line(&input), url = take_line(&input);
+    struct text secrets = take_line(&input), header = take_line(&input), settings = take_line(&input),
+                url = take_line(&input);
     struct text body = input;
     char printed[BASE64_BYTES(SHA1_BYTES)];
     const struct text absent = { NULL, 0 };
@@ -117,7 +118,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_init(&address, url.bytes + sizeof("https://h.example.test/"));
     buf_add_string(&address, "https://h.example.test/");
     buf_add_text(&address, url);
-    check(signature_twilio(TEXT("fuzzed secret"), sign(buf_text(&address), printed), absent, buf_text(&address), absent, false) == 0);
+    check(signature_twilio(TEXT("fuzzed secret"), sign(buf_text(&address), printed), absent, buf_text(&address), absent,
+                           false) == 0);
     check_form(buf_text(&address), body);
     buf_done(&address);
     return 0;

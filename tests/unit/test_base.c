@@ -5,6 +5,7 @@
 #include "common/json.h"
 #include "common/log.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 #include <setjmp.h>
-#include <cmocka.h>     /* last: it has a macro named fail; (fail)(…) is ours */
+#include <cmocka.h> /* last: it has a macro named fail; (fail)(…) is ours */
 
 /* --- time --------------------------------------------------------------------------------------------------------- */
 
@@ -23,7 +24,7 @@ static void times_are_read(void **state)
 {
     static const struct {
         const char *text;
-        const char *wanted;     /* NULL: refused */
+        const char *wanted; /* NULL: refused */
     } cases[] = {
         { "2026-09-21T13:53:15.000-04:00", "2026-09-21T17:53:15.000000Z" },
         { "2026-11-21T06:29:49.123456Z", "2026-11-21T06:29:49.123456Z" },
@@ -97,7 +98,7 @@ static void times_cut_anywhere_are_refused(void **state)
     static const char whole[] = "2026-09-21T13:53:15.250-04:00";
     (void)state;
     for (size_t bytes = 0; bytes < sizeof(whole) - 1; bytes++) {
-        char *exact = must_alloc(bytes);        /* on the heap, so that reading past the end is seen */
+        char *exact = must_alloc(bytes); /* on the heap, so that reading past the end is seen */
         memcpy(exact, whole, bytes);
         assert_false(time_read((struct text){ exact, bytes }, &(int64_t){ 0 }));
         free(exact);
@@ -110,7 +111,8 @@ static void times_come_back_as_printed(void **state)
     setenv("TZ", "America/St_Johns", 1);
     const int64_t day_us = INT64_C(86400) * 1000000;
     /* every 97 days and some from year 0 to 9999, so every kind of year is met */
-    for (int64_t us = INT64_C(-62167219200) * 1000000; us < INT64_C(253402300800) * 1000000; us += 97 * day_us + 12345678901) {
+    for (int64_t us = INT64_C(-62167219200) * 1000000; us < INT64_C(253402300800) * 1000000;
+         us += 97 * day_us + 12345678901) {
         char printed[TIME_BYTES];
         int64_t again = 0;
         assert_true(time_read(text_of(time_print(us, printed)), &again));
@@ -167,18 +169,18 @@ static void utf8_is_told_from_other_bytes(void **state)
         { "\xF0\x9F\x99\x82", true },
         { "\xC2\x80 \xDF\xBF \xE0\xA0\x80 \xEF\xBF\xBF \xF0\x90\x80\x80 \xF4\x8F\xBF\xBF", true },
         { "\xED\x9F\xBF \xEE\x80\x80", true },
-        { "12345678\xC3", false },                  /* cut */
+        { "12345678\xC3", false }, /* cut */
         { "\xE4\xBD", false },
         { "\xF0\x9F\x99", false },
-        { "\x80", false },                          /* a continuation alone */
+        { "\x80", false }, /* a continuation alone */
         { "\xC3(", false },
-        { "\xC0\xAF", false },                      /* overlong */
+        { "\xC0\xAF", false }, /* overlong */
         { "\xC1\xBF", false },
         { "\xE0\x9F\xBF", false },
         { "\xF0\x8F\xBF\xBF", false },
-        { "\xED\xA0\x80", false },                  /* surrogates */
+        { "\xED\xA0\x80", false }, /* surrogates */
         { "\xED\xBF\xBF", false },
-        { "\xF4\x90\x80\x80", false },              /* above U+10FFFF */
+        { "\xF4\x90\x80\x80", false }, /* above U+10FFFF */
         { "\xF5\x80\x80\x80", false },
         { "\xFE", false },
         { "\xFF", false },
@@ -231,7 +233,7 @@ static void long_problems_are_cut_between_characters(void **state)
     memset(text, 'x', sizeof(text));
     text[sizeof(why.text) - 1] = '\0';
     (fail)(&why, "%s", text);
-    assert_string_equal(why.text, text);        /* exactly fits */
+    assert_string_equal(why.text, text); /* exactly fits */
 }
 
 /* --- arenas ------------------------------------------------------------------------------------------------------- */
@@ -364,7 +366,7 @@ static void what_does_not_fit_is_left_out_wholly(void **state)
     assert_int_equal(buf.bytes, 999);
     buf_printf(&buf, "%s", "xy");
     assert_true(buf.overflowed);
-    buf_add_char(&buf, 'z');        /* would fit, but the buffer is spoiled */
+    buf_add_char(&buf, 'z'); /* would fit, but the buffer is spoiled */
     assert_int_equal(buf.bytes, 999);
     assert_int_equal(buf.at[999], '\0');
     buf_done(&buf);
@@ -372,24 +374,32 @@ static void what_does_not_fit_is_left_out_wholly(void **state)
 
 /* --- log ---------------------------------------------------------------------------------------------------------- */
 
-/* Runs log_write with standard error in a pipe; gives what was written. */
-static size_t logged(enum log_level level, const char *message, const struct log_field *fields, char *ret, size_t room)
+/* Runs log_write with standard error in `to`; gives what arrived at `from`. */
+static size_t logged_through(int to, int from, enum log_level level, const char *message,
+                             const struct log_field *fields, char *ret, size_t room)
 {
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
     fflush(stderr);
     int before = dup(STDERR_FILENO);
-    dup2(ends[1], STDERR_FILENO);
+    dup2(to, STDERR_FILENO);
     log_init("test", LOG_INFO);
     log_write(level, message, fields);
     dup2(before, STDERR_FILENO);
     close(before);
-    close(ends[1]);
-    ssize_t bytes = read(ends[0], ret, room - 1);
-    close(ends[0]);
-    assert_true(bytes >= 0);
+    ssize_t bytes = read(from, ret, room - 1);
+    if (bytes < 0)
+        bytes = 0; /* nothing was written */
     ret[bytes] = '\0';
     return (size_t)bytes;
+}
+
+static size_t logged(enum log_level level, const char *message, const struct log_field *fields, char *ret, size_t room)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    size_t bytes = logged_through(ends[1], ends[0], level, message, fields, ret, room);
+    close(ends[0]);
+    close(ends[1]);
+    return bytes;
 }
 
 static void log_lines_are_json(void **state)
@@ -398,22 +408,49 @@ static void log_lines_are_json(void **state)
     struct json_value value, member;
     CLEANUP(arena_freep) struct arena *arena = arena_new(1 << 20);
     (void)state;
-    size_t bytes = logged(LOG_WARNING, "it \"broke\"\n\x1B[31m \xFF", (struct log_field[]){
-        LOG_TEXT("event_id", "a\\b"), LOG_INT("took_ms", INT64_MIN), LOG_TEXT("none", NULL), { .name = NULL } },
+    size_t bytes = logged(
+        LOG_WARNING, "it \"broke\"\n\x1B[31m \xC2\x9B \xFF",
+        (struct log_field[]){
+            LOG_TEXT("event_id", "a\\b"), LOG_INT("took_ms", INT64_MIN), LOG_TEXT("none", NULL), { .name = NULL } },
         line, sizeof(line));
     assert_int_equal(line[bytes - 1], '\n');
     assert_null(memchr(line, '\n', bytes - 1));
     assert_null(memchr(line, 0x1B, bytes));
+    assert_null(strstr(line, "\xC2\x9B"));
     assert_true(json_parse((struct text){ line, bytes }, &value, NULL));
     assert_true(json_find(value, "time", &member));
     assert_true(time_read(text_of(json_string(member, arena)), &(int64_t){ 0 }));
     assert_true(json_find(value, "level", &member) && json_string_is(member.raw, "warning"));
     assert_true(json_find(value, "daemon", &member) && json_string_is(member.raw, "test"));
-    assert_true(json_find(value, "message", &member) && json_string_is(member.raw, "it \"broke\"\n\x1B[31m \xEF\xBF\xBD"));
+    assert_true(json_find(value, "message", &member) &&
+                json_string_is(member.raw, "it \"broke\"\n\x1B[31m \xC2\x9B \xEF\xBF\xBD"));
     assert_true(json_find(value, "event_id", &member) && json_string_is(member.raw, "a\\b"));
     int64_t number = 0;
     assert_true(json_find(value, "took_ms", &member) && json_integer(member, &number) && number == INT64_MIN);
     assert_true(json_find(value, "none", &member) && member.kind == JSON_NULL);
+}
+
+static void a_terminal_gets_readable_text(void **state)
+{
+    char line[4096];
+    (void)state;
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)
+        skip(); /* no pseudo-terminals here */
+    int screen = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    assert_true(screen >= 0);
+    logged_through(screen, terminal, LOG_WARNING, "it broke\n",
+                   (struct log_field[]){ LOG_TEXT("id", "a-b"),
+                                         LOG_TEXT("why", "two words \x1B[31m"),
+                                         LOG_INT("ms", 5),
+                                         LOG_TEXT("none", NULL),
+                                         { .name = NULL } },
+                   line, sizeof(line));
+    close(screen);
+    close(terminal);
+    const char *after_time = line + sizeof("06:29:49.123") - 1;
+    assert_string_equal(after_time,
+                        " WARNING test: it broke\\n id=a-b why=\"two words \\u001b[31m\" ms=5 none=null\r\n");
 }
 
 static void long_log_fields_are_cut_between_characters(void **state)
@@ -428,9 +465,14 @@ static void long_log_fields_are_cut_between_characters(void **state)
         for (bytes = 0; bytes + unit < sizeof(text); bytes += unit)
             memcpy(text + bytes, units[u], unit);
         text[bytes] = '\0';
-        size_t line_bytes = logged(LOG_ERROR, text, (struct log_field[]){
-            LOG_TEXT("a", text), LOG_TEXT("b", text), LOG_TEXT("c", text), LOG_TEXT("d", text), LOG_INT("e", 5),
-            { .name = NULL } }, line, sizeof(line));
+        size_t line_bytes = logged(LOG_ERROR, text,
+                                   (struct log_field[]){ LOG_TEXT("a", text),
+                                                         LOG_TEXT("b", text),
+                                                         LOG_TEXT("c", text),
+                                                         LOG_TEXT("d", text),
+                                                         LOG_INT("e", 5),
+                                                         { .name = NULL } },
+                                   line, sizeof(line));
         assert_true(line_bytes <= 4096);
         assert_int_equal(line[line_bytes - 1], '\n');
         assert_true(json_parse((struct text){ line, line_bytes }, &value, NULL));
@@ -472,6 +514,7 @@ int main(void)
         cmocka_unit_test(buffers_grow_to_their_limit),
         cmocka_unit_test(what_does_not_fit_is_left_out_wholly),
         cmocka_unit_test(log_lines_are_json),
+        cmocka_unit_test(a_terminal_gets_readable_text),
         cmocka_unit_test(long_log_fields_are_cut_between_characters),
         cmocka_unit_test(quiet_levels_write_nothing),
     };

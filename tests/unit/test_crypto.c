@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include <setjmp.h>
-#include <cmocka.h>     /* last: it has a macro named fail */
+#include <cmocka.h> /* last: it has a macro named fail */
 
 #define PRODUCT_NAMESPACE "07e31ecd-f14f-4f66-90f8-4d54855e85d0"
 
@@ -35,11 +35,11 @@ static void sha256_gives_known_answers(void **state)
 
 /* RFC 2202 section 3 (SHA-1) and RFC 4231 section 4 (SHA-256); the inputs differ only in the length of the long key. */
 struct hmac_case {
-    char key_byte;              /* repeated key_bytes times; 0: `key` */
+    char key_byte; /* repeated key_bytes times; 0: `key` */
     size_t key_bytes;
     const char *key;
     const char *message;
-    char message_byte;          /* repeated 50 times; 0: `message` */
+    char message_byte; /* repeated 50 times; 0: `message` */
     const char *sha1, *sha256;
 };
 static const struct hmac_case hmac_cases[] = {
@@ -57,8 +57,8 @@ static const struct hmac_case hmac_cases[] = {
       "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54" },
     { '\xAA', 131, NULL,
       "This is a test using a larger than block-size key and a larger than block-size data. The key needs to be hashed"
-      " before being used by the HMAC algorithm.", 0, NULL,
-      "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2" },
+      " before being used by the HMAC algorithm.",
+      0, NULL, "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2" },
 };
 
 static void hmac_gives_known_answers(void **state)
@@ -102,8 +102,13 @@ static void base64_gives_known_answers(void **state)
         const char *plain, *encoded;
     } cases[] = {
         /* RFC 4648 section 10 */
-        { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" },
-        { "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" },
+        { "", "" },
+        { "f", "Zg==" },
+        { "fo", "Zm8=" },
+        { "foo", "Zm9v" },
+        { "foob", "Zm9vYg==" },
+        { "fooba", "Zm9vYmE=" },
+        { "foobar", "Zm9vYmFy" },
         { "\xFB\xFF\xBF", "+/+/" },
     };
     (void)state;
@@ -121,8 +126,9 @@ static void base64_gives_known_answers(void **state)
 static void loose_base64_is_refused(void **state)
 {
     static const char *const cases[] = {
-        "Z", "Zg", "Zg=", "Zm8", "Zg===", "=", "==", "====", "Z===", "Zg==Zg==", "Zm8=Zm8=", "Zm9v=", "=Zm9",
-        "Zm 9", "Zm9v\n", " Zm9v", "Zm9v Zm9v", "Zm9-", "Zm_v", "Zh==", "Zm9=", "Z\xC3\xBCg=", "Zg=a", "****",
+        "Z",         "Zg",       "Zg=",      "Zm8",   "Zg===", "=",           "==",     "====",
+        "Z===",      "Zg==Zg==", "Zm8=Zm8=", "Zm9v=", "=Zm9",  "Zm 9",        "Zm9v\n", " Zm9v",
+        "Zm9v Zm9v", "Zm9-",     "Zm_v",     "Zh==",  "Zm9=",  "Z\xC3\xBCg=", "Zg=a",   "****",
     };
     char plain[64];
     size_t bytes = 99;
@@ -165,7 +171,9 @@ static void hex_is_read_and_printed(void **state)
     assert_false(hex_read(TEXT("00ffa9a"), bytes, 3));
     assert_false(hex_read(TEXT("00ffg9"), bytes, 3));
     assert_false(hex_read(TEXT("00 ff9"), bytes, 3));
-    assert_false(hex_read(TEXT("00fF\0""9"), bytes, 3));
+    assert_false(hex_read(TEXT("00fF\0"
+                               "9"),
+                          bytes, 3));
     assert_false(hex_read((struct text){ NULL, 0 }, bytes, 0));
 }
 
@@ -186,7 +194,10 @@ static void product_ids_are_stable_and_apart(void **state)
     const char *same = "same";
     (void)state;
     /* ids in people's databases: this answer may never change */
-    assert_string_equal(uuid_of(a, "cause", "stage", "name", "0", NULL), uuid5(PRODUCT_NAMESPACE, TEXT("cause\x1Fstage\x1Fname\x1F""0"), b));
+    assert_string_equal(uuid_of(a, "cause", "stage", "name", "0", NULL), uuid5(PRODUCT_NAMESPACE,
+                                                                               TEXT("cause\x1Fstage\x1Fname\x1F"
+                                                                                    "0"),
+                                                                               b));
     assert_string_not_equal(uuid_of(a, "ab", "c", NULL), uuid_of(b, "a", "bc", NULL));
     assert_string_not_equal(uuid_of(a, "a", NULL), uuid_of(b, "a", "", NULL));
     assert_string_not_equal(uuid_of(a, same, same, NULL), uuid_of(b, "samesame", NULL));

@@ -8,9 +8,10 @@
 #include <string.h>
 
 #include <setjmp.h>
-#include <cmocka.h>     /* last: it has a macro named fail */
+#include <cmocka.h> /* last: it has a macro named fail */
 
-/* Parses a copy that ends where the text ends, so that sanitizers see a read beyond it.  The copy is freed with `arena`. */
+/* Parses a copy that ends where the text ends, so that sanitizers see a read beyond it.  The copy is freed with
+ * `arena`. */
 static bool parse(struct arena *arena, struct text text, struct json_value *ret, struct problem *why)
 {
     char *exact = must_alloc(text.bytes);
@@ -39,18 +40,37 @@ static void valid_documents_are_accepted(void **state)
         const char *text;
         enum json_kind kind;
     } cases[] = {
-        { "null", JSON_NULL }, { "true", JSON_TRUE }, { "false", JSON_FALSE },
-        { "0", JSON_NUMBER }, { "-0", JSON_NUMBER }, { "10", JSON_NUMBER }, { "-12.50", JSON_NUMBER },
-        { "0.5", JSON_NUMBER }, { "1e5", JSON_NUMBER }, { "1E+5", JSON_NUMBER }, { "1.5e-07", JSON_NUMBER },
-        { "0e0", JSON_NUMBER }, { "123456789012345678901234567890", JSON_NUMBER }, { "1e999999", JSON_NUMBER },
-        { "\"\"", JSON_STRING }, { "\"a\"", JSON_STRING }, { "\"\x7F\"", JSON_STRING },
+        { "null", JSON_NULL },
+        { "true", JSON_TRUE },
+        { "false", JSON_FALSE },
+        { "0", JSON_NUMBER },
+        { "-0", JSON_NUMBER },
+        { "10", JSON_NUMBER },
+        { "-12.50", JSON_NUMBER },
+        { "0.5", JSON_NUMBER },
+        { "1e5", JSON_NUMBER },
+        { "1E+5", JSON_NUMBER },
+        { "1.5e-07", JSON_NUMBER },
+        { "0e0", JSON_NUMBER },
+        { "123456789012345678901234567890", JSON_NUMBER },
+        { "1e999999", JSON_NUMBER },
+        { "\"\"", JSON_STRING },
+        { "\"a\"", JSON_STRING },
+        { "\"\x7F\"", JSON_STRING },
         { "\"Zo\xC3\xAB \xE4\xBD\xA0 \xF0\x9F\x99\x82\"", JSON_STRING },
-        { "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", JSON_STRING }, { "\"\\u00e9\\u4F60\"", JSON_STRING },
-        { "\"\\ud83d\\ude42\"", JSON_STRING }, { "\"\\uDBFF\\uDFFF\"", JSON_STRING }, { "\"\\uE000\\uFFFF\"", JSON_STRING },
-        { "\"12345678901234567890\"", JSON_STRING }, { "\"1234567\\n90123456\"", JSON_STRING },
-        { "{}", JSON_OBJECT }, { "[]", JSON_ARRAY }, { "[[],{}]", JSON_ARRAY }, { "{\"\":{}}", JSON_OBJECT },
+        { "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", JSON_STRING },
+        { "\"\\u00e9\\u4F60\"", JSON_STRING },
+        { "\"\\ud83d\\ude42\"", JSON_STRING },
+        { "\"\\uDBFF\\uDFFF\"", JSON_STRING },
+        { "\"\\uE000\\uFFFF\"", JSON_STRING },
+        { "\"12345678901234567890\"", JSON_STRING },
+        { "\"1234567\\n90123456\"", JSON_STRING },
+        { "{}", JSON_OBJECT },
+        { "[]", JSON_ARRAY },
+        { "[[],{}]", JSON_ARRAY },
+        { "{\"\":{}}", JSON_OBJECT },
         { " \t\r\n{ \"a\" : [ 1 , 2 ] , \"b\" : null } \n", JSON_OBJECT },
-        { "{\"a\":1,\"a\":2}", JSON_OBJECT },           /* doubled names are the reader's business */
+        { "{\"a\":1,\"a\":2}", JSON_OBJECT }, /* doubled names are the reader's business */
         { "[1,\"}\",\"]\",{\"]\":\"[{\"}]", JSON_ARRAY },
         { " 1 ", JSON_NUMBER },
     };
@@ -80,33 +100,104 @@ static void invalid_documents_are_refused(void **state)
         { "nulL", "not JSON: a word that is not true, false or null (byte 3)" },
         { "nulll", "not JSON: something follows the value (byte 4)" },
         { "True", "not JSON: a value was expected (byte 0)" },
-        { "NaN", NULL }, { "Infinity", NULL }, { "-Infinity", NULL }, { "undefined", NULL },
-        { "+1", NULL }, { "-", NULL }, { "- 1", NULL }, { ".5", NULL }, { "-.5", NULL }, { "5.", NULL }, { "5.e1", NULL },
+        { "NaN", NULL },
+        { "Infinity", NULL },
+        { "-Infinity", NULL },
+        { "undefined", NULL },
+        { "+1", NULL },
+        { "-", NULL },
+        { "- 1", NULL },
+        { ".5", NULL },
+        { "-.5", NULL },
+        { "5.", NULL },
+        { "5.e1", NULL },
         { "01", "not JSON: a number with a leading zero (byte 1)" },
-        { "-01", NULL }, { "00", NULL }, { "1e", NULL }, { "1e+", NULL }, { "1e1.5", NULL }, { "0x10", NULL }, { "1 2", NULL },
-        { "1_000", NULL }, { "1,000", NULL }, { "--1", NULL }, { "1e5e5", NULL },
-        { "\"", NULL }, { "\"a", NULL }, { "'a'", NULL }, { "\"a\"b", NULL }, { "a", NULL },
+        { "-01", NULL },
+        { "00", NULL },
+        { "1e", NULL },
+        { "1e+", NULL },
+        { "1e1.5", NULL },
+        { "0x10", NULL },
+        { "1 2", NULL },
+        { "1_000", NULL },
+        { "1,000", NULL },
+        { "--1", NULL },
+        { "1e5e5", NULL },
+        { "\"", NULL },
+        { "\"a", NULL },
+        { "'a'", NULL },
+        { "\"a\"b", NULL },
+        { "a", NULL },
         { "\"\n\"", "not JSON: a control character that is not escaped (byte 1)" },
-        { "\"\t\"", NULL }, { "\"\x01\"", NULL }, { "\"\x1F\"", NULL }, { "\"12345678\x1F\"", NULL },
+        { "\"\t\"", NULL },
+        { "\"\x01\"", NULL },
+        { "\"\x1F\"", NULL },
+        { "\"12345678\x1F\"", NULL },
         { "\"\\x41\"", "not JSON: an unknown escape (byte 1)" },
-        { "\"\\'\"", NULL }, { "\"\\0\"", NULL }, { "\"\\U0041\"", NULL }, { "\"\\", NULL }, { "\"\\\"", NULL },
-        { "\"\\u\"", NULL }, { "\"\\u12\"", NULL }, { "\"\\u123g\"", NULL }, { "\"\\u123", NULL }, { "\"\\u+123\"", NULL },
+        { "\"\\'\"", NULL },
+        { "\"\\0\"", NULL },
+        { "\"\\U0041\"", NULL },
+        { "\"\\", NULL },
+        { "\"\\\"", NULL },
+        { "\"\\u\"", NULL },
+        { "\"\\u12\"", NULL },
+        { "\"\\u123g\"", NULL },
+        { "\"\\u123", NULL },
+        { "\"\\u+123\"", NULL },
         { "\"\\u0000\"", "not JSON: U+0000 cannot be kept (byte 1)" },
         { "{\"\\u0000\":1}", NULL },
         { "\"\\ud83d\"", "not JSON: a high surrogate without a low one (byte 7)" },
-        { "\"\\ud83dx\"", NULL }, { "\"\\ud83d\\n\"", NULL }, { "\"\\ud83d\\u0041\"", NULL }, { "\"\\ud83d\\ud83d\"", NULL },
-        { "\"\\ud83d\\ude4\"", NULL }, { "\"\\ud83d\\ude4", NULL },
+        { "\"\\ud83dx\"", NULL },
+        { "\"\\ud83d\\n\"", NULL },
+        { "\"\\ud83d\\u0041\"", NULL },
+        { "\"\\ud83d\\ud83d\"", NULL },
+        { "\"\\ud83d\\ude4\"", NULL },
+        { "\"\\ud83d\\ude4", NULL },
         { "\"\\ude42\"", "not JSON: a low surrogate without a high one (byte 1)" },
         { "\"\xFF\"", "not JSON: a string that is not UTF-8 (byte 1)" },
-        { "\"\xC3\"", NULL }, { "\"\xC3", NULL }, { "\"\xC0\xAF\"", NULL }, { "\"\xED\xA0\xBD\xED\xB9\x82\"", NULL },
-        { "\"\xF4\x90\x80\x80\"", NULL }, { "\"\x80\"", NULL }, { "\"1234567\xC3\"", NULL },
-        { "{", NULL }, { "}", NULL }, { "[", NULL }, { "]", NULL }, { "{]", NULL }, { "[}", NULL }, { "[1}", NULL }, { "{\"a\":1]", NULL },
-        { "[1,]", NULL }, { "[,1]", NULL }, { "[,]", NULL }, { "[1,,2]", NULL }, { "[1 2]", "not JSON: a comma or ] was expected (byte 3)" },
-        { "[\"a\":1]", NULL }, { "{\"a\"}", "not JSON: a colon was expected (byte 4)" },
-        { "{\"a\":}", NULL }, { "{\"a\":1,}", "not JSON: a name in quotes was expected (byte 7)" },
-        { "{,}", NULL }, { "{a:1}", NULL }, { "{1:1}", NULL }, { "{\"a\" 1}", NULL }, { "{\"a\"::1}", NULL }, { "{\"a\":1 \"b\":2}", NULL },
-        { "{\"a\":1,,\"b\":2}", NULL }, { "{'a':1}", NULL }, { "{null:1}", NULL }, { "{\"a\":1}}", NULL }, { "{}{}", NULL }, { "[]]", NULL },
-        { "[1]//x", NULL }, { "/**/1", NULL }, { "\f1", NULL }, { "\v1", NULL }, { "\xC2\xA0""1", NULL },
+        { "\"\xC3\"", NULL },
+        { "\"\xC3", NULL },
+        { "\"\xC0\xAF\"", NULL },
+        { "\"\xED\xA0\xBD\xED\xB9\x82\"", NULL },
+        { "\"\xF4\x90\x80\x80\"", NULL },
+        { "\"\x80\"", NULL },
+        { "\"1234567\xC3\"", NULL },
+        { "{", NULL },
+        { "}", NULL },
+        { "[", NULL },
+        { "]", NULL },
+        { "{]", NULL },
+        { "[}", NULL },
+        { "[1}", NULL },
+        { "{\"a\":1]", NULL },
+        { "[1,]", NULL },
+        { "[,1]", NULL },
+        { "[,]", NULL },
+        { "[1,,2]", NULL },
+        { "[1 2]", "not JSON: a comma or ] was expected (byte 3)" },
+        { "[\"a\":1]", NULL },
+        { "{\"a\"}", "not JSON: a colon was expected (byte 4)" },
+        { "{\"a\":}", NULL },
+        { "{\"a\":1,}", "not JSON: a name in quotes was expected (byte 7)" },
+        { "{,}", NULL },
+        { "{a:1}", NULL },
+        { "{1:1}", NULL },
+        { "{\"a\" 1}", NULL },
+        { "{\"a\"::1}", NULL },
+        { "{\"a\":1 \"b\":2}", NULL },
+        { "{\"a\":1,,\"b\":2}", NULL },
+        { "{'a':1}", NULL },
+        { "{null:1}", NULL },
+        { "{\"a\":1}}", NULL },
+        { "{}{}", NULL },
+        { "[]]", NULL },
+        { "[1]//x", NULL },
+        { "/**/1", NULL },
+        { "\f1", NULL },
+        { "\v1", NULL },
+        { "\xC2\xA0"
+          "1",
+          NULL },
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
         struct json_value value;
@@ -128,7 +219,7 @@ static void invalid_documents_are_refused(void **state)
 static void nesting_has_a_limit(void **state)
 {
     for (int depth = JSON_DEPTH_MAX - 1; depth <= JSON_DEPTH_MAX + 1; depth++) {
-        for (int kind = 0; kind < 3; kind++) {      /* arrays, objects, both in turn */
+        for (int kind = 0; kind < 3; kind++) { /* arrays, objects, both in turn */
             struct buf buf;
             struct json_value value;
             buf_init(&buf, 10000);
@@ -160,7 +251,8 @@ static void nesting_has_a_limit(void **state)
 }
 
 static const char whole_document[] =
-    "{\"id\":\"CAL1\",\"answered\":true,\"tags\":[\"a\\u00e9\\ud83d\\ude42\",\"Zo\xC3\xAB \xF0\x9F\x99\x82\",null,false],"
+    "{\"id\":\"CAL1\",\"answered\":true,\"tags\":[\"a\\u00e9\\ud83d\\ude42\",\"Zo\xC3\xAB "
+    "\xF0\x9F\x99\x82\",null,false],"
     "\"duration\":-61.25e+1,\"nested\":{\"empty\":{},\"list\":[[],[{}]]},\"note\":\"quoted \\\"}\\\" and \\\\\"}";
 
 static void documents_cut_anywhere_are_refused(void **state)
@@ -215,7 +307,8 @@ static void containers_are_walked(void **state)
     struct json_scan scan;
     struct text name;
 
-    assert_true(parse(*state, TEXT(" { \"a\" : 1 ,\"b\":[ \"x,]}\" , {\"a\":2} ,[] ] , \"\":\"\\\"\" } "), &value, NULL));
+    assert_true(
+        parse(*state, TEXT(" { \"a\" : 1 ,\"b\":[ \"x,]}\" , {\"a\":2} ,[] ] , \"\":\"\\\"\" } "), &value, NULL));
     json_enter(&scan, value);
     assert_true(json_member(&scan, &name, &member));
     assert_true(text_is(name, "\"a\"") && member.kind == JSON_NUMBER && text_is(member.raw, "1"));
@@ -263,7 +356,9 @@ static void other_values_have_nothing_to_walk(void **state)
 static void members_are_found_by_name(void **state)
 {
     struct json_value value, found;
-    assert_true(parse(*state, TEXT("{\"x\":{\"b\":0},\"a\":1,\"\\u0062\":2,\"a\":3,\"caf\xC3\xA9\":4,\"a\\\\u0062\":5,\"\":6}"), &value, NULL));
+    assert_true(parse(*state,
+                      TEXT("{\"x\":{\"b\":0},\"a\":1,\"\\u0062\":2,\"a\":3,\"caf\xC3\xA9\":4,\"a\\\\u0062\":5,\"\":6}"),
+                      &value, NULL));
     assert_true(json_find(value, "a", &found) && text_is(found.raw, "1"));
     assert_true(json_find(value, "b", &found) && text_is(found.raw, "2"));
     assert_true(json_find(value, "caf\xC3\xA9", &found) && text_is(found.raw, "4"));
@@ -320,10 +415,20 @@ static void integers_are_read(void **state)
         bool good;
         int64_t wanted;
     } cases[] = {
-        { "0", true, 0 }, { "-0", true, 0 }, { "61", true, 61 }, { "-61", true, -61 },
-        { "9223372036854775807", true, INT64_MAX }, { "-9223372036854775808", true, INT64_MIN },
-        { "9223372036854775808", false, 0 }, { "-9223372036854775809", false, 0 }, { "99999999999999999999", false, 0 },
-        { "1.0", false, 0 }, { "1e2", false, 0 }, { "\"1\"", false, 0 }, { "true", false, 0 }, { "null", false, 0 },
+        { "0", true, 0 },
+        { "-0", true, 0 },
+        { "61", true, 61 },
+        { "-61", true, -61 },
+        { "9223372036854775807", true, INT64_MAX },
+        { "-9223372036854775808", true, INT64_MIN },
+        { "9223372036854775808", false, 0 },
+        { "-9223372036854775809", false, 0 },
+        { "99999999999999999999", false, 0 },
+        { "1.0", false, 0 },
+        { "1e2", false, 0 },
+        { "\"1\"", false, 0 },
+        { "true", false, 0 },
+        { "null", false, 0 },
         { "[1]", false, 0 },
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
@@ -342,10 +447,20 @@ static void numbers_are_read(void **state)
         bool good;
         double wanted;
     } cases[] = {
-        { "0", true, 0 }, { "61", true, 61 }, { "-12.50", true, -12.5 }, { "1e3", true, 1000 }, { "2.5E-1", true, 0.25 },
-        { "1.7976931348623157e308", true, DBL_MAX }, { "5e-324", true, 4.9406564584124654e-324 }, { "1e-999", true, 0 },
-        { "0.1", true, 0.1 }, { "123456789012345678901234567890", true, 123456789012345678901234567890.0 },
-        { "1e309", false, 0 }, { "-1e999999", false, 0 }, { "\"1\"", false, 0 }, { "false", false, 0 },
+        { "0", true, 0 },
+        { "61", true, 61 },
+        { "-12.50", true, -12.5 },
+        { "1e3", true, 1000 },
+        { "2.5E-1", true, 0.25 },
+        { "1.7976931348623157e308", true, DBL_MAX },
+        { "5e-324", true, 4.9406564584124654e-324 },
+        { "1e-999", true, 0 },
+        { "0.1", true, 0.1 },
+        { "123456789012345678901234567890", true, 123456789012345678901234567890.0 },
+        { "1e309", false, 0 },
+        { "-1e999999", false, 0 },
+        { "\"1\"", false, 0 },
+        { "false", false, 0 },
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
         struct json_value value;
@@ -376,10 +491,22 @@ static void numbers_are_written_as_short_as_they_read_back(void **state)
         double number;
         const char *wanted;
     } cases[] = {
-        { 0, "0" }, { -0.0, "-0" }, { 1, "1" }, { -61, "-61" }, { 0.1, "0.1" }, { 0.3, "0.3" }, { 0.1 + 0.2, "0.30000000000000004" },
-        { 100000, "100000" }, { 123456789012345, "123456789012345" }, { 1e22, "1e+22" }, { 2.5e-7, "2.5e-07" },
-        { 1.0 / 3, "0.3333333333333333" }, { DBL_MAX, "1.7976931348623157e+308" },
-        { INFINITY, "null" }, { -INFINITY, "null" }, { NAN, "null" },
+        { 0, "0" },
+        { -0.0, "-0" },
+        { 1, "1" },
+        { -61, "-61" },
+        { 0.1, "0.1" },
+        { 0.3, "0.3" },
+        { 0.1 + 0.2, "0.30000000000000004" },
+        { 100000, "100000" },
+        { 123456789012345, "123456789012345" },
+        { 1e22, "1e+22" },
+        { 2.5e-7, "2.5e-07" },
+        { 1.0 / 3, "0.3333333333333333" },
+        { DBL_MAX, "1.7976931348623157e+308" },
+        { INFINITY, "null" },
+        { -INFINITY, "null" },
+        { NAN, "null" },
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
         struct buf buf;
@@ -393,7 +520,7 @@ static void numbers_are_written_as_short_as_they_read_back(void **state)
             assert_true(json_number(value, &again) && memcmp(&again, &cases[i].number, sizeof(again)) == 0);
         buf_done(&buf);
     }
-    uint64_t random = 88172645463325252u;       /* xorshift: doubles of every kind, the same in each run */
+    uint64_t random = 88172645463325252u; /* xorshift: doubles of every kind, the same in each run */
     for (int i = 0; i < 20000; i++) {
         random ^= random << 13;
         random ^= random >> 7;
@@ -456,7 +583,8 @@ static void objects_are_written(void **state)
     json_name(&buf, "f");
     json_write_bool(&buf, false);
     buf_add_string(&buf, "}}");
-    assert_string_equal(buf.at, "{\"text\":\"{[:,\",\"absent\":null,\"a\\\"b\":true,\"list\":[0,1,2],\"object\":{\"f\":false}}");
+    assert_string_equal(
+        buf.at, "{\"text\":\"{[:,\",\"absent\":null,\"a\\\"b\":true,\"list\":[0,1,2],\"object\":{\"f\":false}}");
     buf_clear(&buf);
     json_separate(&buf);
     assert_int_equal(buf.bytes, 0);
@@ -474,7 +602,9 @@ static void strings_are_escaped_to_one_line(void **state)
         { { "a\"b\\c/d", 7 }, "\"a\\\"b\\\\c/d\"" },
         { { "\b\f\n\r\t\x01\x1F\x7F", 8 }, "\"\\b\\f\\n\\r\\t\\u0001\\u001f\x7F\"" },
         { { "Zo\xC3\xAB \xF0\x9F\x99\x82", 9 }, "\"Zo\xC3\xAB \xF0\x9F\x99\x82\"" },
-        { { "a\0b", 3 }, "\"a\xEF\xBF\xBD""b\"" },
+        { { "a\0b", 3 },
+          "\"a\xEF\xBF\xBD"
+          "b\"" },
         { { "a\xFF\xC3", 3 }, "\"a\xEF\xBF\xBD\xEF\xBF\xBD\"" },
         { { "\xED\xA0\x80", 3 }, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"" },
     };

@@ -1,5 +1,5 @@
-/* Signatures: the providers' own vectors where they are at hand ($SHARED_DIR/providers/vectors.json, default ../shared), and cases
- * made here. */
+/* Signatures: the providers' own vectors where they are at hand ($SHARED_DIR/providers/vectors.json, default
+ * ../shared), and cases made here. */
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/crypto.h"
@@ -11,10 +11,10 @@
 #include <string.h>
 
 #include <setjmp.h>
-#include <cmocka.h>     /* last: it has a macro named fail */
+#include <cmocka.h> /* last: it has a macro named fail */
 
 #define VECTORS_BYTES_MAX (8 * 1024 * 1024)
-#define VECTORS_LEAST 50        /* of CallRail's and Twilio's: fewer, and the file is not what it was */
+#define VECTORS_LEAST     50 /* of CallRail's and Twilio's: fewer, and the file is not what it was */
 
 static const struct text absent = { NULL, 0 };
 
@@ -135,9 +135,9 @@ static void an_empty_secret_signs_nothing(void **state)
 
 struct twilio_case {
     const char *name;
-    const char *signed_text;    /* what Twilio's side signs, with secret "token" */
+    const char *signed_text; /* what Twilio's side signs, with secret "token" */
     const char *url;
-    const char *body;           /* NULL: absent */
+    const char *body; /* NULL: absent */
     bool is_json;
     bool valid;
 };
@@ -145,7 +145,10 @@ static const struct twilio_case twilio_cases[] = {
     { "url alone", "https://h.test/x?a=1", "https://h.test/x?a=1", NULL, false, true },
     { "fields sorted, distinct", "https://h.test/xAvBaBbZ", "https://h.test/x", "Z=&B=b&A=v&B=a&B=b", false, true },
     { "a prefix sorts first", "https://h.test/xa2ab1", "https://h.test/x", "ab=1&a=2", false, true },
-    { "names above ASCII last", "https://h.test/xz1\xC3\xA4""2", "https://h.test/x", "%C3%A4=2&z=1", false, true },
+    { "names above ASCII last",
+      "https://h.test/xz1\xC3\xA4"
+      "2",
+      "https://h.test/x", "%C3%A4=2&z=1", false, true },
     { "no fields", "https://h.test/x", "https://h.test/x", "", false, true },
     { "a broken escape", "https://h.test/xa%", "https://h.test/x", "a=%", false, false },
     { "port given, signed with", "https://h.test:8443/x", "https://h.test:8443/x", NULL, false, true },
@@ -166,20 +169,24 @@ static const struct twilio_case twilio_cases[] = {
     /* a body that is no form is covered by its hash in the URL only; SHA-256 of {} */
     { "hash of the body",
       "https://h.test/x?bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
-      "https://h.test/x?bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "{}", true, true },
+      "https://h.test/x?bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "{}", true,
+      true },
     { "hash behind others",
       "https://h.test/x?a=1&bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a&b=2",
-      "https://h.test/x?a=1&bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a&b=2", "{}", true, true },
+      "https://h.test/x?a=1&bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a&b=2", "{}",
+      true, true },
     { "hash of another body",
       "https://h.test/x?bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
-      "https://h.test/x?bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "{ }", true, false },
+      "https://h.test/x?bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "{ }", true,
+      false },
     { "hash cut", "https://h.test/x?bodySHA256=44136fa3", "https://h.test/x?bodySHA256=44136fa3", "{}", true, false },
     { "hash in the path only",
       "https://h.test/bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
       "https://h.test/bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "{}", true, false },
     { "hash in the fragment only",
       "https://h.test/x#?bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
-      "https://h.test/x#?bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "{}", true, false },
+      "https://h.test/x#?bodySHA256=44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "{}", true,
+      false },
     { "a body nothing covers", "https://h.test/x", "https://h.test/x", "{}", true, false },
     { "an empty body needs no cover", "https://h.test/x", "https://h.test/x", "", true, true },
 };
@@ -196,11 +203,13 @@ static void twilio_signs_url_and_fields(void **state)
             fail_msg("%s", c->name);
         signer = signature_twilio(TEXT("a,b,token"), signature, absent, text_of(c->url), text_of(c->body), !c->is_json);
         assert_int_equal(signer, c->valid ? 2 : SIGNATURE_WRONG);
-        assert_int_equal(signature_twilio(TEXT("token"), absent, absent, text_of(c->url), text_of(c->body), !c->is_json),
-                         SIGNATURE_WRONG);
+        assert_int_equal(
+            signature_twilio(TEXT("token"), absent, absent, text_of(c->url), text_of(c->body), !c->is_json),
+            SIGNATURE_WRONG);
     }
-    assert_int_equal(signature_twilio(TEXT("token"), TEXT("xOOlK6tEw87d4WExJ3Yx3CvUuWA="), absent, absent, absent, true),
-                     SIGNATURE_WRONG);
+    assert_int_equal(
+        signature_twilio(TEXT("token"), TEXT("xOOlK6tEw87d4WExJ3Yx3CvUuWA="), absent, absent, absent, true),
+        SIGNATURE_WRONG);
 }
 
 static void twilio_names_its_hash(void **state)
@@ -231,8 +240,10 @@ static void twilio_names_its_hash(void **state)
     struct text by_sha256 = text_of(base64_print(code, SHA256_BYTES, sha256_printed));
     for (size_t i = 0; i < LENGTH(cases); i++) {
         struct text settings = text_of(cases[i].settings);
-        assert_int_equal(signature_twilio(TEXT("key"), by_sha1, settings, url, TEXT("a=1"), true), cases[i].sha1_signer);
-        assert_int_equal(signature_twilio(TEXT("key"), by_sha256, settings, url, TEXT("a=1"), true), cases[i].sha256_signer);
+        assert_int_equal(signature_twilio(TEXT("key"), by_sha1, settings, url, TEXT("a=1"), true),
+                         cases[i].sha1_signer);
+        assert_int_equal(signature_twilio(TEXT("key"), by_sha256, settings, url, TEXT("a=1"), true),
+                         cases[i].sha256_signer);
     }
 }
 
@@ -249,12 +260,14 @@ static void twilio_forms_have_a_limit(void **state)
         buf_printf(&text, "f%04dv", i);
     }
     struct text signature = sign_sha1(TEXT("token"), text.at, printed);
-    assert_int_equal(signature_twilio(TEXT("token"), signature, absent, TEXT("https://h.test/x"), buf_text(&body), true), 0);
+    assert_int_equal(
+        signature_twilio(TEXT("token"), signature, absent, TEXT("https://h.test/x"), buf_text(&body), true), 0);
     buf_add_string(&body, "&g=v");
     buf_add_string(&text, "gv");
     signature = sign_sha1(TEXT("token"), text.at, printed);
-    assert_int_equal(signature_twilio(TEXT("token"), signature, absent, TEXT("https://h.test/x"), buf_text(&body), true),
-                     SIGNATURE_WRONG);
+    assert_int_equal(
+        signature_twilio(TEXT("token"), signature, absent, TEXT("https://h.test/x"), buf_text(&body), true),
+        SIGNATURE_WRONG);
     buf_done(&body);
     buf_done(&text);
 }
@@ -268,12 +281,9 @@ static int start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(provider_vectors_hold),
-        cmocka_unit_test(callrail_signs_the_body),
-        cmocka_unit_test(an_empty_secret_signs_nothing),
-        cmocka_unit_test(twilio_signs_url_and_fields),
-        cmocka_unit_test(twilio_names_its_hash),
-        cmocka_unit_test(twilio_forms_have_a_limit),
+        cmocka_unit_test(provider_vectors_hold),         cmocka_unit_test(callrail_signs_the_body),
+        cmocka_unit_test(an_empty_secret_signs_nothing), cmocka_unit_test(twilio_signs_url_and_fields),
+        cmocka_unit_test(twilio_names_its_hash),         cmocka_unit_test(twilio_forms_have_a_limit),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }
