@@ -18,11 +18,11 @@ else
 hardening := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
 endif
 
-packages := rdkafka libpq libcjson libcurl libcrypto libsodium libmicrohttpd libwslay sqlite3
+packages := rdkafka libpq libcjson libcurl libcrypto libsodium libmicrohttpd sqlite3
 speech   := sndfile soxr pocketsphinx sphinxbase
 # PocketSphinx's and Postgres' headers are not ours to warn about
 external_cflags := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(packages) $(speech)))
-libs            := $(shell pkg-config --libs $(packages)) -lphonenumber -lstdc++ -lm -lpthread
+libs            := $(shell pkg-config --libs $(packages)) -lwslay -lphonenumber -lstdc++ -lm -lpthread
 speech_libs     := $(shell pkg-config --libs $(speech))
 
 warnings := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef
@@ -39,7 +39,7 @@ build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb
 
 # --- generated from schemas/ -------------------------------------------------
 generated := $(addprefix $(B)/gen/,events.h events.c answers.h answers.c topics.h topics.c migrations.c settings_known.c)
-$(B)/gen/.done: schemas/generate.py $(wildcard schemas/*.json schemas/events/*.json schemas/answers/*.json schemas/postgres/*.sql)
+$(B)/gen/.done: schemas/generate.py $(wildcard schemas/*.json schemas/events/*.json schemas/answers/*.json schemas/postgres/*.sql */prompts/*.txt)
 	@echo "  GEN   $(B)/gen"
 	$(Q)mkdir -p $(B)/gen && python3 schemas/generate.py $(B)/gen && touch $@
 $(generated): $(B)/gen/.done ;

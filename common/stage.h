@@ -89,6 +89,7 @@ struct http_client *stage_http(void);
 
 /* --- in a handler: who and where ------------------------------------------------------------------------------------- */
 struct arena *work_arena(struct work *work);
+const struct event *work_event(const struct work *work);    /* the one the handler was given */
 void *work_context(struct work *work);
 int work_run(const struct work *work);                      /* 0, or the number of the replay */
 int work_attempt(const struct work *work);                  /* from 1 */
@@ -129,6 +130,7 @@ struct answer {
     const char *model;              /* what answered: "gemini-2.5-flash", "pocketsphinx"; may be NULL */
     int64_t tokens_in, tokens_out;
     int64_t cost_micros;            /* millionths of a US dollar */
+    const char *ask_id;             /* set by ask(): the id of its row */
     bool recorded;                  /* set by ask(): this is a recorded answer, nobody was asked now */
 };
 #define ASK_ANSWER_BYTES_MAX (8 * 1024 * 1024)
@@ -159,7 +161,9 @@ const char *ask_id(const struct work *work);
  * 401 and 403 RETRY and open the circuit at once (our credentials are wrong: everyone would fail); what was sent and broke off is
  * ask_uncertain for ASK_ONCE, else RETRY; other statuses REJECT with the start of the body. */
 enum outcome work_http(struct work *work, const struct http_request *request, struct http_reply *ret);
-/* The same without judging the status: DONE whenever there is an answer. */
+/* A provider refused our credentials, or has no money of ours left: RETRY, and its circuit opens at once. */
+enum outcome work_refused_us(struct work *work, long status);
+/* As work_http, without judging the status: DONE whenever there is an answer. */
 enum outcome work_http_any(struct work *work, const struct http_request *request, struct http_reply *ret);
 
 /* --- describe ---------------------------------------------------------------------------------------------------------- */

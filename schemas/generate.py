@@ -418,14 +418,40 @@ def answers_header(schemas):
         if schema.ranks:
             raise SchemaError(f"{schema.name}: answers have no ordered lists")
     texts = "\n".join(f"extern const char {schema.c_name}_schema[];" for schema in schemas)
+    prompts = "\n".join(f"extern const char {name}_prompt[], {name}_prompt_version[];" for name in read_prompts())
     include = 'common/arena.h"\n#include "common/buf.h'
-    return "\n".join(records_header(schemas, "answers", include) + [f"/* The schemas themselves, for the model. */\n{texts}\n"])
+    return "\n".join(records_header(schemas, "answers", include) + [f"/* The schemas themselves, for the model. */\n{texts}\n",
+                                                                   f"/* Prompts: the newest version of each, and which it is. */\n{prompts}\n"])
+
+
+def for_model(node):
+    """The schema without what models' servers refuse; we hold the answer to the whole of it."""
+    if isinstance(node, list):
+        return [for_model(item) for item in node]
+    if isinstance(node, dict):
+        return {key: for_model(value) for key, value in node.items() if key not in ("$schema", "title", "minLength", "maxLength")}
+    return node
+
+
+def read_prompts():
+    """-> name: (version, text) of the prompts of all stages, <stage>/prompts/<name>.v<number>.txt; the highest number counts."""
+    prompts = {}
+    for path in sorted(HERE.parent.glob("*/prompts/*.txt")):
+        match = re.fullmatch(r"([a-z][a-z0-9_]*)\.v([1-9][0-9]*)\.txt", path.name)
+        if not match:
+            raise SchemaError(f'{path.name}: the name of a prompt must be like "what_for.v1.txt"')
+        if int(match[2]) > prompts.get(match[1], (0, ""))[0]:
+            prompts[match[1]] = (int(match[2]), path.read_text(encoding="utf-8"))
+    return prompts
 
 
 def answers_code(schemas):
     parts = records_code(schemas, "answers")
+    for name, (version, text) in read_prompts().items():
+        parts.append(f"const char {name}_prompt[] =\n{c_lines(text, 100)};\n"
+                     f"const char {name}_prompt_version[] = \"{name}.v{version}\";\n")
     for schema in schemas:
-        document = {key: value for key, value in schema.document.items() if key not in ("$schema", "title")}
+        document = for_model(schema.document)
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
         parts.append(f"const char {schema.c_name}_schema[] =\n{c_lines(text, 100)};\n")
     return "\n".join(parts)

@@ -109,6 +109,7 @@ static struct kept_answer *kept_add(struct work *work, const char *name, const c
     kept->answer.body.at = arena_copy_text(work->keep, answer->body);
     kept->answer.provider_id = arena_copy(work->keep, answer->provider_id);
     kept->answer.model = arena_copy(work->keep, answer->model);
+    kept->answer.ask_id = kept->ask_id;
     work->answers = kept;
     return kept;
 }

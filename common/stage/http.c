@@ -41,10 +41,12 @@ static const char *shown(struct work *work, struct text body)
     return text;
 }
 
-static enum outcome credentials_refused(struct work *work, long status)
+enum outcome work_refused_us(struct work *work, long status)
 {
     const char *provider = work->asked ? work->asked->provider : "the provider";
     retry(work, 0, "%s refuses our credentials (HTTP status %ld): check its key in the settings", provider, status);
+    if (work->try)
+        return RETRY;
     pthread_mutex_lock(&runtime.lock);
     struct circuit *circuit = circuit_find(provider);
     if (circuit)
@@ -59,8 +61,8 @@ enum outcome work_http(struct work *work, const struct http_request *request, st
     long status = ret->status;
     if (status >= 200 && status < 300)
         return DONE;
-    if (!work->try && (status == 401 || status == 403))
-        return credentials_refused(work, status);
+    if (status == 401 || status == 403)
+        return work_refused_us(work, status);
     bool once = work->asked && work->asked->kind == ASK_ONCE;
     if (once && (status == 408 || status >= 500)) {     /* it may have acted before it failed */
         work->retry_ms = ret->retry_after_ms > 0 ? ret->retry_after_ms : 0;

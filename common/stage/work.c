@@ -111,6 +111,11 @@ struct arena *work_arena(struct work *work)
     return work->arena;
 }
 
+const struct event *work_event(const struct work *work)
+{
+    return &work->event;
+}
+
 void *work_context(struct work *work)
 {
     return work->try ? work->try_stage->context : runtime.stage->context;

@@ -1,0 +1,231 @@
+/* whatsapp.c: WhatsApp through Twilio's Messages API (twilio.com/docs/messaging/api/message-resource).
+ *
+ * Twilio has no idempotency key.  What tells us of a message whose answer was lost: its status callback, whose address carries our
+ * id; else the list of messages to that number, in which ours is the one with our words and a sid that we do not know. */
+#include "notifier/notifier.h"
+#include "common/form.h"
+#include "common/json.h"
+#include "common/tree.h"
+
+#include <string.h>
+
+#define TWILIO_ANSWER_BYTES_MAX (1024 * 1024)
+#define TWILIO_BODY_BYTES_MAX (64 * 1024)
+
+static const struct statement find_known = {
+    .name = "find_known",
+    .text = "SELECT provider_id FROM asks WHERE provider = 'twilio' AND provider_id IS NOT NULL AND recipient = $1",
+    .params = 1,
+};
+static const struct statement find_sent = {
+    .name = "find_sent",
+    .text = "SELECT provider_id, to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day FROM asks WHERE ask_id = $1::uuid",
+    .params = 1,
+};
+/* Nothing was asked; the row shows why. */
+static const struct statement insert_blocked = {
+    .name = "insert_blocked",
+    .text = "INSERT INTO asks (ask_id, stage, event_id, run, name, kind, provider, tenant, correlation_id, recipient, purpose, subject,"
+            " version, content, state, provider_status, error)"
+            " VALUES ($1::uuid, 'notifier', $2::uuid, $3::integer, $4, 'once', 'twilio', $5, $6, $7, $8, $9, $10, $11, 'refused',"
+            " 'blocked', $12)"
+            " ON CONFLICT DO NOTHING",
+    .params = 12,
+};
+
+static void add_field(struct buf *form, const char *name, const char *value)
+{
+    if (form->bytes > 0)
+        buf_add_char(form, '&');
+    form_encode(form, name);
+    buf_add_char(form, '=');
+    form_encode(form, value);
+}
+
+/* At most so many characters, cut between two of them; a template variable may hold no line break. */
+static char *variable(struct arena *arena, const char *value)
+{
+    char *copy = arena_copy(arena, value);
+    int characters = 0;
+    for (char *at = copy; *at; at++) {
+        if (((unsigned char)*at & 0xC0) != 0x80 && ++characters > WHATSAPP_VARIABLE_CHARACTERS_MAX) {
+            *at = '\0';
+            break;
+        }
+        if ((unsigned char)*at < ' ')
+            *at = ' ';
+    }
+    return copy;
+}
+
+static const char *variables_json(struct work *work, const struct whatsapp_message *message)
+{
+    struct buf json;
+    buf_init(&json, TWILIO_BODY_BYTES_MAX);
+    buf_add_char(&json, '{');
+    for (int i = 0; message->variables[i]; i++) {
+        json_name(&json, arena_printf(work_arena(work), "%d", i + 1));
+        json_write_string(&json, variable(work_arena(work), message->variables[i]));
+    }
+    buf_add_char(&json, '}');
+    const char *text = arena_copy_text(work_arena(work), buf_text(&json));
+    buf_done(&json);
+    return text;
+}
+
+static struct text message_form(struct work *work, const struct whatsapp_message *message)
+{
+    const struct notifier *notifier = work_context(work);
+    struct arena *arena = work_arena(work);
+    struct buf form;
+    buf_init(&form, TWILIO_BODY_BYTES_MAX);
+    add_field(&form, "To", arena_printf(arena, "whatsapp:%s", message->to));
+    add_field(&form, "From", arena_printf(arena, "whatsapp:%s", notifier->whatsapp_from));
+    add_field(&form, "ContentSid", message->content_sid);
+    add_field(&form, "ContentVariables", variables_json(work, message));
+    if (notifier->public_url)
+        add_field(&form, "StatusCallback", arena_printf(arena, "%s/twilio-status?delivery=%s", notifier->public_url, ask_id(work)));
+    struct text text = { arena_copy_text(arena, buf_text(&form)), form.bytes };
+    buf_done(&form);
+    return text;
+}
+
+/* The first of the tokens, which may be several while they are rotated. */
+static const char *token(struct work *work, const struct notifier *notifier)
+{
+    return arena_copy_text(work_arena(work), (struct text){ notifier->twilio_token, strcspn(notifier->twilio_token, ",") });
+}
+
+static void read_message(struct work *work, const cJSON *json, struct answer *ret)
+{
+    *ret = (struct answer){ .body = text_of(arena_copy(work_arena(work), tree_string(json, "status"))),
+                            .provider_id = arena_copy(work_arena(work), tree_string(json, "sid")) };
+}
+
+static enum outcome twilio_send(struct work *work, void *request, struct answer *ret)
+{
+    const struct notifier *notifier = work_context(work);
+    const struct http_request http = {
+        .method = "POST",
+        .url = arena_printf(work_arena(work), "%s/2010-04-01/Accounts/%s/Messages.json", notifier->twilio_url, notifier->twilio_account),
+        .headers = (const char *const[]){ "Content-Type: application/x-www-form-urlencoded", NULL },
+        .body = message_form(work, request),
+        .basic_user = notifier->twilio_account,
+        .basic_password = token(work, notifier),
+        .timeout_ms = notifier->twilio_timeout_ms,
+        .answer_bytes_max = TWILIO_ANSWER_BYTES_MAX,
+    };
+    struct http_reply reply;
+    TRY(work_http(work, &http, &reply));
+    read_message(work, tree_read(work_arena(work), reply.body), ret);
+    return ret->provider_id ? DONE : ask_uncertain(work, "twilio answered HTTP status %ld without a message sid", reply.status);
+}
+
+/* Whether a listed message says what ours says: each variable stands in its text. */
+static bool says_the_same(struct work *work, const struct whatsapp_message *message, const char *body)
+{
+    for (int i = 0; message->variables[i]; i++)
+        if (!strstr(body, variable(work_arena(work), message->variables[i])))
+            return false;
+    return true;
+}
+
+static bool is_known(const struct rows *known, const char *sid)
+{
+    for (int i = 0; i < known->count; i++)
+        if (strcmp(row_get(known, i, "provider_id"), sid) == 0)
+            return true;
+    return false;
+}
+
+static enum outcome twilio_look_up(struct work *work, void *request, struct answer *ret, bool *ret_found)
+{
+    const struct notifier *notifier = work_context(work);
+    const struct whatsapp_message *message = request;
+    struct rows sent, known;
+    const char *recipient = arena_printf(work_arena(work), "whatsapp:%s", message->to);
+    TRY(work_query(work, &find_sent, &sent, ask_id(work)));
+    if (sent.count > 0 && row_get(&sent, 0, "provider_id")) {       /* a status callback told us */
+        *ret = (struct answer){ .body = TEXT("accepted"), .provider_id = row_get(&sent, 0, "provider_id") };
+        *ret_found = true;
+        return DONE;
+    }
+    TRY(work_query(work, &find_known, &known, recipient));
+    struct buf query;
+    buf_init(&query, TWILIO_BODY_BYTES_MAX);
+    add_field(&query, "To", recipient);
+    add_field(&query, "DateSent>", sent.count > 0 ? row_get(&sent, 0, "day") : "");
+    add_field(&query, "PageSize", "200");
+    const struct http_request http = {
+        .method = "GET",
+        .url = arena_printf(work_arena(work), "%s/2010-04-01/Accounts/%s/Messages.json?%s", notifier->twilio_url, notifier->twilio_account,
+                            query.at),
+        .basic_user = notifier->twilio_account,
+        .basic_password = token(work, notifier),
+        .timeout_ms = notifier->twilio_timeout_ms,
+        .answer_bytes_max = TWILIO_ANSWER_BYTES_MAX,
+    };
+    buf_done(&query);
+    struct http_reply reply;
+    TRY(work_http(work, &http, &reply));
+    const cJSON *item;
+    cJSON_ArrayForEach(item, tree_get(tree_read(work_arena(work), reply.body), "messages")) {
+        const char *sid = tree_string(item, "sid"), *body = tree_string(item, "body");
+        if (sid && body && !is_known(&known, sid) && says_the_same(work, message, body)) {
+            read_message(work, item, ret);
+            *ret_found = true;
+            return DONE;
+        }
+    }
+    return DONE;
+}
+
+static const char *missing_setting(const struct notifier *notifier, const struct whatsapp_message *message)
+{
+    return !notifier->twilio_account   ? "TWILIO_ACCOUNT_SID"
+           : !notifier->twilio_token   ? "TWILIO_AUTH_TOKEN"
+           : !notifier->whatsapp_from  ? "TWILIO_WHATSAPP_FROM"
+           : !message->content_sid     ? "the template's TWILIO_CONTENT_SID"
+                                       : NULL;
+}
+
+static enum outcome block(struct work *work, const struct whatsapp_message *message, const char *recipient, const char *missing)
+{
+    const struct event *event = work_event(work);
+    struct arena *arena = work_arena(work);
+    char *id = arena_alloc(arena, UUID_BYTES);
+    uuid_of(id, "blocked", recipient, message->purpose, message->subject, message->version, NULL);
+    const char *error = arena_printf(arena, "%s is not set", missing);
+    effect_row(work, &insert_blocked, id, event->id, arena_printf(arena, "%d", work_run(work)), message->purpose, work_tenant(work),
+               event->correlation_id, recipient, message->purpose, message->subject, message->version, message->content, error);
+    effect_event(work, &EVENT_DELIVERY_CHANGED, recipient, &(struct delivery_changed){
+        .delivery_id = id, .channel = "whatsapp", .purpose = message->purpose, .subject_id = message->subject, .status = "blocked" });
+    return DONE;
+}
+
+enum outcome whatsapp_send(struct work *work, const struct whatsapp_message *message)
+{
+    const struct notifier *notifier = work_context(work);
+    const char *recipient = arena_printf(work_arena(work), "whatsapp:%s", message->to);
+    const char *missing = missing_setting(notifier, message);
+    if (missing)
+        return block(work, message, recipient, missing);
+    struct answer answer;
+    TRY(ask(work, message->purpose, &(struct ask){
+        .kind = ASK_ONCE,
+        .provider = "twilio",
+        .recipient = recipient,
+        .purpose = message->purpose,
+        .subject = message->subject,
+        .version = message->version,
+        .content = message->content,
+        .timeout_ms = notifier->twilio_timeout_ms,
+        .call = twilio_send,
+        .look_up = twilio_look_up,
+        .request = (void *)message,
+    }, &answer));
+    effect_event(work, &EVENT_DELIVERY_CHANGED, recipient, &(struct delivery_changed){
+        .delivery_id = answer.ask_id, .channel = "whatsapp", .purpose = message->purpose, .subject_id = message->subject,
+        .message_id = answer.provider_id, .status = delivery_status_rank(answer.body.at) >= 0 ? answer.body.at : "accepted" });
+    return DONE;
+}
