@@ -1,5 +1,6 @@
 # Switchboard.  `make run` shows it working, `make test` proves it; `make help` lists the rest.
 .DEFAULT_GOAL := build
+MAKEFLAGS     += --no-builtin-rules
 
 B       ?= build
 CC      ?= cc
