@@ -2,10 +2,15 @@
  *
  * A statement is prepared once per connection under its name.  Parameters are text (NULL is SQL NULL) and typed in the
  * statement where Postgres cannot tell ($1::timestamptz).  Every connection sets lock, statement, idle-in-transaction and
- * TCP time-outs, `TimeZone=UTC`, and takes the role given to the pool.  */
+ * TCP time-outs, `TimeZone=UTC`, and takes the role given to the pool.
+ *
+ * What DATABASE_URL or libpq's environment says of a connection stands; ours is added where they say nothing.  Behind PgBouncer
+ * (1.21 or newer, max_prepared_statements > 0) in transaction mode, sessions share server connections, so there each stage needs a
+ * DATABASE_URL with a login of its own.  Passwords are never told. */
 #pragma once
 
 #include "common/arena.h"
+#include "common/buf.h"
 
 #include <libpq-fe.h>
 
@@ -19,6 +24,10 @@ struct statement {
      * transaction and reruns the handler; 0: any number will do */
     int must;
 };
+
+/* What is prepared: the statement's text, or, when it has a `must`, the text wrapped so that the server counts what it touched.
+ * Such a text is an INSERT, UPDATE or DELETE without RETURNING.  The result is the constant or stands in `scratch`, until that changes. */
+const char *statement_text(const struct statement *statement, struct buf *scratch);
 
 /* What went wrong, in the terms that decide what to do about it. */
 enum pg_error {
@@ -75,6 +84,9 @@ enum pg_error pg_query_as(struct pg_pool *pool, const char *tenant, const struct
 
 /* A connection of one's own, for what needs one (the committer, the ledger reader).  Not pooled; NULL when it fails. */
 PGconn *pg_connect(const struct pg_pool_settings *settings, struct problem *why);
+/* Sends what is unsent and waits until PQgetResult() will not block; false: the connection broke, or the time is over (a server
+ * that hangs answers TCP, so nothing else would notice).  Either way the connection is of no more use. */
+bool pg_wait(PGconn *connection, int64_t timeout_ms);
 
 /* Applies schemas/postgres/ (compiled in) that this database does not have yet, under an advisory lock, each in a transaction,
  * as the connecting user; then a no-op.  Fails when the database is newer than this program, saying so. */
