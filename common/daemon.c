@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define EXIT_WRONG 2
+#define EXIT_WRONG      2
 #define CHECK_BYTES_MAX (256 * 1024)
 
 static bool load_settings(const struct daemon *daemon, const struct daemon_options *options, struct problem *why)
@@ -32,7 +32,7 @@ static bool make_folder(const char *path, struct problem *why)
     strcpy(part, path);
     for (char *slash = part; (slash = strchr(slash + 1, '/'));) {
         *slash = 0;
-        mkdir(part, 0750);      /* when it fails, so does the last one */
+        mkdir(part, 0750); /* when it fails, so does the last one */
         *slash = '/';
     }
     if (mkdir(part, 0750) != 0 && errno != EEXIST)

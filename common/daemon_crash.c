@@ -1,7 +1,8 @@
-/* A crash is noted in STATE_DIR/crash.<daemon>.<instance>: one line, the id of what the crashing thread worked on.  The runtime
- * reads the notes at the next start, so that one event cannot bring the daemon down for ever.
+/* A crash is noted in STATE_DIR/crash.<daemon>.<instance>: one line, the id of what the crashing thread worked on.  The
+ * runtime reads the notes at the next start, so that one event cannot bring the daemon down for ever.
  *
- * The handler uses open, write, fsync, close, signal and raise alone (signal-safety(7)) and what was prepared before. */
+ * The handler uses open, write, fsync, close, signal and raise alone (signal-safety(7)) and what was prepared before.
+ */
 #include "common/daemon_parts.h"
 
 #include <errno.h>
@@ -23,14 +24,15 @@
 
 static char note_path[PATH_MAX];
 static const char *daemon_name;
-static _Thread_local const char *volatile working_on;      /* volatile: stored before the code that may crash */
+static _Thread_local const char *volatile working_on; /* volatile: stored before the code that may crash */
 
 /* Copies what can be printed; the rest becomes '?'. */
 static size_t copy_printable(char *to, const char *from)
 {
     size_t bytes = 0;
     for (; bytes < CRASH_ID_BYTES_MAX && from[bytes]; bytes++)
-        to[bytes] = from[bytes] > ' ' && from[bytes] <= '~' && from[bytes] != '"' && from[bytes] != '\\' ? from[bytes] : '?';
+        to[bytes] =
+            from[bytes] > ' ' && from[bytes] <= '~' && from[bytes] != '"' && from[bytes] != '\\' ? from[bytes] : '?';
     return bytes;
 }
 
@@ -53,7 +55,7 @@ static void note(void)
 #if !defined(SANITIZED)
 static size_t crash_stack_bytes(void)
 {
-    long least = sysconf(_SC_SIGSTKSZ);     /* wide vector registers need more */
+    long least = sysconf(_SC_SIGSTKSZ); /* wide vector registers need more */
     return least > CRASH_STACK_BYTES ? (size_t)least : CRASH_STACK_BYTES;
 }
 
@@ -65,8 +67,8 @@ static void stack_drop(void *stack)
     munmap(stack, crash_stack_bytes());
 }
 
-/* Each thread needs its own.  Mapped, not allocated: its pages cost nothing until they are used.  Without one (memory is out) only
- * an overflow of the thread's own stack goes unnoted. */
+/* Each thread needs its own.  Mapped, not allocated: its pages cost nothing until they are used.  Without one (memory
+ * is out) only an overflow of the thread's own stack goes unnoted. */
 static void stack_give(void)
 {
     static _Thread_local bool given;
@@ -84,7 +86,7 @@ static void stack_give(void)
 static void say(const char *text)
 {
     if (write(STDERR_FILENO, text, strlen(text)) < 0)
-        return;                 /* nobody is left to tell */
+        return; /* nobody is left to tell */
 }
 
 static void on_crash(int number)
@@ -96,13 +98,16 @@ static void on_crash(int number)
     say("{\"level\":\"error\",\"daemon\":\"");
     say(daemon_name);
     say("\",\"message\":\"crashed\",\"signal\":\"");
-    say(number == SIGSEGV ? "SIGSEGV" : number == SIGBUS ? "SIGBUS" : number == SIGFPE ? "SIGFPE"
-        : number == SIGILL ? "SIGILL" : "SIGABRT");
+    say(number == SIGSEGV  ? "SIGSEGV"
+        : number == SIGBUS ? "SIGBUS"
+        : number == SIGFPE ? "SIGFPE"
+        : number == SIGILL ? "SIGILL"
+                           : "SIGABRT");
     say("\",\"working_on\":\"");
     say(id);
     say("\"}\n");
     signal(number, SIG_DFL);
-    raise(number);              /* delivered on return, since it is blocked here: a core dump shows the place */
+    raise(number); /* delivered on return, since it is blocked here: a core dump shows the place */
 }
 
 void daemon_working_on(const char *id)
@@ -122,7 +127,7 @@ bool daemon_crash_catch(const char *name, const char *instance, const char *stat
     struct sigaction action = { .sa_handler = on_crash, .sa_flags = SA_ONSTACK };
     sigemptyset(&action.sa_mask);
 #if defined(SANITIZED)
-    __sanitizer_set_death_callback(note);       /* its report says more than our handler could */
+    __sanitizer_set_death_callback(note); /* its report says more than our handler could */
 #else
     int error = pthread_key_create(&stack_key, stack_drop);
     if (error)
@@ -144,7 +149,7 @@ void daemon_crash_notes(void (*each)(void *context, const char *id), void *conte
     char line[CRASH_ID_BYTES_MAX + 2];
     while (fgets(line, sizeof(line), file)) {
         size_t bytes = strcspn(line, "\n");
-        if (bytes == 0 || line[bytes] != '\n')      /* cut off: not an id */
+        if (bytes == 0 || line[bytes] != '\n') /* cut off: not an id */
             continue;
         line[bytes] = 0;
         each(context, line);

@@ -9,7 +9,7 @@
 #endif
 
 #define HELP_BYTES_MAX (256 * 1024)
-#define EXIT_WRONG 2
+#define EXIT_WRONG     2
 
 static void print_help(const struct daemon *daemon)
 {
@@ -17,14 +17,13 @@ static void print_help(const struct daemon *daemon)
     buf_init(&out, HELP_BYTES_MAX);
     buf_printf(&out, "%s: %s\n\nUsage: %s [--check] [--env-file FILE]\n       %s --help | --version\n\n", daemon->name,
                daemon->summary, daemon->name, daemon->name);
-    buf_add_string(&out,
-                   "Options\n"
-                   "  --check          show the configuration, try whatever it reaches, one line each, and exit\n"
-                   "  --env-file FILE  read settings from FILE instead of .env\n"
-                   "  --help           show this and exit\n"
-                   "  --version        show the version and exit\n\n"
-                   "Settings come from the environment, else from .env; an empty value counts as not set.\n"
-                   "Durations are 250ms, 30s, 5m, 2h, 7d; sizes 64KiB, 16MiB, 1GiB.\n\n");
+    buf_add_string(&out, "Options\n"
+                         "  --check          show the configuration, try whatever it reaches, one line each, and exit\n"
+                         "  --env-file FILE  read settings from FILE instead of .env\n"
+                         "  --help           show this and exit\n"
+                         "  --version        show the version and exit\n\n"
+                         "Settings come from the environment, else from .env; an empty value counts as not set.\n"
+                         "Durations are 250ms, 30s, 5m, 2h, 7d; sizes 64KiB, 16MiB, 1GiB.\n\n");
     buf_printf(&out, "Settings of %s, what they take, and their defaults\n", daemon->name);
     settings_print(daemon->settings, NULL, &out);
     if (daemon->stage_settings) {
@@ -33,14 +32,14 @@ static void print_help(const struct daemon *daemon)
     }
     buf_add_string(&out, "\nSettings of every daemon\n");
     settings_print(daemon_settings_table(daemon->name), NULL, &out);
-    buf_add_string(&out,
-                   "\nSignals\n"
-                   "  SIGTERM, SIGINT  finish what has begun, within DRAIN_DEADLINE, and end; a second one ends at once\n\n"
-                   "Exit codes\n"
-                   "  0  ended as asked; with --check: all is well\n"
-                   "  1  ended for the reason logged last: a fatal error, DRAIN_DEADLINE, a second signal;\n"
-                   "     with --check: something is bad\n"
-                   "  2  an option or a setting is wrong\n");
+    buf_add_string(
+        &out, "\nSignals\n"
+              "  SIGTERM, SIGINT  finish what has begun, within DRAIN_DEADLINE, and end; a second one ends at once\n\n"
+              "Exit codes\n"
+              "  0  ended as asked; with --check: all is well\n"
+              "  1  ended for the reason logged last: a fatal error, DRAIN_DEADLINE, a second signal;\n"
+              "     with --check: something is bad\n"
+              "  2  an option or a setting is wrong\n");
     fwrite(out.at, 1, out.bytes, stdout);
     buf_done(&out);
 }
@@ -60,8 +59,10 @@ static _Noreturn void exit_printed(void)
 void daemon_options_read(const struct daemon *daemon, int argc, char **argv, struct daemon_options *ret)
 {
     static const struct option options[] = {
-        { "check", no_argument, NULL, 'c' },     { "env-file", required_argument, NULL, 'e' },
-        { "help", no_argument, NULL, 'h' },      { "version", no_argument, NULL, 'v' },
+        { "check", no_argument, NULL, 'c' },
+        { "env-file", required_argument, NULL, 'e' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'v' },
         { 0 },
     };
     *ret = (struct daemon_options){ 0 };
@@ -80,7 +81,7 @@ void daemon_options_read(const struct daemon *daemon, int argc, char **argv, str
             printf("%s (Switchboard %s)\n", daemon->name, SWITCHBOARD_VERSION);
             exit_printed();
         default:
-            exit_wrong(daemon);         /* getopt has said what is wrong */
+            exit_wrong(daemon); /* getopt has said what is wrong */
         }
     }
     if (optind < argc) {

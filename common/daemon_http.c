@@ -6,13 +6,13 @@
 #include <assert.h>
 
 /* For a scraper, an orchestrator's probes and a person or two. */
-#define CONNECTIONS_MAX 64
+#define CONNECTIONS_MAX             64
 #define CONNECTIONS_PER_ADDRESS_MAX 32
-#define REQUEST_DEADLINE_MS 10000
-#define ANSWER_DEADLINE_MS 10000
-#define IN_FLIGHT_BYTES_MAX (64 * 1024)
-#define DRAIN_MS 1000
-#define METRICS_BYTES_MAX (8 * 1024 * 1024)
+#define REQUEST_DEADLINE_MS         10000
+#define ANSWER_DEADLINE_MS          10000
+#define IN_FLIGHT_BYTES_MAX         (64 * 1024)
+#define DRAIN_MS                    1000
+#define METRICS_BYTES_MAX           (8 * 1024 * 1024)
 
 static struct http_server *server;
 static bool (*stage_is_ready)(void *context, struct problem *why);
@@ -72,7 +72,8 @@ bool daemon_serve_metrics(bool (*ready)(void *context, struct problem *why), voi
     server = http_server_start(&settings, routes, why);
     if (!server)
         return false;
-    log_info("serving /health, /ready and /metrics", LOG_TEXT("listen", listen), LOG_INT("port", http_server_port(server)));
+    log_info("serving /health, /ready and /metrics", LOG_TEXT("listen", listen),
+             LOG_INT("port", http_server_port(server)));
     return true;
 }
 

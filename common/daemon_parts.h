@@ -14,7 +14,7 @@
 #endif
 
 /* --- daemon_settings.c --- */
-/* The table of the settings every daemon has, as `name` has it (its own metrics port).  Static: one daemon per process. */
+/* The table of the settings every daemon has, as `name` has it (its own metrics port).  One daemon per process. */
 const struct setting *daemon_settings_table(const char *name);
 bool daemon_settings_read(const char *name, struct problem *why);
 

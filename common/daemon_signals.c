@@ -1,5 +1,5 @@
-/* A thread of its own takes the signals from a signalfd, so that no code ever runs in the middle of other code; it also watches the
- * drain deadline, whoever began the stopping. */
+/* A thread of its own takes the signals from a signalfd, so that no code ever runs in the middle of other code; it also
+ * watches the drain deadline, whoever began the stopping. */
 #include "common/daemon_parts.h"
 #include "common/log.h"
 
@@ -37,7 +37,7 @@ int daemon_stop_fd(void)
 static void stop_begin(void)
 {
     if (!atomic_exchange(&stopping, true))
-        eventfd_write(stop_fd, 1);      /* cannot block: it is written once */
+        eventfd_write(stop_fd, 1); /* cannot block: it is written once */
 }
 
 void daemon_stop(const char *why)
@@ -71,7 +71,8 @@ static void *watch(void *unused)
     int64_t deadline_us = 0;
     for (;;) {
         /* once it is readable the eventfd stays so: from then on the time is watched in its place */
-        struct pollfd fds[] = { { .fd = signal_fd, .events = POLLIN }, { .fd = deadline_us ? -1 : stop_fd, .events = POLLIN } };
+        struct pollfd fds[] = { { .fd = signal_fd, .events = POLLIN },
+                                { .fd = deadline_us ? -1 : stop_fd, .events = POLLIN } };
         int64_t left_ms = deadline_us ? (deadline_us - monotonic_us() + 999) / 1000 : -1;
         if (deadline_us && left_ms <= 0) {
             log_error("ended at once: what had begun did not finish in time", LOG_INT("deadline_ms", drain_ms));

@@ -1,5 +1,6 @@
-/* Series live in an open-addressed table that only grows: a reader finds its series with loads alone, and whoever adds one
- * does so under the lock and publishes it with a release store.  Nothing is ever removed, so no reader needs protecting. */
+/* Series live in an open-addressed table that only grows: a reader finds its series with loads alone, and whoever adds
+ * one does so under the lock and publishes it with a release store.  Nothing is ever removed, so no reader needs
+ * protecting. */
 #include "common/metrics.h"
 #include "common/metrics_process.h"
 
@@ -9,31 +10,32 @@
 #include <string.h>
 
 #define METRICS_ON_PRINT_MAX 32
-#define SERIES_SLOTS (2 * METRIC_SERIES_MAX)    /* at most half full: probes stay short */
+#define SERIES_SLOTS         (2 * METRIC_SERIES_MAX) /* at most half full: probes stay short */
 
-static const int64_t bounds_us[METRIC_BUCKETS - 1] = { 500,   1000,   2000,   4000,    8000,    16000,    32000,   64000,
-                                                       128000, 256000, 512000, 1024000, 2048000, 10000000, 60000000 };
+static const int64_t bounds_us[METRIC_BUCKETS - 1] = { 500,    1000,    2000,    4000,     8000,
+                                                       16000,  32000,   64000,   128000,   256000,
+                                                       512000, 1024000, 2048000, 10000000, 60000000 };
 static const char *const bounds_seconds[METRIC_BUCKETS] = { "0.0005", "0.001", "0.002", "0.004", "0.008", "0.016",
                                                             "0.032",  "0.064", "0.128", "0.256", "0.512", "1.024",
                                                             "2.048",  "10",    "60",    "+Inf" };
 static const char *const other_values[METRIC_LABELS_MAX] = { "other", "other", "other" };
 
 struct series {
-    struct series *next;                        /* in order of birth; under the lock */
+    struct series *next; /* in order of birth; under the lock */
     const char *values[METRIC_LABELS_MAX];
     uint64_t hash;
-    _Atomic int64_t value;                      /* a histogram's sum in microseconds */
-    _Atomic int64_t buckets[];                  /* METRIC_BUCKETS of them in a histogram, not cumulative */
+    _Atomic int64_t value;     /* a histogram's sum in microseconds */
+    _Atomic int64_t buckets[]; /* METRIC_BUCKETS of them in a histogram, not cumulative */
 };
 
 struct metric_state {
-    struct metric_state *next;                  /* by name; under the lock */
+    struct metric_state *next; /* by name; under the lock */
     const struct metric *metric;
     int label_count;
-    size_t slot_count;                          /* a power of two */
-    struct series *first, **last;               /* under the lock */
-    int series_count;                           /* under the lock */
-    struct series *_Atomic other;               /* set once the metric is full */
+    size_t slot_count;            /* a power of two */
+    struct series *first, **last; /* under the lock */
+    int series_count;             /* under the lock */
+    struct series *_Atomic other; /* set once the metric is full */
     struct series *_Atomic slots[];
 };
 
@@ -47,7 +49,7 @@ static size_t on_print_count;
 
 static uint64_t hash_values(const char *const *values, int count)
 {
-    uint64_t hash = 14695981039346656037u;      /* FNV-1a */
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
     for (int i = 0; i < count; i++) {
         for (const char *c = values[i]; *c; c++)
             hash = (hash ^ (uint8_t)*c) * 1099511628211u;
@@ -67,7 +69,8 @@ static bool series_is(const struct series *series, uint64_t hash, const char *co
 }
 
 /* The series, or NULL with the empty slot it would go to. */
-static struct series *series_find(struct metric_state *state, uint64_t hash, const char *const *values, size_t *ret_slot)
+static struct series *series_find(struct metric_state *state, uint64_t hash, const char *const *values,
+                                  size_t *ret_slot)
 {
     for (size_t probe = 0; probe < state->slot_count; probe++) {
         size_t slot = (hash + probe) & (state->slot_count - 1);
@@ -154,7 +157,8 @@ static struct metric_state *state_of(struct metric *metric)
         struct metric_state **at = &states;
         while (*at && strcmp((*at)->metric->name, metric->name) < 0)
             at = &(*at)->next;
-        assert(!*at || strcmp((*at)->metric->name, metric->name) != 0);     /* two metrics of one name cannot be told apart */
+        /* two metrics of one name could not be told apart */
+        assert(!*at || strcmp((*at)->metric->name, metric->name) != 0);
         state->next = *at;
         *at = state;
         if (state->label_count == 0)
@@ -293,7 +297,7 @@ void metrics_print(struct buf *out)
     pthread_mutex_lock(&lock);
     size_t functions = on_print_count;
     pthread_mutex_unlock(&lock);
-    for (size_t i = 0; i < functions; i++)      /* they set gauges, which may take the lock */
+    for (size_t i = 0; i < functions; i++) /* they set gauges, which may take the lock */
         on_print[i].function(on_print[i].context);
 
     pthread_mutex_lock(&lock);

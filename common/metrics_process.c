@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int64_t start_us;        /* 0: not known */
+static int64_t start_us; /* 0: not known */
 
 static int64_t resident_bytes(void)
 {
@@ -30,10 +30,11 @@ static int open_files(void)
     for (const struct dirent *entry; (entry = readdir(directory));)
         files += entry->d_name[0] != '.';
     closedir(directory);
-    return files - 1;           /* not the directory being read */
+    return files - 1; /* not the directory being read */
 }
 
-/* The 22nd field of /proc/self/stat is the start in clock ticks since boot; the second, in parentheses, may hold anything. */
+/* The 22nd field of /proc/self/stat is the start in clock ticks since boot; the second, in parentheses, may hold
+ * anything. */
 static int64_t start_ticks(void)
 {
     char line[1024];
@@ -66,18 +67,25 @@ void metrics_print_process(struct buf *out)
 
     int64_t resident = resident_bytes();
     if (resident >= 0)
-        buf_printf(out, "# HELP process_resident_memory_bytes memory held\n# TYPE process_resident_memory_bytes gauge\n"
-                        "process_resident_memory_bytes %lld\n", (long long)resident);
+        buf_printf(out,
+                   "# HELP process_resident_memory_bytes memory held\n# TYPE process_resident_memory_bytes gauge\n"
+                   "process_resident_memory_bytes %lld\n",
+                   (long long)resident);
     struct timespec used;
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) == 0)
-        buf_printf(out, "# HELP process_cpu_seconds_total processor time used\n# TYPE process_cpu_seconds_total counter\n"
-                        "process_cpu_seconds_total %lld.%06ld\n", (long long)used.tv_sec, used.tv_nsec / 1000);
+        buf_printf(out,
+                   "# HELP process_cpu_seconds_total processor time used\n# TYPE process_cpu_seconds_total counter\n"
+                   "process_cpu_seconds_total %lld.%06ld\n",
+                   (long long)used.tv_sec, used.tv_nsec / 1000);
     int files = open_files();
     if (files >= 0)
-        buf_printf(out, "# HELP process_open_fds open files and sockets\n# TYPE process_open_fds gauge\n"
-                        "process_open_fds %d\n", files);
+        buf_printf(out,
+                   "# HELP process_open_fds open files and sockets\n# TYPE process_open_fds gauge\n"
+                   "process_open_fds %d\n",
+                   files);
     if (start_us > 0)
-        buf_printf(out, "# HELP process_start_time_seconds when the process started, since 1970\n"
-                        "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %lld.%06lld\n",
+        buf_printf(out,
+                   "# HELP process_start_time_seconds when the process started, since 1970\n"
+                   "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %lld.%06lld\n",
                    (long long)(start_us / 1000000), (long long)(start_us % 1000000));
 }

@@ -1,4 +1,5 @@
-/* metrics_process.h: what Prometheus expects of every process, under its usual names (prometheus.io, client library guide). */
+/* metrics_process.h: what Prometheus expects of every process, under its usual names (prometheus.io, writing client
+ * libraries). */
 #pragma once
 
 #include "common/buf.h"

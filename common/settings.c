@@ -10,16 +10,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SETTINGS_TEXT_BYTES_MAX (16 * 1024 * 1024)      /* of all values; the environment's own limit is smaller */
-#define TAKES_BYTES_MAX 256
-#define SHOWN_BYTES_MAX 60                              /* of a wrong value in a sentence */
+#define SETTINGS_TEXT_BYTES_MAX (16 * 1024 * 1024) /* of all values; the environment's own limit is smaller */
+#define TAKES_BYTES_MAX         256
+#define SHOWN_BYTES_MAX         60 /* of a wrong value in a sentence */
 
 extern char **environ;
 
 static struct settings_file env_file;
 static const struct setting *tables[SETTINGS_TABLES_MAX];
 static size_t table_count;
-static struct arena *values;                            /* never freed */
+static struct arena *values; /* never freed */
 
 const struct settings_file *settings_env_file(void)
 {
@@ -32,7 +32,7 @@ const struct setting *const *settings_tables(size_t *ret_count)
     return tables;
 }
 
-/* --- .env ---------------------------------------------------------------------------------------------------------- */
+/* --- .env --------------------------------------------------------------------------------------------------------- */
 
 static ssize_t read_whole(int file, char *content, size_t room)
 {
@@ -85,7 +85,7 @@ bool settings_load_file(const char *path, struct problem *why)
     return loaded;
 }
 
-/* --- values -------------------------------------------------------------------------------------------------------- */
+/* --- values ------------------------------------------------------------------------------------------------------- */
 
 const char *settings_find(const char *name, int *ret_line)
 {
@@ -108,7 +108,7 @@ static bool fail_value(struct problem *why, const struct setting *setting, const
     char shown[SHOWN_BYTES_MAX + 1] = "not text";
     if (setting->kind != SET_SECRET && text_is_utf8(text_of(value))) {
         size_t bytes = strnlen(value, SHOWN_BYTES_MAX);
-        while (bytes > 0 && ((uint8_t)value[bytes] & 0xc0) == 0x80)     /* not in the middle of a character */
+        while (bytes > 0 && ((uint8_t)value[bytes] & 0xc0) == 0x80) /* not in the middle of a character */
             bytes--;
         memcpy(shown, value, bytes);
         shown[bytes] = 0;
@@ -134,7 +134,7 @@ static bool read_setting(const struct setting *setting, void *field, struct prob
     bool fits = !setting->fallback || setting_value_read(setting, setting->fallback, field, values);
     if (!fits)
         fail(why, "the default of %s is wrong", setting->name);
-    assert(fits);           /* a table with a wrong default is a bug */
+    assert(fits); /* a table with a wrong default is a bug */
     return fits;
 }
 

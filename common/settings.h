@@ -1,21 +1,21 @@
 /* settings.h: a daemon's configuration, one table per daemon, read from the environment and from `.env`.
  *
  *     static const struct setting transcribe_settings[] = {
- *         { "RECORDINGS_DIR",      SET_TEXT,     offsetof(struct transcribe, recordings_dir), "recordings", .help = "…" },
- *         { "RECORDING_BYTES_MAX", SET_BYTES,    offsetof(struct transcribe, bytes_max), "256MiB", .least = 1, .most = …,
- *           .help = "largest recording that is fetched" },
+ *         { "RECORDINGS_DIR", SET_TEXT, offsetof(struct transcribe, recordings_dir), "recordings", .help = "…" },
+ *         { "RECORDING_BYTES_MAX", SET_BYTES, offsetof(struct transcribe, bytes_max), "256MiB", .least = 1,
+ *           .most = …, .help = "largest recording that is fetched" },
  *         { 0 } };
  *
- * The environment wins over `.env` in the working directory; an empty value is as if it were not set.  Units are part of the value: durations `250ms`, `30s`, `5m`,
- * `2h`, `7d` (a bare number is in the unit of the default; without a default only 0 is); sizes `64KiB`, `16MiB`, `1GiB` (a bare number is bytes).
- * A value that is wrong stops the daemon with a sentence that names the setting, what it got, and what it takes.  Names in
- * `.env` that no daemon knows are reported with the nearest known one.  Secrets are held in sodium_malloc memory, are
- * printed as «set», and never logged.
+ * The environment wins over `.env` in the working directory; an empty value is as if it were not set.  Units are part of
+ * the value: durations `250ms`, `30s`, `5m`, `2h`, `7d` (a bare number is in the unit of the default; without a default
+ * only 0 is); sizes `64KiB`, `16MiB`, `1GiB` (a bare number is bytes).  A value that is wrong stops the daemon with a
+ * sentence that names the setting, what it got, and what it takes.  Names in `.env` that no daemon knows are reported
+ * with the nearest known one.  Secrets are held in sodium_malloc memory, are printed as «set», and never logged.
  *
- * `.env` is lines of KEY=value: `#` comments, `export` before the name, 'as it is' or "with \n \t \r \" \\ \$" quotes, LF or CRLF.
- * Nothing is expanded, a value ends on its line, a name stands once.  What is wrong is told with its line.
+ * `.env` is lines of KEY=value: `#` comments, `export` before the name, 'as it is' or "with \n \t \r \" \\ \$" quotes,
+ * LF or CRLF.  Nothing is expanded, a value ends on its line, a name stands once.  What is wrong is told with its line.
  *
- * Threads: everything here is called by main before other threads start, settings_each and settings_print excepted (any). */
+ * Threads: main alone, before other threads start; settings_each and settings_print: any. */
 #pragma once
 
 #include "common/arena.h"
@@ -55,9 +55,10 @@ bool settings_load_file(const char *path, struct problem *why);
 bool settings_read(const struct setting *table, void *context, struct problem *why);
 /* The value of a name that is not in a table (KAFKA_PROP_*): calls `each` for every name with `prefix`. */
 void settings_each(const char *prefix, void (*each)(void *context, const char *name, const char *value), void *context);
-/* Logs the names in `.env` that are neither in a table read so far nor in any other daemon's (schemas/settings.json, compiled in),
- * with the nearest that is; and the names, set anywhere, that are recognised but not used and what to give in their place (SUPABASE_URL). */
+/* Logs the names in `.env` that are neither in a table read so far nor in any other daemon's (schemas/settings.json,
+ * compiled in), with the nearest that is; and the names, set anywhere, that are recognised but not used, with what to
+ * give in their place (SUPABASE_URL). */
 void settings_report_unknown(void);
-/* The table as `--help` shows it: name, unit, range, default, help.  When `context` is not NULL: one line each, the current value and
- * where it comes from. */
+/* The table as `--help` shows it: name, unit, range, default, help.  When `context` is not NULL: one line each, the
+ * current value and where it comes from. */
 void settings_print(const struct setting *table, const void *context, struct buf *out);

@@ -90,15 +90,15 @@ static bool read_line(char *at, int line, struct settings_file *file, struct pro
         at++;
     char *name_end = at;
     at = skip_blanks(at);
-    if (name_end == entry.name || *at != '=')       /* what stands there is not repeated: it may be half a secret */
+    if (name_end == entry.name || *at != '=') /* what stands there is not repeated: it may be half a secret */
         return fail(why, "line %d: expected NAME=value, the name of letters, digits and _", line);
     *name_end = 0;
     at = skip_blanks(at + 1);
     bool quoted = *at == '\'' || *at == '"';
     entry.value = quoted ? at + 1 : at;
-    bool good = *at == '\'' ? read_single_quoted(at + 1, line, why)
-              : *at == '"'  ? read_double_quoted(at + 1, line, why)
-                            : read_plain(at);
+    bool good = *at == '\''  ? read_single_quoted(at + 1, line, why)
+                : *at == '"' ? read_double_quoted(at + 1, line, why)
+                             : read_plain(at);
     return good && add_entry(file, &entry, why);
 }
 
@@ -107,7 +107,7 @@ bool settings_file_parse(char *content, size_t bytes, struct settings_file *ret,
     ret->count = 0;
     content[bytes] = 0;
     char *at = content, *end = content + bytes;
-    if (text_starts((struct text){ content, bytes }, "\xef\xbb\xbf"))       /* a byte order mark */
+    if (text_starts((struct text){ content, bytes }, "\xef\xbb\xbf")) /* a byte order mark */
         at += 3;
     for (int line = 1; at < end; line++) {
         char *line_end = memchr(at, '\n', (size_t)(end - at));

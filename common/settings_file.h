@@ -14,5 +14,5 @@ struct settings_file {
     size_t count;
 };
 
-/* `content` holds `bytes` and room for one more; it is written to and must outlive `ret`.  `why` starts with "line N". */
+/* `content` holds `bytes` and room for one more; it is written to and must outlive `ret`.  `why` begins "line N". */
 bool settings_file_parse(char *content, size_t bytes, struct settings_file *ret, struct problem *why);

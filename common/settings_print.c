@@ -3,11 +3,11 @@
 
 #include <string.h>
 
-#define NAME_COLUMNS 30
-#define TAKES_COLUMNS 34
+#define NAME_COLUMNS    30
+#define TAKES_COLUMNS   34
 #define TAKES_BYTES_MAX 256
-#define LINE_COLUMNS 96
-#define HELP_INDENT 6
+#define LINE_COLUMNS    96
+#define HELP_INDENT     6
 
 /* Characters, not bytes: UTF-8's continuation bytes take no column. */
 static size_t columns_of(const char *text)

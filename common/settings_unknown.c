@@ -8,8 +8,8 @@
 extern const char *const settings_known[];
 extern const char *const settings_remarks[];
 
-#define NAME_BYTES_MAX 64       /* of a name that is compared with others */
-#define NEAR_EDITS_MAX 3        /* a name further away is another name */
+#define NAME_BYTES_MAX 64 /* of a name that is compared with others */
+#define NEAR_EDITS_MAX 3  /* a name further away is another name */
 
 /* "KAFKA_PROP_*" stands for every name with that beginning. */
 static bool name_matches(const char *known, const char *name)
@@ -90,8 +90,8 @@ void settings_report_unknown(void)
     for (size_t i = 0; i < file->count; i++) {
         const char *name = file->entries[i].name;
         if (!is_known(name))
-            log_warning("a name in .env is no setting", LOG_TEXT("setting", name), LOG_INT("line", file->entries[i].line),
-                        LOG_TEXT("nearest", nearest_to(name)));
+            log_warning("a name in .env is no setting", LOG_TEXT("setting", name),
+                        LOG_INT("line", file->entries[i].line), LOG_TEXT("nearest", nearest_to(name)));
     }
     int line;
     for (size_t i = 0; settings_known[i]; i++)

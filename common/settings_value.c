@@ -9,8 +9,9 @@ struct unit {
     const char *name;
     int64_t size;
 };
-static const struct unit durations[] = {        /* smallest first */
-    { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 3600 * 1000 }, { "d", 24 * 3600 * 1000 }, { 0 }
+/* Smallest first. */
+static const struct unit durations[] = {
+    { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 3600 * 1000 }, { "d", 24 * 3600 * 1000 }, { 0 },
 };
 static const struct unit sizes[] = {
     { "B", 1 },
@@ -18,7 +19,7 @@ static const struct unit sizes[] = {
     { "MiB", INT64_C(1) << 20 },
     { "GiB", INT64_C(1) << 30 },
     { "TiB", INT64_C(1) << 40 },
-    { 0 }
+    { 0 },
 };
 static const struct unit one[] = { { "", 1 }, { 0 } };
 
@@ -34,7 +35,7 @@ static bool number_split(const char *value, int64_t *ret_number, const char **re
     if (*digits < '0' || *digits > '9')
         return false;
     long long number = strtoll(value, &end, 10);
-    if (number == INT64_MAX || number == INT64_MIN)     /* or beyond: strtoll stops there */
+    if (number == INT64_MAX || number == INT64_MIN) /* or beyond: strtoll stops there */
         return false;
     while (*end == ' ')
         end++;
@@ -116,7 +117,7 @@ static bool read_listen(const char *value, struct arena *arena, const char **ret
     if (digits == 0 || digits > 5 || colon[1 + digits] || atoi(colon + 1) > 65535)
         return false;
     bool bracketed = *value == '[' && colon[-1] == ']';
-    if (!bracketed && memchr(value, ':', (size_t)(colon - value)))      /* IPv6 without brackets: where does it end? */
+    if (!bracketed && memchr(value, ':', (size_t)(colon - value))) /* IPv6 without brackets: where does it end? */
         return false;
     *ret = arena_copy(arena, value);
     return true;
@@ -127,7 +128,7 @@ static const char *copy_secret(const char *value)
     size_t bytes = strlen(value) + 1;
     char *copy = sodium_malloc(bytes);
     if (!copy)
-        abort();                /* memory is out */
+        abort(); /* memory is out */
     memcpy(copy, value, bytes);
     sodium_mprotect_readonly(copy);
     return copy;
@@ -215,9 +216,9 @@ static void print_choices(const struct setting *setting, struct buf *out)
 void setting_takes(const struct setting *setting, struct buf *out)
 {
     static const char *const kinds[] = {
-        [SET_TEXT] = "text",       [SET_SECRET] = "secret",    [SET_URL] = "http(s)://host",  [SET_CHOICE] = "",
-        [SET_COUNT] = "number",    [SET_BYTES] = "size",       [SET_DURATION] = "duration",   [SET_SWITCH] = "on or off",
-        [SET_LISTEN] = "address:port",
+        [SET_TEXT] = "text",         [SET_SECRET] = "secret",    [SET_URL] = "http(s)://host",
+        [SET_CHOICE] = "",           [SET_COUNT] = "number",     [SET_BYTES] = "size",
+        [SET_DURATION] = "duration", [SET_SWITCH] = "on or off", [SET_LISTEN] = "address:port",
     };
     buf_add_string(out, kinds[setting->kind]);
     if (setting->kind == SET_CHOICE)

@@ -3,8 +3,8 @@
 
 #include "common/settings.h"
 
-/* Reads `value` into the field.  Text fields get memory that `arena` (secrets: sodium_malloc) holds.  False when it is not what the
- * setting takes; the reason is always setting_takes(). */
+/* Reads `value` into the field.  Text fields get memory that `arena` (secrets: sodium_malloc) holds.  False when it is
+ * not what the setting takes; the reason is always setting_takes(). */
 bool setting_value_read(const struct setting *setting, const char *value, void *field, struct arena *arena);
 /* The field when nothing is set and there is no default. */
 void setting_value_clear(const struct setting *setting, void *field);

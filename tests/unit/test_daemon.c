@@ -1,6 +1,6 @@
-/* A whole daemon in a child process, driven from outside: options, signals, the drain deadline, crashes and their notes, the
- * operators' port.  The child is this program again, in the role its first argument names; it writes a letter to a pipe at each
- * step, so that nothing here waits for a time. */
+/* A whole daemon in a child process, driven from outside: options, signals, the drain deadline, crashes and their
+ * notes, the operators' port.  The child is this program again, in the role its first argument names; it writes a
+ * letter to a pipe at each step, so that nothing here waits for a time. */
 #include "common/daemon_parts.h"
 #include "common/log.h"
 
@@ -19,15 +19,15 @@
 #include <unistd.h>
 
 #include <setjmp.h>
-#include <cmocka.h>     /* last: it has a macro named fail */
+#include <cmocka.h> /* last: it has a macro named fail */
 
 #define OUTPUT_BYTES_MAX (64 * 1024)
-#define STEP_FD 3                       /* the child's, after the usual three */
-#define FDS_MAX 64                      /* more than this program opens */
+#define STEP_FD          3  /* the child's, after the usual three */
+#define FDS_MAX          64 /* more than this program opens */
 
 struct child {
     pid_t pid;
-    int steps, out, errors;             /* read ends */
+    int steps, out, errors; /* read ends */
     char output[OUTPUT_BYTES_MAX], log[OUTPUT_BYTES_MAX];
 };
 
@@ -35,22 +35,20 @@ static char folder[] = "/tmp/test_daemon.XXXXXX";
 static char state_dir[sizeof(folder) + 16], note_path[sizeof(folder) + 48], env_path[sizeof(folder) + 8];
 static struct child child;
 
-/* --- the child ----------------------------------------------------------------------------------------------------- */
+/* --- the child ---------------------------------------------------------------------------------------------------- */
 
 struct context {
     int64_t number;
 };
 static const struct setting table[] = {
-    { "TESTD_NUMBER", SET_COUNT, offsetof(struct context, number), "7", 1, 9, .help = "a number" },
-    { 0 }
+    { "TESTD_NUMBER", SET_COUNT, offsetof(struct context, number), "7", 1, 9, .help = "a number" }, { 0 }
 };
 
 struct stage_context {
     int64_t wait_ms;
 };
 static const struct setting stage_table[] = {
-    { "TESTD_WAIT", SET_DURATION, offsetof(struct stage_context, wait_ms), "5s", .help = "a time" },
-    { 0 }
+    { "TESTD_WAIT", SET_DURATION, offsetof(struct stage_context, wait_ms), "5s", .help = "a time" }, { 0 }
 };
 
 static bool check(void *context, struct buf *out)
@@ -103,7 +101,7 @@ static int run_until_asked(void)
         return 98;
     step('r');
     wait_for_stop();
-    wait_for_stop();                    /* it stays readable */
+    wait_for_stop(); /* it stays readable */
     return daemon_stopping() ? daemon_finish() : 98;
 }
 
@@ -243,7 +241,7 @@ static bool be_ready(void *context, struct problem *why)
     if (*(int *)context)
         return true;
     *(int *)context = 1;
-    return (fail)(why, "waiting for Kafka");       /* in parentheses: not cmocka's */
+    return (fail)(why, "waiting for Kafka"); /* in parentheses: not cmocka's */
 }
 
 static int serve(void)
@@ -259,7 +257,7 @@ static int serve(void)
     wait_for_stop();
     step('s');
     char unused;
-    if (read(STDIN_FILENO, &unused, 1) != 0)        /* until the parent has asked once more */
+    if (read(STDIN_FILENO, &unused, 1) != 0) /* until the parent has asked once more */
         return 98;
     return daemon_finish();
 }
@@ -290,14 +288,14 @@ static void play_role(int argc, char **argv)
 {
     if (strcmp(argv[0], "start_with_options") == 0) {
         start(argc, argv);
-        exit(96);                       /* none of the tested options comes back */
+        exit(96); /* none of the tested options comes back */
     }
     for (size_t i = 0; i < LENGTH(roles); i++)
         if (strcmp(argv[0], roles[i].name) == 0)
             exit(roles[i].run());
 }
 
-/* --- the parent ---------------------------------------------------------------------------------------------------- */
+/* --- the parent --------------------------------------------------------------------------------------------------- */
 
 /* `one` and `two` are further arguments of the child; NULL: none. */
 static void begin_with_input(const char *role, const char *one, const char *two, int input)
@@ -308,7 +306,7 @@ static void begin_with_input(const char *role, const char *one, const char *two,
     assert_true(child.pid >= 0);
     if (child.pid == 0) {
         setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
-        prctl(PR_SET_PDEATHSIG, SIGKILL);       /* a failed test leaves nobody behind */
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves nobody behind */
         dup2(input, STDIN_FILENO);
         dup2(out[1], STDOUT_FILENO);
         dup2(errors[1], STDERR_FILENO);
@@ -371,7 +369,7 @@ static void assert_crashes(int number)
 {
     int status = end();
 #if defined(SANITIZED)
-    (void)number;                       /* a sanitizer may end the process in a way of its own */
+    (void)number; /* a sanitizer may end the process in a way of its own */
     assert_int_not_equal(status, 0);
 #else
     assert_true(WIFSIGNALED(status));
@@ -398,7 +396,7 @@ static void write_file(const char *path, const char *content)
     fclose(file);
 }
 
-/* --- options ------------------------------------------------------------------------------------------------------- */
+/* --- options ------------------------------------------------------------------------------------------------------ */
 
 static void prints_help_and_version(void **state)
 {
@@ -406,7 +404,8 @@ static void prints_help_and_version(void **state)
     begin_with("--help", NULL);
     assert_ends(0);
     assert_says(child.output, "testd: is tested\n");
-    assert_says(child.output, "  TESTD_NUMBER                   number, 1 to 9                     7\n      a number\n");
+    assert_says(child.output,
+                "  TESTD_NUMBER                   number, 1 to 9                     7\n      a number\n");
     assert_says(child.output, "  TESTD_WAIT                     duration                           5s\n      a time\n");
     assert_says(child.output, "  DATABASE_URL                   secret                             required\n");
     assert_says(child.output, "  TESTD_METRICS_LISTEN           address:port                       127.0.0.1:0\n");
@@ -482,7 +481,7 @@ static void checks_settings_and_reach(void **state)
     assert_says(child.output, "\nok   number 7\n");
 }
 
-/* --- signals ------------------------------------------------------------------------------------------------------- */
+/* --- signals ------------------------------------------------------------------------------------------------------ */
 
 static void ends_well_when_asked(void **state)
 {
@@ -533,7 +532,7 @@ static void ends_with_one_when_it_gives_up(void **state)
     assert_says(child.log, "the broker says we are fenced");
 }
 
-/* --- crashes ------------------------------------------------------------------------------------------------------- */
+/* --- crashes ------------------------------------------------------------------------------------------------------ */
 
 static void notes_what_crashed_it(void **state)
 {
@@ -560,7 +559,7 @@ static void notes_every_kind_of_crash(void **state)
 {
     (void)state;
 #if defined(SANITIZED)
-    skip();                             /* the sanitizer's handlers stand in the place of ours */
+    skip(); /* the sanitizer's handlers stand in the place of ours */
 #else
     static const int numbers[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
     for (size_t i = 0; i < LENGTH(numbers); i++) {
@@ -596,7 +595,7 @@ static void keeps_notes_one_line_each(void **state)
     assert_string_equal(child.output, "whole\n");
 }
 
-/* --- the operators' port ------------------------------------------------------------------------------------------- */
+/* --- the operators' port ------------------------------------------------------------------------------------------ */
 
 /* The port the child logged that it listens on; it has logged it before step 'r'. */
 static uint16_t port_of_child(void)
@@ -611,7 +610,9 @@ static uint16_t port_of_child(void)
 
 static void get(uint16_t port, const char *path, char *ret)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons(port),
+                                   .sin_addr = { htonl(INADDR_LOOPBACK) } };
     int connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(connection, (struct sockaddr *)&address, sizeof(address)), 0);
     dprintf(connection, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
@@ -674,18 +675,12 @@ int main(int argc, char **argv)
     snprintf(note_path, sizeof(note_path), "%s/crash.testd.one", state_dir);
     snprintf(env_path, sizeof(env_path), "%s/env", folder);
     const struct CMUnitTest tests[] = {
-        PER_TEST(prints_help_and_version),
-        PER_TEST(refuses_wrong_options),
-        PER_TEST(stops_for_a_wrong_setting),
-        PER_TEST(checks_settings_and_reach),
-        PER_TEST(ends_well_when_asked),
-        PER_TEST(ends_at_once_when_asked_twice),
-        PER_TEST(ends_at_the_drain_deadline),
-        PER_TEST(ends_with_one_when_it_gives_up),
-        PER_TEST(notes_what_crashed_it),
-        PER_TEST(notes_every_kind_of_crash),
-        PER_TEST(keeps_notes_one_line_each),
-        PER_TEST(serves_health_ready_and_metrics),
+        PER_TEST(prints_help_and_version),    PER_TEST(refuses_wrong_options),
+        PER_TEST(stops_for_a_wrong_setting),  PER_TEST(checks_settings_and_reach),
+        PER_TEST(ends_well_when_asked),       PER_TEST(ends_at_once_when_asked_twice),
+        PER_TEST(ends_at_the_drain_deadline), PER_TEST(ends_with_one_when_it_gives_up),
+        PER_TEST(notes_what_crashed_it),      PER_TEST(notes_every_kind_of_crash),
+        PER_TEST(keeps_notes_one_line_each),  PER_TEST(serves_health_ready_and_metrics),
     };
     int failed = cmocka_run_group_tests_name("daemon", tests, NULL, NULL);
     unlink(note_path);

@@ -8,11 +8,11 @@
 #include "common/metrics.h"
 
 #include <setjmp.h>
-#include <cmocka.h>     /* last: it has a macro named fail */
+#include <cmocka.h> /* last: it has a macro named fail */
 
 #define PRINT_BYTES_MAX (4 * 1024 * 1024)
-#define THREADS 4
-#define ROUNDS 20000
+#define THREADS         4
+#define ROUNDS          20000
 
 static struct metric plain = METRIC_COUNTER("test_plain_total", "a counter without labels");
 static struct metric answers = METRIC_COUNTER("test_answers_total", "answers by route and status", "route", "status");

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include <setjmp.h>
-#include <cmocka.h>     /* last: it has a macro named fail */
+#include <cmocka.h> /* last: it has a macro named fail */
 
 #define PRINT_BYTES_MAX (64 * 1024)
 
@@ -66,7 +66,7 @@ static int forget(void **state)
     return 0;
 }
 
-/* --- .env ---------------------------------------------------------------------------------------------------------- */
+/* --- .env --------------------------------------------------------------------------------------------------------- */
 
 static void reads_lines(void **state)
 {
@@ -169,7 +169,7 @@ static void refuses_what_it_cannot_hold(void **state)
     assert_non_null(strstr(why.text, "could not read /"));
 }
 
-/* --- values -------------------------------------------------------------------------------------------------------- */
+/* --- values ------------------------------------------------------------------------------------------------------- */
 
 static struct sample read_sample(void)
 {
@@ -207,7 +207,7 @@ static void environment_wins_over_the_file(void **state)
     assert_int_equal(sample.count, 6);
     assert_int_equal(sample.bytes, 16 << 20);
     assert_string_equal(sample.secret, "hush");
-    setenv("SB_COUNT", "", 1);      /* there, and empty: hides the file's */
+    setenv("SB_COUNT", "", 1); /* there, and empty: hides the file's */
     setenv("SB_SECRET", "", 1);
     sample = read_sample();
     assert_int_equal(sample.count, 64);
@@ -329,7 +329,8 @@ static void shows_no_wrong_secret_and_no_binary(void **state)
     assert_false(settings_read(table, &sample, &why));
     assert_string_equal(why.text, "SB_TEXT is \"not text\" in the environment; it takes: text");
     unsetenv("SB_TEXT");
-    setenv("SB_COUNT", "12345678901234567890123456789012345678901234567890123456789ü0", 1);     /* cut before, not in, the ü */
+    /* cut before, not in, the ü */
+    setenv("SB_COUNT", "12345678901234567890123456789012345678901234567890123456789ü0", 1);
     assert_false(settings_read(table, &sample, &why));
     assert_true(text_is_utf8(text_of(why.text)));
     assert_non_null(strstr(why.text, "56789\" in"));
@@ -339,8 +340,7 @@ static void stops_for_a_missing_required_one(void **state)
 {
     (void)state;
     static const struct setting required[] = {
-        { "SB_NEEDED", SET_TEXT, SAMPLE(text), NULL, .required = true, .help = "a thing" },
-        { 0 }
+        { "SB_NEEDED", SET_TEXT, SAMPLE(text), NULL, .required = true, .help = "a thing" }, { 0 }
     };
     struct sample sample;
     struct problem why;
@@ -368,7 +368,7 @@ static void gives_all_of_a_prefix(void **state)
     buf_done(&out);
 }
 
-/* --- what is said -------------------------------------------------------------------------------------------------- */
+/* --- what is said ------------------------------------------------------------------------------------------------- */
 
 /* Standard error of settings_report_unknown(). */
 static void report_into(char *ret, size_t room)
@@ -393,7 +393,8 @@ static void reports_unknown_names(void **state)
     (void)state;
     char report[8192];
     read_sample();
-    use_env_file("SB_TXT=1\nSB_TEXT=1\nKAFKA_PROP_SASL_MECHANISM=PLAIN\nHUBSPOT_ACCESS_TOKEN=x\n\nTWILIO_AUTH_TOKN=hush\nFAR_AWAY=1\n");
+    use_env_file("SB_TXT=1\nSB_TEXT=1\nKAFKA_PROP_SASL_MECHANISM=PLAIN\nHUBSPOT_ACCESS_TOKEN=x\n\n"
+                 "TWILIO_AUTH_TOKN=hush\nFAR_AWAY=1\n");
     report_into(report, sizeof(report));
     assert_non_null(strstr(report, "\"setting\":\"SB_TXT\",\"line\":1,\"nearest\":\"SB_TEXT\""));
     assert_non_null(strstr(report, "\"setting\":\"TWILIO_AUTH_TOKN\",\"line\":6,\"nearest\":\"TWILIO_AUTH_TOKEN\""));
@@ -409,7 +410,8 @@ static void says_what_to_give_for_supabase(void **state)
     char report[8192];
     use_env_file("SUPABASE_URL=https://x.supabase.co\n");
     report_into(report, sizeof(report));
-    assert_non_null(strstr(report, "\"setting\":\"SUPABASE_URL\",\"remark\":\"give Supabase's Postgres as DATABASE_URL\""));
+    assert_non_null(
+        strstr(report, "\"setting\":\"SUPABASE_URL\",\"remark\":\"give Supabase's Postgres as DATABASE_URL\""));
     assert_null(strstr(report, "SUPABASE_ANON_KEY"));
 }
 
@@ -418,15 +420,17 @@ static void prints_help_within_its_columns(void **state)
     (void)state;
     static const struct setting wide[] = {
         { "SB_NEEDED", SET_TEXT, SAMPLE(text), NULL, .required = true,
-          .help = "a thing that takes many words to explain, so many that they do not fit into one line of a terminal of a "
-                  "common width, grüße" },
+          .help =
+              "a thing that takes many words to explain, so many that they do not fit into one line of a terminal of a "
+              "common width, grüße" },
         { 0 }
     };
     struct buf out;
     buf_init(&out, PRINT_BYTES_MAX);
     settings_print(table, NULL, &out);
     settings_print(wide, NULL, &out);
-    assert_non_null(strstr(out.at, "  SB_DURATION                    duration, 1s to 10m                30s\n      how long\n"));
+    assert_non_null(
+        strstr(out.at, "  SB_DURATION                    duration, 1s to 10m                30s\n      how long\n"));
     assert_non_null(strstr(out.at, "  SB_SECRET                      secret                             not set\n"));
     assert_non_null(strstr(out.at, "  SB_NEEDED                      text                               required\n"));
     char *copy = must_copy(out.at);
