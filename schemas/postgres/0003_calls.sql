@@ -39,7 +39,6 @@ CREATE TABLE calls (
     direction           text,
     tracking_number     text,
     customer_number     text,                           -- E.164; null when withheld
-    customer_number_raw text,                           -- as the provider gave it, when it is no phone number
     customer_name       text,
     contact_id          uuid,
     lead_id             uuid,
@@ -66,6 +65,20 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER calls_forward BEFORE UPDATE OF status ON calls FOR EACH ROW EXECUTE FUNCTION calls_forward();
+
+-- Owner: ingest.  What each webhook said of a call.  The call's row is these, folded in their order, so that it is the same in whatever
+-- order they came.
+CREATE TABLE call_reports (
+    tenant      text        NOT NULL,
+    call_id     text        NOT NULL,
+    event_id    uuid        NOT NULL,
+    hook        text        NOT NULL CHECK (hook IN ('call.incoming', 'call.answered', 'call.completed')),
+    reported_at timestamptz NOT NULL,                   -- by the sender's clock, else when it came
+    facts       jsonb       NOT NULL CHECK (jsonb_typeof(facts) = 'object'),
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant, call_id, event_id),
+    FOREIGN KEY (tenant, call_id) REFERENCES calls (tenant, call_id) ON UPDATE CASCADE
+);
 
 -- Owner: transcribe.  The copy of a call's audio: where it lies below RECORDINGS_DIR.
 CREATE TABLE recordings (
@@ -163,7 +176,7 @@ CREATE VIEW deliveries WITH (security_invoker = true) AS
            version, content, state, coalesce(provider_status, state) AS status, provider_id, error_code, error, attempt, created_at, updated_at
     FROM asks WHERE kind = 'once' AND stage = 'notifier';
 
-SELECT protect(ARRAY['contact_cards', 'leads', 'calls'], ARRAY['switchboard_ingest']);
+SELECT protect(ARRAY['contact_cards', 'leads', 'calls', 'call_reports'], ARRAY['switchboard_ingest']);
 SELECT protect(ARRAY['recordings', 'call_transcripts'], ARRAY['switchboard_transcribe']);
 SELECT protect(ARRAY['call_analyses', 'appointments'], ARRAY['switchboard_analyze']);
 GRANT UPDATE (status, status_call_at, updated_at) ON leads TO switchboard_analyze;

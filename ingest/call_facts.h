@@ -1,0 +1,42 @@
+/* call_facts.h: what one CallRail webhook says of a call, and what all of them say together.
+ *
+ * CallRail's own names and ours mean the same; JSON and forms alike.  Everything is optional: what is missing, null or "" says nothing. */
+#pragma once
+
+#include "common/arena.h"
+#include "common/buf.h"
+
+#define CALL_REPORTS_MAX 500        /* of one call */
+
+struct call_facts {
+    /* of the report itself */
+    int rank;                       /* 0 incoming, 1 answered, 2 completed */
+    const char *event_id;
+    int64_t reported_us;            /* by the sender's clock, else when it came */
+
+    const char *customer_number;    /* as written */
+    const char *tracking_number;    /* as written */
+    const char *customer_name;
+    const char *direction;          /* "inbound", "outbound" */
+    const char *recording_url;
+    bool has_answered, answered;
+    bool has_voicemail, voicemail;
+    int64_t duration_s;             /* -1: not said */
+    int64_t started_us;             /* -1: not said */
+};
+
+/* The hook's rank; -1 when it is none of ours. */
+int call_hook_rank(const char *hook);
+/* Reads a body.  A value of the wrong kind fails, with its pointer. */
+bool call_facts_read(const char *hook, const char *content_type, struct text body, struct arena *arena, struct call_facts *ret,
+                     struct problem *why);
+/* One report as the JSON object of its row, and back. */
+void call_facts_write(struct buf *out, const struct call_facts *facts);
+bool call_facts_restore(struct text json, struct arena *arena, struct call_facts *ret, struct problem *why);
+
+/* What the reports say together: later ones (by rank, then time, then id) replace what earlier ones said.  Sorts `reports`. */
+struct call_state {
+    struct call_facts facts;
+    const char *status;             /* of call_status */
+};
+void call_fold(struct call_facts *reports, size_t count, struct call_state *ret);

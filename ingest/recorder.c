@@ -1,0 +1,22 @@
+#include "ingest/recorder.h"
+
+#include <string.h>
+
+enum outcome recorder_body(struct work *work, const char *encoding, struct text kept, struct text *ret)
+{
+    if (strcmp(encoding, "text") == 0) {
+        *ret = kept;
+        return DONE;
+    }
+    char *bytes = arena_alloc(work_arena(work), kept.bytes + 1);
+    ret->at = bytes;
+    if (!base64_read(kept, bytes, kept.bytes, &ret->bytes))
+        return reject(work, "the body is marked as base64 but is not");
+    return DONE;
+}
+
+const struct route ingest_routes[] = {
+    { .type = &EVENT_CALLRAIL_CALL_RECEIVED, .handle = record_callrail },
+    { .type = &EVENT_TWILIO_STATUS_RECEIVED, .handle = record_twilio_status },
+    { 0 },
+};

@@ -1,0 +1,12 @@
+/* recorder.h: the recorder: an accepted webhook becomes rows and domain events.  Its handlers run on the stage's workers. */
+#pragma once
+
+#include "ingest/ingest.h"
+
+#include "events.h"
+
+enum outcome record_callrail(struct work *work, const struct event *event);         /* calls.c */
+enum outcome record_twilio_status(struct work *work, const struct event *event);    /* messages.c */
+
+/* The raw body as the door kept it. */
+enum outcome recorder_body(struct work *work, const char *encoding, struct text kept, struct text *ret);
