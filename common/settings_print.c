@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#define NAME_COLUMNS    30
-#define TAKES_COLUMNS   34
+#define NAME_COLUMNS    34
+#define TAKES_COLUMNS   29
 #define TAKES_BYTES_MAX 256
 #define LINE_COLUMNS    96
 #define HELP_INDENT     6

@@ -405,10 +405,10 @@ static void prints_help_and_version(void **state)
     assert_ends(0);
     assert_says(child.output, "testd: is tested\n");
     assert_says(child.output,
-                "  TESTD_NUMBER                   number, 1 to 9                     7\n      a number\n");
-    assert_says(child.output, "  TESTD_WAIT                     duration                           5s\n      a time\n");
-    assert_says(child.output, "  DATABASE_URL                   secret                             required\n");
-    assert_says(child.output, "  TESTD_METRICS_LISTEN           address:port                       127.0.0.1:0\n");
+                "  TESTD_NUMBER                       number, 1 to 9                7\n      a number\n");
+    assert_says(child.output, "  TESTD_WAIT                         duration                      5s\n      a time\n");
+    assert_says(child.output, "  DATABASE_URL                       secret                        required\n");
+    assert_says(child.output, "  TESTD_METRICS_LISTEN               address:port                  127.0.0.1:0\n");
     assert_says(child.output, "Exit codes\n");
     for (char *line = strtok(child.output, "\n"); line; line = strtok(NULL, "\n"))
         if (strlen(line) > 100)
@@ -459,9 +459,9 @@ static void checks_settings_and_reach(void **state)
     (void)state;
     begin_with("--check", NULL);
     assert_ends(0);
-    assert_says(child.output, "ok   settings\n  TESTD_NUMBER                   7 (default)\n");
-    assert_says(child.output, "  TESTD_WAIT                     5s (default)\n");
-    assert_says(child.output, "  DATABASE_URL                   «set» (environment)\n");
+    assert_says(child.output, "ok   settings\n  TESTD_NUMBER                       7 (default)\n");
+    assert_says(child.output, "  TESTD_WAIT                         5s (default)\n");
+    assert_says(child.output, "  DATABASE_URL                       «set» (environment)\n");
     assert_says(child.output, "\nok   state_dir ");
     assert_says(child.output, "\nok   number 7\n");
     assert_null(strstr(child.output, "hush"));

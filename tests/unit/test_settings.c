@@ -430,9 +430,9 @@ static void prints_help_within_its_columns(void **state)
     settings_print(table, NULL, &out);
     settings_print(wide, NULL, &out);
     assert_non_null(
-        strstr(out.at, "  SB_DURATION                    duration, 1s to 10m                30s\n      how long\n"));
-    assert_non_null(strstr(out.at, "  SB_SECRET                      secret                             not set\n"));
-    assert_non_null(strstr(out.at, "  SB_NEEDED                      text                               required\n"));
+        strstr(out.at, "  SB_DURATION                        duration, 1s to 10m           30s\n      how long\n"));
+    assert_non_null(strstr(out.at, "  SB_SECRET                          secret                        not set\n"));
+    assert_non_null(strstr(out.at, "  SB_NEEDED                          text                          required\n"));
     char *copy = must_copy(out.at);
     for (char *line = strtok(copy, "\n"); line; line = strtok(NULL, "\n"))
         if (strlen(line) > 100)
@@ -451,12 +451,12 @@ static void prints_current_values_without_secrets(void **state)
     struct buf out;
     buf_init(&out, PRINT_BYTES_MAX);
     settings_print(table, &sample, &out);
-    snprintf(wanted, sizeof(wanted), "  SB_SECRET                      «set» (%s, line 1)\n", env_path);
+    snprintf(wanted, sizeof(wanted), "  SB_SECRET                          «set» (%s, line 1)\n", env_path);
     assert_non_null(strstr(out.at, wanted));
-    assert_non_null(strstr(out.at, "  SB_DURATION                    90s (environment)\n"));
-    assert_non_null(strstr(out.at, "  SB_BYTES                       16MiB (default)\n"));
-    assert_non_null(strstr(out.at, "  SB_CHOICE                      green (default)\n"));
-    assert_non_null(strstr(out.at, "  SB_SWITCH                      off (default)\n"));
+    assert_non_null(strstr(out.at, "  SB_DURATION                        90s (environment)\n"));
+    assert_non_null(strstr(out.at, "  SB_BYTES                           16MiB (default)\n"));
+    assert_non_null(strstr(out.at, "  SB_CHOICE                          green (default)\n"));
+    assert_non_null(strstr(out.at, "  SB_SWITCH                          off (default)\n"));
     assert_null(strstr(out.at, "hush"));
     buf_done(&out);
 }
