@@ -43,6 +43,7 @@ struct envelope {
     struct event event;
     const char *specversion;
     const char *datacontenttype;
+    const char *dataschema;
     int64_t run;
     bool has_run, has_ask_again, has_resend;
 };
@@ -62,6 +63,7 @@ static const struct record_field envelope_fields[] = {
     { "subject",         RECORD_STRING,  REQUIRED, AT(event.subject),        .least = 1, .most = EVENT_KEY_BYTES_MAX },
     { "time",            RECORD_STRING,  REQUIRED, AT(event.time),           .most = LENGTH_MAX, .format = RECORD_DATE_TIME },
     { "datacontenttype", RECORD_STRING,  0,        AT(datacontenttype),      .most = LENGTH_MAX, .choices = content_types },
+    { "dataschema",      RECORD_STRING,  0,        AT(dataschema),           .most = LENGTH_MAX },
     { "tenant",          RECORD_STRING,  NULLABLE, AT(event.tenant),         .least = 1, .most = TENANT_LENGTH_MAX },
     { "correlationid",   RECORD_STRING,  NULLABLE, AT(event.correlation_id), .least = 1, .most = LENGTH_MAX },
     { "causationid",     RECORD_STRING,  NULLABLE, AT(event.causation_id),   .most = LENGTH_MAX, .format = RECORD_UUID },

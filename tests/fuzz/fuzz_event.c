@@ -1,0 +1,89 @@
+/* Any bytes as a message, and as the data of every type: what is read is written and reads back the same, what is refused says why. */
+#include "common/event.h"
+#include "common/record.h"
+#include "tests/readers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ARENA_BYTES_MAX (64 * 1024 * 1024)
+
+int LLVMFuzzerInitialize(int *count, char ***arguments);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void check_refusal(const struct problem *why)
+{
+    check(why->text[0] != '\0' && text_is_utf8(text_of(why->text)));
+    check(text_is_utf8(text_of(why->pointer)) && (why->pointer[0] == '\0' || why->pointer[0] == '/'));
+}
+
+static void try_reader(const struct reader *reader, struct text json, struct arena *arena)
+{
+    struct problem why = { .text = "" };
+    struct buf once, twice;
+
+    buf_init(&once, ARENA_BYTES_MAX);
+    buf_init(&twice, ARENA_BYTES_MAX);
+    if (!reader->rewrite(json, arena, &once, &why)) {
+        check_refusal(&why);
+    } else {
+        check(reader->rewrite(buf_text(&once), arena, &twice, &why));
+        check(text_equal(buf_text(&once), buf_text(&twice)));
+    }
+    buf_done(&once);
+    buf_done(&twice);
+}
+
+static void write_once_more(const struct event *event, struct buf *out, struct event *ret, struct arena *arena)
+{
+    struct problem why;
+
+    event_write(out, event, event_type_find(event->type), NULL);
+    check(!out->overflowed && memchr(out->at, '\n', out->bytes) == NULL);
+    check(event_read(buf_text(out), arena, ret, &why));
+}
+
+static void try_event(const struct event *event, struct arena *arena)
+{
+    struct event again, third;
+    struct buf once, twice;
+
+    buf_init(&once, ARENA_BYTES_MAX);
+    buf_init(&twice, ARENA_BYTES_MAX);
+    write_once_more(event, &once, &again, arena);
+    write_once_more(&again, &twice, &third, arena);
+    check(text_equal(buf_text(&once), buf_text(&twice)));
+    buf_done(&once);
+    buf_done(&twice);
+}
+
+int LLVMFuzzerInitialize(int *count, char ***arguments)
+{
+    (void)count;
+    (void)arguments;
+    check(readers_forgotten() == NULL);
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct text input = { (const char *)data, size };
+    CLEANUP(arena_freep) struct arena *arena = arena_new(ARENA_BYTES_MAX);
+    struct problem why = { .text = "" };
+    struct event event;
+    bool is_event = event_read(input, arena, &event, &why);
+
+    if (is_event)
+        try_event(&event, arena);
+    else
+        check_refusal(&why);
+    for (size_t i = 0; i < LENGTH(readers); i++)
+        try_reader(&readers[i], is_event ? event.data : input, arena);
+    return 0;
+}

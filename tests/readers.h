@@ -1,0 +1,66 @@
+/* readers.h: every generated reader and its writer under its schema's name, for tests that try them all. */
+#pragma once
+
+#include "answers.h"
+#include "events.h"
+
+#include <string.h>
+
+struct reader {
+    const char *name;
+    /* reads, and writes what was read */
+    bool (*rewrite)(struct text json, struct arena *arena, struct buf *out, struct problem *why);
+};
+
+#define REWRITE(name)                                                                                                  \
+    static bool name##_rewrite(struct text json, struct arena *arena, struct buf *out, struct problem *why)            \
+    {                                                                                                                  \
+        struct name data;                                                                                              \
+        if (!name##_read(json, arena, &data, why))                                                                     \
+            return false;                                                                                              \
+        name##_write(out, &data);                                                                                      \
+        return true;                                                                                                   \
+    }
+REWRITE(call_analyzed)
+REWRITE(call_progressed)
+REWRITE(call_recorded)
+REWRITE(call_transcribed)
+REWRITE(callrail_call_received)
+REWRITE(delivery_changed)
+REWRITE(event_rejected)
+REWRITE(message_reported)
+REWRITE(twilio_status_received)
+REWRITE(call_analysis)
+#undef REWRITE
+
+static const struct reader readers[] = {
+    { "call.analyzed", call_analyzed_rewrite },
+    { "call.progressed", call_progressed_rewrite },
+    { "call.recorded", call_recorded_rewrite },
+    { "call.transcribed", call_transcribed_rewrite },
+    { "callrail.call.received", callrail_call_received_rewrite },
+    { "delivery.changed", delivery_changed_rewrite },
+    { "event.rejected", event_rejected_rewrite },
+    { "message.reported", message_reported_rewrite },
+    { "twilio.status.received", twilio_status_received_rewrite },
+    { "call_analysis", call_analysis_rewrite },
+};
+
+static inline const struct reader *reader_find(const char *name)
+{
+    for (size_t i = 0; i < LENGTH(readers); i++) {
+        if (strcmp(readers[i].name, name) == 0)
+            return &readers[i];
+    }
+    return NULL;
+}
+
+/* The first event type that was forgotten above, or NULL. */
+static inline const char *readers_forgotten(void)
+{
+    for (const struct event_type *const *type = event_types; *type != NULL; type++) {
+        if (reader_find((*type)->name) == NULL)
+            return (*type)->name;
+    }
+    return NULL;
+}
