@@ -1,7 +1,10 @@
 /* http_client.h: HTTP out: one curl_multi_socket engine per process, on a thread of its own; callers block in http_call().
  *
  * Connections are reused and HTTP/2 is used where offered; there are at most `connections_max` in all and
- * `connections_per_host_max` for one host, and callers beyond it wait inside their own time-out.
+ * `connections_per_host_max` for one host (scheme, name, port), and as many calls under way: callers beyond it wait
+ * inside their own time-out, first come, first served for each host and in turn between hosts.  A request that was lost
+ * with a kept connection is sent again only when its method may be (GET, HEAD, PUT, DELETE, OPTIONS).  Proxies of the
+ * environment are ignored.
  *
  * The address guard: a request marked `outside` (its address came from outside) may not reach private, loopback, link-local,
  * multicast, unspecified or otherwise special addresses (IANA special-purpose registries, RFC 6890; IPv4-mapped IPv6 too),
@@ -38,13 +41,13 @@ struct http_request {
     struct text body;                   /* absent: none */
     const struct http_part *parts;      /* instead of body */
     const char *basic_user, *basic_password;
-    int64_t timeout_ms;                 /* all in all; required */
+    int64_t timeout_ms;                 /* all in all, of which connecting may take 10 s; required */
     int64_t stall_timeout_ms;           /* less than 1 byte/s for so long ends it; 0: none */
     size_t answer_bytes_max;            /* a larger answer is HTTP_TOO_LARGE; required */
     int file;                           /* when `to_file`: where a 2xx body goes, instead of memory */
     bool to_file;
     bool outside;                       /* the address guard applies and redirects are followed */
-    const volatile bool *cancelled;     /* may be NULL; looked at through http_client_wake() */
+    const volatile bool *cancelled;     /* may be NULL; set it atomically, then call http_client_wake() */
 };
 
 enum http_result {
@@ -52,7 +55,7 @@ enum http_result {
     HTTP_NOT_SENT,          /* could not resolve or connect: the other side did not see the request */
     HTTP_BROKEN,            /* sent, perhaps acted on, no whole answer (cut, time-out) */
     HTTP_TOO_LARGE,
-    HTTP_FORBIDDEN,         /* the address guard, or a scheme that is not allowed */
+    HTTP_FORBIDDEN,         /* the address guard, no URL, a scheme that is not allowed, too many redirects: stays so */
     HTTP_CANCELLED,
 };
 
@@ -67,7 +70,9 @@ struct http_reply {
 };
 
 struct http_client *http_client_start(const struct http_client_settings *settings, struct problem *why);
-void http_client_stop(struct http_client *client);                  /* open calls end with HTTP_CANCELLED; NULL is fine */
+/* Open calls end with HTTP_CANCELLED; returns when their callers have left http_call(), which nobody may enter after.
+ * NULL is fine. */
+void http_client_stop(struct http_client *client);
 /* Blocks until there is a result; `why` is filled unless HTTP_ANSWERED.  Any thread but the engine's. */
 enum http_result http_call(struct http_client *client, const struct http_request *request, struct arena *arena,
                            struct http_reply *ret, struct problem *why);
