@@ -10,12 +10,16 @@ DEFAULTS = {
     "TWILIO_ACCOUNT_SID": "AC5a6dba5a6dba5a6dba5a6dba5a6dba5a",
     "TWILIO_AUTH_TOKEN": "sandbox-twilio-auth-token",
     "TWILIO_WHATSAPP_FROM": "whatsapp:+14155238886",
+    "TWILIO_CONTENT_SID_LEAD": "HX5a6dba5a6dba5a6dba5a6dba5a6dba5a",
     "CALLRAIL_ACCOUNT_ID": "ACC5a6dba5a6dba5a6dba5a6dba5a6dba5a",
     "CALLRAIL_API_KEY": "sandbox-callrail-api-key",
     "CALLRAIL_SIGNING_KEY": "sandbox-callrail-signing-key",
     "GEMINI_API_KEY": "sandbox-gemini-api-key",
     "OPENAI_API_KEY": "sandbox-openai-api-key",
 }
+
+# The templates that are approved from the start, with as many variables as the notifier fills.
+TEMPLATES = {"TWILIO_CONTENT_SID_LEAD": "News for {{1}}\n{{2}}\n{{3}}\nThe whole call can be read in Switchboard."}
 
 
 def several(value):
@@ -25,10 +29,11 @@ def several(value):
 
 @dataclass(frozen=True)
 class Config:
-    base_url: str                           # how others reach this process
+    base_url: str  # how others reach this process
     twilio_account_sid: str
     twilio_auth_tokens: tuple
-    twilio_senders: tuple                   # "whatsapp:+E164"
+    twilio_senders: tuple  # "whatsapp:+E164"
+    twilio_templates: dict  # ContentSid: text
     callrail_account_id: str
     callrail_api_keys: tuple
     callrail_signing_keys: tuple
@@ -42,13 +47,17 @@ class Config:
             base_url=base_url,
             twilio_account_sid=value["TWILIO_ACCOUNT_SID"],
             twilio_auth_tokens=tuple(several(value["TWILIO_AUTH_TOKEN"])),
-            twilio_senders=tuple(sender if sender.startswith("whatsapp:") else "whatsapp:" + sender
-                                 for sender in several(value["TWILIO_WHATSAPP_FROM"])),
+            twilio_senders=tuple(
+                sender if sender.startswith("whatsapp:") else "whatsapp:" + sender
+                for sender in several(value["TWILIO_WHATSAPP_FROM"])
+            ),
+            twilio_templates={value[name]: body for name, body in TEMPLATES.items()},
             callrail_account_id=value["CALLRAIL_ACCOUNT_ID"],
             callrail_api_keys=tuple(several(value["CALLRAIL_API_KEY"])),
             callrail_signing_keys=tuple(several(value["CALLRAIL_SIGNING_KEY"])),
             gemini_api_keys=tuple(several(value["GEMINI_API_KEY"])),
-            openai_api_keys=tuple(several(value["OPENAI_API_KEY"])))
+            openai_api_keys=tuple(several(value["OPENAI_API_KEY"])),
+        )
 
 
 def environment_for_daemons(base_url, environment=os.environ):

@@ -20,7 +20,7 @@ INDEX = """the provider sandbox
 GET    /_sandbox/health
 GET    /_sandbox/requests?provider=&method=&path=&since=&wait_s=&count=    what the providers got
 DELETE /_sandbox/requests
-GET    /_sandbox/webhooks?provider=&hook=&since=&wait_s=&count=            what the providers sent, and how it was answered
+GET    /_sandbox/webhooks?provider=&hook=&since=&wait_s=&count=            what they sent, and how it was answered
 GET    /_sandbox/messages?to=&since=&status=&wait_s=&count=&format=text    WhatsApp, as a chat
 POST   /_sandbox/messages                                                  a person writes to us
 PUT    /_sandbox/templates/{ContentSid}
@@ -67,11 +67,12 @@ async def listed(request, name, select):
     wait_s, count = number(request, "wait_s", 0, float), number(request, "count", 1)
     if wait_s > 0:
         await request.app[STATE].news.wait_until(lambda: len(select()) >= count, wait_s)
-    entries = select()[:limits.CONTROL_LIST_MAX]
+    entries = select()[: limits.CONTROL_LIST_MAX]
     return web.json_response({name: entries, "total": len(entries)})
 
 
 # --- what happened ------------------------------------------------------------
+
 
 async def index(_request):
     return web.Response(text=INDEX)
@@ -79,13 +80,25 @@ async def index(_request):
 
 async def health(request):
     state = request.app[STATE]
-    return web.json_response({"ok": True, "requests": state.requests.last_id, "webhooks": state.webhooks.last_id})
+    return web.json_response(
+        {
+            "ok": True,
+            "requests": state.requests.last_id,
+            "webhooks": state.webhooks.last_id,
+            "messages": state.last_message,
+        }
+    )
 
 
 async def list_requests(request):
     query, since = request.query, number(request, "since", 0)
-    return await listed(request, "requests", lambda: request.app[STATE].requests.select(
-        query.get("provider"), query.get("method"), query.get("path"), since))
+    return await listed(
+        request,
+        "requests",
+        lambda: request.app[STATE].requests.select(
+            query.get("provider"), query.get("method"), query.get("path"), since
+        ),
+    )
 
 
 async def clear_requests(request):
@@ -96,18 +109,37 @@ async def clear_requests(request):
 async def list_webhooks(request):
     query, since = request.query, number(request, "since", 0)
     sent = request.app[STATE].webhooks.sent
-    return await listed(request, "webhooks", lambda: [
-        entry for entry in sent if entry["id"] > since and query.get("provider", entry["provider"]) == entry["provider"]
-        and query.get("hook", entry["hook"]) == entry["hook"]])
+    return await listed(
+        request,
+        "webhooks",
+        lambda: [
+            entry
+            for entry in sent
+            if entry["id"] > since
+            and query.get("provider", entry["provider"]) == entry["provider"]
+            and query.get("hook", entry["hook"]) == entry["hook"]
+        ],
+    )
 
 
 # --- WhatsApp -----------------------------------------------------------------
 
+
 def chat_entry(message):
-    return {"number": message["number"], "sid": message["sid"], "at": message["at"], "direction": message["direction"],
-            "from": message["from"], "to": message["to"], "body": message["body"], "content_sid": message["content_sid"],
-            "media": message["media"], "status": message["status"], "error_code": message["error_code"],
-            "history": message["history"]}
+    return {
+        "number": message["number"],
+        "sid": message["sid"],
+        "at": message["at"],
+        "direction": message["direction"],
+        "from": message["from"],
+        "to": message["to"],
+        "body": message["body"],
+        "content_sid": message["content_sid"],
+        "media": message["media"],
+        "status": message["status"],
+        "error_code": message["error_code"],
+        "history": message["history"],
+    }
 
 
 def chat_text(entries):
@@ -124,9 +156,14 @@ async def list_messages(request):
     state, query, since = request.app[STATE], request.query, number(request, "since", 0)
 
     def select():
-        return [chat_entry(message) for message in state.messages.values()
-                if message["number"] > since and query.get("to", message["to"]) == message["to"]
-                and query.get("status", message["status"]) == message["status"]]
+        return [
+            chat_entry(message)
+            for message in state.messages.values()
+            if message["number"] > since
+            and query.get("to", message["to"]) == message["to"]
+            and query.get("status", message["status"]) == message["status"]
+        ]
+
     if query.get("format") == "text":
         return web.Response(text=chat_text(select()))
     return await listed(request, "messages", select)
@@ -139,7 +176,11 @@ async def write_message(request):
     if not provider_twilio.WHATSAPP.fullmatch(sender) or not provider_twilio.WHATSAPP.fullmatch(to):
         raise Wrong("`from` and `to` look like whatsapp:+15551230000")
     try:
-        moment = datetime.fromisoformat(wanted["at"].replace("Z", "+00:00")) if "at" in wanted else datetime.now(timezone.utc)
+        moment = (
+            datetime.fromisoformat(wanted["at"].replace("Z", "+00:00"))
+            if "at" in wanted
+            else datetime.now(timezone.utc)
+        )
     except ValueError:
         raise Wrong("`at` is an ISO 8601 moment") from None
     if moment.tzinfo is None:
@@ -162,10 +203,13 @@ async def put_template(request):
 
 # --- calls, files, transcripts ------------------------------------------------
 
+
 async def register_call(request):
     state = request.app[STATE]
     wanted = check_fields(await json_of(request), {"call": dict, "webhooks": dict}, ("call",))
-    problem = provider_callrail.problem_of(wanted["call"], provider_callrail.CALL_FIELDS, ("caller_number", "tracking_number"))
+    problem = provider_callrail.problem_of(
+        wanted["call"], provider_callrail.CALL_FIELDS, ("caller_number", "tracking_number")
+    )
     if problem:
         raise Wrong("`call` " + problem)
     sending = wanted.get("webhooks")
@@ -190,7 +234,9 @@ async def register_call(request):
 async def put_file(request):
     name = request.match_info["name"]
     if not provider_files.NAME.fullmatch(name):
-        raise Wrong("a file's name has letters, digits, dots, dashes and underscores, and begins with a letter or digit")
+        raise Wrong(
+            "a file's name has letters, digits, dots, dashes and underscores, and begins with a letter or digit"
+        )
     content = bytearray()
     async for chunk in request.content.iter_any():
         content += chunk
@@ -198,8 +244,16 @@ async def put_file(request):
             raise Full(f"a file may have {limits.FILE_BYTES_MAX} bytes")
     content_type = request.headers.get("Content-Type", "application/octet-stream")
     entry = request.app[STATE].files.put(name, content_type, bytes(content))
-    return web.json_response({"name": name, "content_type": content_type, "bytes": len(content), "sha256": entry["sha256"],
-                              "url": f"{request.app[STATE].config.base_url}/files/{name}"}, status=201)
+    return web.json_response(
+        {
+            "name": name,
+            "content_type": content_type,
+            "bytes": len(content),
+            "sha256": entry["sha256"],
+            "url": f"{request.app[STATE].config.base_url}/files/{name}",
+        },
+        status=201,
+    )
 
 
 async def delete_file(request):
@@ -208,7 +262,15 @@ async def delete_file(request):
     return web.json_response({})
 
 
-TRANSCRIPT_FIELDS = {"sha256": str, "file": str, "file_name": str, "any": bool, "text": str, "language": str, "segments": list}
+TRANSCRIPT_FIELDS = {
+    "sha256": str,
+    "file": str,
+    "file_name": str,
+    "any": bool,
+    "text": str,
+    "language": str,
+    "segments": list,
+}
 SEGMENT_FIELDS = {"start": (int, float), "end": (int, float), "text": str, "speaker": str}
 
 
@@ -223,7 +285,9 @@ def key_of_transcript(state, wanted):
         return "name:" + wanted["file_name"]
     entry = state.files.entries.get(wanted.get("file"))
     if entry is None:
-        raise Wrong("say which audio: `sha256`, `file` (one put here before), `file_name` (as it will be uploaded) or `any`")
+        raise Wrong(
+            "say which audio: `sha256`, `file` (one put here before), `file_name` (as it will be uploaded) or `any`"
+        )
     return hashlib.sha256(entry["content"]).hexdigest()
 
 
@@ -240,6 +304,7 @@ async def put_transcript(request):
 
 
 # --- faults and settings ------------------------------------------------------
+
 
 async def list_faults(request):
     return web.json_response({"faults": [rule.shown() for rule in request.app[STATE].faults.rules]})

@@ -2,18 +2,33 @@
 
 from aiohttp import web
 
-GOOGLE_STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
-                 409: "ABORTED", 429: "RESOURCE_EXHAUSTED", 499: "CANCELLED", 500: "INTERNAL", 501: "UNIMPLEMENTED",
-                 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
-OPENAI_TYPE = {429: ("requests", "rate_limit_exceeded"), 500: ("server_error", None),
-               503: ("service_unavailable_error", "server_is_overloaded")}
+GOOGLE_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+OPENAI_TYPE = {
+    429: ("requests", "rate_limit_exceeded"),
+    500: ("server_error", None),
+    503: ("service_unavailable_error", "server_is_overloaded"),
+}
 TWILIO_CODE = {401: 20003, 403: 20403, 404: 20404, 405: 20004, 429: 20429, 500: 20500, 503: 20503}
 
 
 def twilio_error(status, message, code=None):
     code = code or TWILIO_CODE.get(status, 20001)
-    response = web.json_response({"code": code, "message": message,
-                                  "more_info": f"https://www.twilio.com/docs/errors/{code}", "status": status}, status=status)
+    response = web.json_response(
+        {"code": code, "message": message, "more_info": f"https://www.twilio.com/docs/errors/{code}", "status": status},
+        status=status,
+    )
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
     return response
@@ -34,8 +49,10 @@ def gemini_error(status, message, details=None, google_status=None):
 
 def openai_error(status, message, param=None, code=None, kind=None):
     default_kind, default_code = OPENAI_TYPE.get(status, ("invalid_request_error", None))
-    return web.json_response({"error": {"message": message, "type": kind or default_kind, "param": param,
-                                        "code": code or default_code}}, status=status)
+    return web.json_response(
+        {"error": {"message": message, "type": kind or default_kind, "param": param, "code": code or default_code}},
+        status=status,
+    )
 
 
 def files_error(status, message):

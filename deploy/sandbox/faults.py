@@ -1,7 +1,7 @@
 """Rules that make a provider misbehave, and what they do to a request.
 
-A rule says where (provider, method, path), how often (count, skip, probability with seed) and what.  The first rule that
-fits a request and still has something to do is taken."""
+A rule says where (provider, method, path), how often (count, skip, probability with seed) and what.  The first rule
+that fits a request and still has something to do is taken."""
 
 import asyncio
 import json
@@ -13,8 +13,16 @@ from aiohttp import web
 import limits
 from errors import error_response
 
-WHERE = {"provider": str, "method": str, "path": str, "count": (int, type(None)), "skip": int, "probability": (int, float),
-         "seed": int, "what": str}
+WHERE = {
+    "provider": str,
+    "method": str,
+    "path": str,
+    "count": (int, type(None)),
+    "skip": int,
+    "probability": (int, float),
+    "seed": int,
+    "what": str,
+}
 # what a rule can do, and the fields each takes
 REQUEST_FAULTS = {
     "status": {"status": int, "headers": dict, "body": (dict, list, str), "when": str},
@@ -25,12 +33,7 @@ REQUEST_FAULTS = {
     "truncated_json": {},
     "empty": {},
 }
-MODEL_FAULTS = {
-    "invented_quote": {"which": str},
-    "nonsense": {},
-    "cut_off": {},
-    "refused": {},
-}
+MODEL_FAULTS = {"invented_quote": {"which": str}, "nonsense": {}, "cut_off": {}, "refused": {}}
 WEBHOOK_FAULTS = {
     "duplicate_webhook": {"copies": int},
     "reorder_webhooks": {},
@@ -38,13 +41,15 @@ WEBHOOK_FAULTS = {
     "delay_webhook": {"seconds": (int, float)},
     "wrong_signature": {},
 }
-MESSAGE_FAULTS = {
-    "fail_message": {"message_status": str, "error_code": int, "error_message": str},
-}
+MESSAGE_FAULTS = {"fail_message": {"message_status": str, "error_code": int, "error_message": str}}
 ALL_FAULTS = {**REQUEST_FAULTS, **MODEL_FAULTS, **WEBHOOK_FAULTS, **MESSAGE_FAULTS}
 PROVIDERS = ("twilio", "callrail", "gemini", "openai", "files")
-CHOICES = {"provider": PROVIDERS, "when": ("before", "after"), "which": ("all", "first"),
-           "message_status": ("failed", "undelivered")}
+CHOICES = {
+    "provider": PROVIDERS,
+    "when": ("before", "after"),
+    "which": ("all", "first"),
+    "message_status": ("failed", "undelivered"),
+}
 
 
 class Rule:
@@ -55,17 +60,21 @@ class Rule:
         self.path = re.compile(wanted["path"]) if "path" in wanted else None
         self.probability = wanted.get("probability")
         self.random = random.Random(wanted.get("seed", number))
-        self.left = wanted.get("count", 1 if self.probability is None else None)    # None: without end
+        self.left = wanted.get("count", 1 if self.probability is None else None)  # None: without end
         self.to_skip = wanted.get("skip", 0)
-        self.seen = 0           # requests it fitted
-        self.hits = 0           # requests it was applied to
+        self.seen = 0  # requests it fitted
+        self.hits = 0  # requests it was applied to
 
     def get(self, name, default=None):
         return self.wanted.get(name, default)
 
     def fits(self, kinds, provider, method, path):
-        return (self.what in kinds and self.get("provider", provider) == provider
-                and self.get("method", method) == method and (self.path is None or self.path.search(path)))
+        return (
+            self.what in kinds
+            and self.get("provider", provider) == provider
+            and self.get("method", method) == method
+            and (self.path is None or self.path.search(path))
+        )
 
     def take(self):
         """Counts the request it fits, and says whether it is this one's turn."""
@@ -158,9 +167,9 @@ async def disturbed(rule, provider, request, act):
     if rule.what == "empty":
         body = b""
     elif rule.what == "truncated_json":
-        body = body[:max(1, len(body) // 2)]
+        body = body[: max(1, len(body) // 2)]
     else:
-        body = b"{\"this\": is not JSON," + body[1:]
+        body = b'{"this": is not JSON,' + body[1:]
     return web.Response(status=response.status, body=body, content_type="application/json", charset="utf-8")
 
 
@@ -184,8 +193,9 @@ async def cut(request, response, bytes_sent):
             request.transport.abort()
         return web.Response(status=500)
     body = response.body or b""
-    partial = web.StreamResponse(status=response.status, headers={"Content-Type": response.content_type,
-                                                                  "Content-Length": str(len(body))})
+    partial = web.StreamResponse(
+        status=response.status, headers={"Content-Type": response.content_type, "Content-Length": str(len(body))}
+    )
     await partial.prepare(request)
     await partial.write(body[:bytes_sent])
     if request.transport:
@@ -194,11 +204,12 @@ async def cut(request, response, bytes_sent):
 
 
 async def slow(request, response, body, bytes_per_s):
-    dripping = web.StreamResponse(status=response.status, headers={"Content-Type": response.content_type,
-                                                                   "Content-Length": str(len(body))})
+    dripping = web.StreamResponse(
+        status=response.status, headers={"Content-Type": response.content_type, "Content-Length": str(len(body))}
+    )
     await dripping.prepare(request)
     piece = max(1, int(bytes_per_s / 10))
     for at in range(0, len(body), piece):
-        await dripping.write(body[at:at + piece])
-        await asyncio.sleep(len(body[at:at + piece]) / bytes_per_s)
+        await dripping.write(body[at : at + piece])
+        await asyncio.sleep(len(body[at : at + piece]) / bytes_per_s)
     return dripping

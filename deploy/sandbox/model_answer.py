@@ -62,7 +62,7 @@ def filled(schema, value, root, depth=0):
         return filled_object(schema, value if isinstance(value, dict) else {}, root, depth)
     if kind == "array":
         items = value if isinstance(value, list) else []
-        items = items[:schema.get("maxItems", len(items))]
+        items = items[: schema.get("maxItems", len(items))]
         items += [None] * (schema.get("minItems", 0) - len(items))
         return [filled(schema.get("items", {}), item, root, depth + 1) for item in items]
     if kind in ("number", "integer"):
@@ -92,7 +92,11 @@ def filled_number(schema, value, kind):
     if kind == "number":
         return number
     # a share asked for as a whole number from 0 to 100
-    return round(number * 100) if isinstance(value, float) and schema.get("maximum") == 100 and value <= 1 else round(number)
+    return (
+        round(number * 100)
+        if isinstance(value, float) and schema.get("maximum") == 100 and value <= 1
+        else round(number)
+    )
 
 
 def filled_text(schema, value):
@@ -100,7 +104,7 @@ def filled_text(schema, value):
     least = schema.get("minLength", 0)
     if len(text) < least:
         text = "unknown".ljust(least, ".") if not text else text.ljust(least, ".")
-    return text[:schema.get("maxLength", len(text))]
+    return text[: schema.get("maxLength", len(text))]
 
 
 def chosen(options, value):

@@ -6,52 +6,141 @@ from datetime import timedelta
 
 QUOTE_CHARACTERS_MAX = 480
 
-BOOKED = re.compile(r"\b(booked|scheduled|see you|you(?:'re| are) all set|put you down|confirmed|we will be there|will come out)\b")
-NOT_BOOKED = re.compile(r"\b(not|never|cannot|can't|nothing|couldn't|wasn't|isn't)\b[^.?!]{0,30}\b(booked?|scheduled?|confirmed?)\b")
-DECLINED = re.compile(r"\b(call you back|think about it|not (?:today|now|interested)|no thank|changed my mind|cancel)\b")
-NOT_OFFERED = re.compile(r"\b(?:do not|don't|no longer|cannot|can't) (?:offer|do|service|provide|repair|cover|work on)\b")
+BOOKED = re.compile(
+    r"\b(booked|scheduled|see you|you(?:'re| are) all set|put you down|confirmed|we will be there|will come out)\b"
+)
+NOT_BOOKED = re.compile(
+    r"\b(not|never|cannot|can't|nothing|couldn't|wasn't|isn't)\b[^.?!]{0,30}\b(booked?|scheduled?|confirmed?)\b"
+)
+DECLINED = re.compile(
+    r"\b(call you back|think about it|not (?:today|now|interested)|no thank|changed my mind|cancel)\b"
+)
+NOT_OFFERED = re.compile(
+    r"\b(?:do not|don't|no longer|cannot|can't) (?:offer|do|service|provide|repair|cover|work on)\b"
+)
 WRONG_NUMBER = re.compile(r"\bwrong number\b")
 SPAM = re.compile(r"\b(car warranty|google listing|press (?:one|1)|final notice|you have won|lower your rate)\b")
 VOICEMAIL = re.compile(r"\b(leave a message|after the (?:tone|beep)|reached the voice ?mail)\b")
-EXISTING = re.compile(r"\b(existing customer|already (?:a customer|have an appointment)|my (?:invoice|bill|appointment)|reschedule)\b")
-URGENT = re.compile(r"\b(leak\w*|burst|flood\w*|emergency|right away|as soon as possible|no (?:heat|hot water|power)|today|"
-                    r"urgent\w*|broke\w*|stopped working)\b")
-INTERESTED = re.compile(r"\b(need|want|would like|looking for|interested|how much|price|quote|estimate|appointment|book)\b")
-POSITIVE = re.compile(r"\b(thank\w*|great|good|perfect|wonderful|excellent|nice|happy|helpful|sounds good|that works|please)\b")
-NEGATIVE = re.compile(r"\b(bad|terrible|angry|awful|unhappy|complain\w*|rude|ridiculous|disappoint\w*|worst|expensive|waste)\b")
+EXISTING = re.compile(
+    r"\b(existing customer|already (?:a customer|have an appointment)|my (?:invoice|bill|appointment)|reschedule)\b"
+)
+URGENT = re.compile(
+    r"\b(leak\w*|burst|flood\w*|emergency|right away|as soon as possible|no (?:heat|hot water|power)|today|"
+    r"urgent\w*|broke\w*|stopped working)\b"
+)
+INTERESTED = re.compile(
+    r"\b(need|want|would like|looking for|interested|how much|price|quote|estimate|appointment|book)\b"
+)
+POSITIVE = re.compile(
+    r"\b(thank\w*|great|good|perfect|wonderful|excellent|nice|happy|helpful|sounds good|that works|please)\b"
+)
+NEGATIVE = re.compile(
+    r"\b(bad|terrible|angry|awful|unhappy|complain\w*|rude|ridiculous|disappoint\w*|worst|expensive|waste)\b"
+)
 
 OBJECTIONS = (
-    ("price", re.compile(r"\b(expensive|too much|too high|cheaper|afford|a lot of money|discount|costs? (?:too|a lot))\b")),
-    ("timing", re.compile(r"\b(too (?:late|long|early)|not today|no time|cannot wait|can't wait|that late|next month)\b")),
+    (
+        "price",
+        re.compile(r"\b(expensive|too much|too high|cheaper|afford|a lot of money|discount|costs? (?:too|a lot))\b"),
+    ),
+    (
+        "timing",
+        re.compile(r"\b(too (?:late|long|early)|not today|no time|cannot wait|can't wait|that late|next month)\b"),
+    ),
     ("trust", re.compile(r"\b(reviews?|licensed|insured|scam|guarantee|not sure about you)\b")),
-    ("competitor", re.compile(r"\b(another company|other company|somebody else|other quotes?|competitor|second opinion)\b")),
-    ("authority", re.compile(r"\b(?:ask|talk to|check with) (?:my|the) (?:husband|wife|landlord|boss|partner|owner)\b")),
+    (
+        "competitor",
+        re.compile(r"\b(another company|other company|somebody else|other quotes?|competitor|second opinion)\b"),
+    ),
+    (
+        "authority",
+        re.compile(r"\b(?:ask|talk to|check with) (?:my|the) (?:husband|wife|landlord|boss|partner|owner)\b"),
+    ),
     ("need", re.compile(r"\b(do not need|don't need|just looking|only looking|not necessary)\b")),
 )
 STEPS = (
     ("greeting", re.compile(r"\b(thank you for calling|good (?:morning|afternoon|evening)|hello|welcome)\b")),
-    ("asked for the need", re.compile(r"\b(how (?:can|may) i help|what (?:can i do|is the (?:problem|matter))|help you)\b")),
+    (
+        "asked for the need",
+        re.compile(r"\b(how (?:can|may) i help|what (?:can i do|is the (?:problem|matter))|help you)\b"),
+    ),
     ("asked for the address", re.compile(r"\b(address|where (?:are|do) you)\b")),
-    ("offered an appointment", re.compile(r"\b(appointment|schedule|can come|send (?:a|some)|come out|works? for you)\b")),
+    (
+        "offered an appointment",
+        re.compile(r"\b(appointment|schedule|can come|send (?:a|some)|come out|works? for you)\b"),
+    ),
     ("confirmed what was agreed", BOOKED),
     ("closing", re.compile(r"\b(thank you|goodbye|bye|have a (?:good|nice|great)|anything else)\b")),
 )
-SERVICES = ("water heater", "air conditioner", "furnace", "boiler", "toilet", "sink", "shower", "faucet", "drain", "pipe", "roof",
-            "window", "door", "garage door", "dishwasher", "washing machine", "heater", "thermostat", "outlet", "light")
-SERVICE_KINDS = (("installation", re.compile(r"\b(install\w*|new)\b")), ("replacement", re.compile(r"\b(replac\w*)\b")),
-                 ("cleaning", re.compile(r"\bclean\w*\b")), ("inspection", re.compile(r"\b(inspect\w*|check up|tune)\b")))
+SERVICES = (
+    "water heater",
+    "air conditioner",
+    "furnace",
+    "boiler",
+    "toilet",
+    "sink",
+    "shower",
+    "faucet",
+    "drain",
+    "pipe",
+    "roof",
+    "window",
+    "door",
+    "garage door",
+    "dishwasher",
+    "washing machine",
+    "heater",
+    "thermostat",
+    "outlet",
+    "light",
+)
+SERVICE_KINDS = (
+    ("installation", re.compile(r"\b(install\w*|new)\b")),
+    ("replacement", re.compile(r"\b(replac\w*)\b")),
+    ("cleaning", re.compile(r"\bclean\w*\b")),
+    ("inspection", re.compile(r"\b(inspect\w*|check up|tune)\b")),
+)
 STREET = re.compile(r"\b((?:[a-z0-9'-]+ ){1,5}(?:street|avenue|road|lane|drive|court|boulevard|way|place|square))\b")
-LEADING = {"my", "our", "the", "is", "at", "it", "it's", "its", "address", "that", "to", "i", "am", "live", "on", "of", "we", "are",
-           "number", "yes", "okay", "a", "and"}
+LEADING = {
+    "my",
+    "our",
+    "the",
+    "is",
+    "at",
+    "it",
+    "it's",
+    "its",
+    "address",
+    "that",
+    "to",
+    "i",
+    "am",
+    "live",
+    "on",
+    "of",
+    "we",
+    "are",
+    "number",
+    "yes",
+    "okay",
+    "a",
+    "and",
+}
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-NUMBERS = {word: number for number, word in enumerate(
-    "zero one two three four five six seven eight nine ten eleven twelve".split())}
+NUMBERS = {
+    word: number
+    for number, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
+}
 DAY = re.compile(rf"\b(day after tomorrow|tomorrow|today|{'|'.join(WEEKDAYS)})\b")
 HOUR = rf"(?P<hour>\d{{1,2}}|{'|'.join(word for word in NUMBERS if word != 'zero')})"
-CLOCK = re.compile(rf"\b{HOUR}(?:[: ](?P<minutes>\d\d|fifteen|thirty|forty five))?\s*"
-                   r"(?P<mark>o'?clock|o clock|a\.?\s?m\b\.?|p\.?\s?m\b\.?|in the (?:morning|afternoon|evening)|thirty)")
-AT_CLOCK = re.compile(rf"\bat {HOUR}(?:[: ](?P<minutes>\d\d|fifteen|thirty|forty five))?\b(?! [a-z]+ (?:street|road|avenue|lane))")
+CLOCK = re.compile(
+    rf"\b{HOUR}(?:[: ](?P<minutes>\d\d|fifteen|thirty|forty five))?\s*"
+    r"(?P<mark>o'?clock|o clock|a\.?\s?m\b\.?|p\.?\s?m\b\.?|in the (?:morning|afternoon|evening)|thirty)"
+)
+AT_CLOCK = re.compile(
+    rf"\bat {HOUR}(?:[: ](?P<minutes>\d\d|fifteen|thirty|forty five))?\b(?! [a-z]+ (?:street|road|avenue|lane))"
+)
 MINUTES = {"fifteen": 15, "thirty": 30, "forty five": 45}
 
 
@@ -88,10 +177,10 @@ def minute_of_day(text):
     minute = MINUTES.get(minutes) if minutes in MINUTES else int(minutes)
     if not 0 <= hour <= 23 or not 0 <= minute <= 59:
         return None
-    rest = text[match.end():match.end() + 20]
+    rest = text[match.end() : match.end() + 20]
     late = mark.startswith("p") or "afternoon" in mark + rest or "evening" in mark + rest
     early = mark.startswith("a") or "morning" in mark + rest
-    if late and hour < 12 or not late and not early and 1 <= hour <= 6:     # nobody comes at three in the night
+    if late and hour < 12 or not late and not early and 1 <= hour <= 6:  # nobody comes at three in the night
         hour += 12
     return hour, minute
 
@@ -117,8 +206,9 @@ def agreed_time(conversation):
         clock = minute_of_day(text) or clock
     if day is None or clock is None:
         return None
-    at = conversation.moment.replace(year=day.year, month=day.month, day=day.day, hour=clock[0], minute=clock[1], second=0,
-                                     microsecond=0)
+    at = conversation.moment.replace(
+        year=day.year, month=day.month, day=day.day, hour=clock[0], minute=clock[1], second=0, microsecond=0
+    )
     return at.isoformat()
 
 
@@ -222,12 +312,20 @@ def understand(conversation):
     appointment = None
     if booking.value == "booked":
         appointment = {"scheduled_start": when, "service_type": service, "location": location, "quote": booking.quote}
-    basis = {"lead_qualification": qualification, "booking_status": booking, "call_outcome_category": outcome,
-             "sentiment_score": sentiment}
+    basis = {
+        "lead_qualification": qualification,
+        "booking_status": booking,
+        "call_outcome_category": outcome,
+        "sentiment_score": sentiment,
+    }
     return {
-        "lead_qualification": qualification.value, "booking_status": booking.value, "call_outcome_category": outcome.value,
-        "sentiment_score": sentiment.value, "objections": objections_of(conversation),
+        "lead_qualification": qualification.value,
+        "booking_status": booking.value,
+        "call_outcome_category": outcome.value,
+        "sentiment_score": sentiment.value,
+        "objections": objections_of(conversation),
         "sop_compliance": {"score": round(1 - len(missed) / len(STEPS), 2), "missed_steps": missed},
-        "appointment": appointment, "summary": summary_of(service, booking, qualification, when),
+        "appointment": appointment,
+        "summary": summary_of(service, booking, qualification, when),
         "evidence": [{"field": name, "quote": fact.quote} for name, fact in basis.items() if fact.quote],
     }

@@ -1,7 +1,7 @@
 """Finds the conversation in a prompt: who said what, and when that was.
 
-The prompt is anybody's, so several ways of writing a transcript are understood: lines that begin with a speaker, JSON with
-speakers and texts, a block between marks, or, failing all that, the whole text."""
+The prompt is anybody's, so several ways of writing a transcript are understood: lines that begin with a speaker, JSON
+with speakers and texts, a block between marks, or, failing all that, the whole text."""
 
 import json
 import re
@@ -11,26 +11,34 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 AGENTS = {"agent", "csr", "rep", "representative", "operator", "employee", "staff", "left", "assistant", "a"}
 CUSTOMERS = {"customer", "caller", "client", "right", "user", "b"}
-SPEAKER = (r"agent|csr|rep|representative|operator|employee|staff|assistant|customer|caller|client|user|left|right|"
-           r"unknown|speaker[ _-]?\w{1,8}|channel[ _-]?\w{1,8}|[AB]")
+SPEAKER = (
+    r"agent|csr|rep|representative|operator|employee|staff|assistant|customer|caller|client|user|left|right|"
+    r"unknown|speaker[ _-]?\w{1,8}|channel[ _-]?\w{1,8}|[AB]"
+)
 TIME = r"[\[(]?\d+(?:[:.]\d+){0,3} ?s?(?: ?(?:-|–|to|\.\.) ?\d+(?:[:.]\d+){0,3} ?s?)?[\])]?"
-LINE = re.compile(rf"^\s*(?:[-*] )?(?:{TIME}\s+)?\[?(?P<who>{SPEAKER})\]?\s*(?:{TIME})?\s*:\s*(?P<text>\S.*)$", re.I | re.M)
-BLOCKS = (re.compile(r"<(transcript|conversation|call|text)\b[^>]*>\s*(.*?)\s*</\1>", re.S | re.I),
-          re.compile(r"(\"\"\"|```\w*|~~~)\s*(.*?)\s*(?:\"\"\"|```|~~~)", re.S))
+LINE = re.compile(
+    rf"^\s*(?:[-*] )?(?:{TIME}\s+)?\[?(?P<who>{SPEAKER})\]?\s*(?:{TIME})?\s*:\s*(?P<text>\S.*)$", re.I | re.M
+)
+BLOCKS = (
+    re.compile(r"<(transcript|conversation|call|text)\b[^>]*>\s*(.*?)\s*</\1>", re.S | re.I),
+    re.compile(r"(\"\"\"|```\w*|~~~)\s*(.*?)\s*(?:\"\"\"|```|~~~)", re.S),
+)
 MOMENT = re.compile(r"\b(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?\s?(Z|[+-]\d\d:?\d\d)?)?")
-ZONE = re.compile(r"\b(?:America|Europe|Asia|Africa|Australia|Pacific|Atlantic|Indian|Etc)/[A-Za-z_]+(?:/[A-Za-z_]+)?\b|\bUTC\b")
+ZONE = re.compile(
+    r"\b(?:America|Europe|Asia|Africa|Australia|Pacific|Atlantic|Indian|Etc)/[A-Za-z_]+(?:/[A-Za-z_]+)?\b|\bUTC\b"
+)
 
 
 @dataclass
 class Utterance:
-    speaker: str            # agent, customer or other
+    speaker: str  # agent, customer or other
     text: str
 
 
 @dataclass
 class Conversation:
     utterances: list
-    moment: datetime        # when it took place, in the zone the prompt names
+    moment: datetime  # when it took place, in the zone the prompt names
 
     def by(self, speaker):
         """What one side said; everything, when nobody can be told apart."""
@@ -76,8 +84,11 @@ def utterances_in(value):
 
 
 def utterances_of(text):
-    lines = [Utterance(role_of(match["who"]), match["text"].strip()) for match in LINE.finditer(text)
-             if re.search("[^\\W\\d_]", match["text"])]          # "customer: +1 202 …" is not speech
+    lines = [
+        Utterance(role_of(match["who"]), match["text"].strip())
+        for match in LINE.finditer(text)
+        if re.search("[^\\W\\d_]", match["text"])
+    ]  # "customer: +1 202 …" is not speech
     if lines:
         return lines
     found = spoken_in_json(text)

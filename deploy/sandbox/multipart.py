@@ -22,8 +22,12 @@ class Part:
     def shown(self):
         if self.filename is None:
             return self.content.decode("utf-8", "replace")
-        return {"filename": self.filename, "content_type": self.content_type, "bytes": len(self.content),
-                "sha256": hashlib.sha256(self.content).hexdigest()}
+        return {
+            "filename": self.filename,
+            "content_type": self.content_type,
+            "bytes": len(self.content),
+            "sha256": hashlib.sha256(self.content).hexdigest(),
+        }
 
 
 def parameters_of(header):

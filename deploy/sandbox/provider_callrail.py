@@ -19,24 +19,76 @@ BASE = "/callrail/v3"
 HOOKS = ("call.incoming", "call.answered", "call.completed")
 RING_S = 4
 TOKEN = re.compile(r'Token token="([^"]*)"')
-CALL_FIELDS = {"call_id": str, "caller_number": (str, type(None)), "caller_name": (str, type(None)), "tracking_number": str,
-               "business_number": (str, type(None)), "started_at": str, "duration": int, "answered": bool, "voicemail": bool,
-               "recording_url": (str, type(None)), "recording_file": str, "agent_email": (str, type(None)),
-               "transcription": (str, type(None)), "company_id": str, "extra": dict}
-SENDING_FIELDS = {"target": str, "hooks": list, "spelling": str, "format": str, "gap_ms": int, "signing_key": str,
-                  "signed": bool, "wait": bool}
+CALL_FIELDS = {
+    "call_id": str,
+    "caller_number": (str, type(None)),
+    "caller_name": (str, type(None)),
+    "tracking_number": str,
+    "business_number": (str, type(None)),
+    "started_at": str,
+    "duration": int,
+    "answered": bool,
+    "voicemail": bool,
+    "recording_url": (str, type(None)),
+    "recording_file": str,
+    "agent_email": (str, type(None)),
+    "transcription": (str, type(None)),
+    "company_id": str,
+    "extra": dict,
+}
+SENDING_FIELDS = {
+    "target": str,
+    "hooks": list,
+    "spelling": str,
+    "format": str,
+    "gap_ms": int,
+    "signing_key": str,
+    "signed": bool,
+    "wait": bool,
+}
 DEFAULT_COMPANY = "COM5a6dba5a6dba5a6dba5a6dba5a6dba5a"
 
 # what a call shows without `fields`, and what only when asked for
-LISTED = ("answered", "business_phone_number", "customer_city", "customer_country", "customer_name", "customer_phone_number",
-          "customer_state", "direction", "duration", "id", "recording", "recording_duration", "recording_player", "start_time",
-          "tracking_phone_number", "voicemail")
-ON_REQUEST = ("agent_email", "call_summary", "call_type", "company_id", "company_name", "conversational_transcript",
-              "created_at", "device_type", "first_call", "note", "person_id", "sentiment", "source_name", "tags",
-              "transcription", "value")
+LISTED = (
+    "answered",
+    "business_phone_number",
+    "customer_city",
+    "customer_country",
+    "customer_name",
+    "customer_phone_number",
+    "customer_state",
+    "direction",
+    "duration",
+    "id",
+    "recording",
+    "recording_duration",
+    "recording_player",
+    "start_time",
+    "tracking_phone_number",
+    "voicemail",
+)
+ON_REQUEST = (
+    "agent_email",
+    "call_summary",
+    "call_type",
+    "company_id",
+    "company_name",
+    "conversational_transcript",
+    "created_at",
+    "device_type",
+    "first_call",
+    "note",
+    "person_id",
+    "sentiment",
+    "source_name",
+    "tags",
+    "transcription",
+    "value",
+)
 
 
 # --- the call as each side names it -------------------------------------------
+
 
 def problem_of(fields, allowed, needed=()):
     if not isinstance(fields, dict):
@@ -52,12 +104,24 @@ def problem_of(fields, allowed, needed=()):
 
 
 def new_call(state, wanted):
-    call = {"call_id": "CAL" + secrets.token_hex(16), "caller_name": None, "business_number": None, "duration": 0,
-            "answered": True, "voicemail": False, "recording_url": None, "agent_email": None, "transcription": None,
-            "company_id": DEFAULT_COMPANY, "extra": {}, **wanted}
+    call = {
+        "call_id": "CAL" + secrets.token_hex(16),
+        "caller_name": None,
+        "business_number": None,
+        "duration": 0,
+        "answered": True,
+        "voicemail": False,
+        "recording_url": None,
+        "agent_email": None,
+        "transcription": None,
+        "company_id": DEFAULT_COMPANY,
+        "extra": {},
+        **wanted,
+    }
     if "started_at" not in call:
         call["started_at"] = (datetime.now(timezone.utc) - timedelta(seconds=call["duration"] + RING_S)).isoformat(
-            timespec="seconds")
+            timespec="seconds"
+        )
     file = call.pop("recording_file", None)
     if file is not None and call["recording_url"] is None:
         call["recording_url"] = f"{state.config.base_url}/files/{file}"
@@ -74,33 +138,68 @@ def moment_of_hook(call, hook):
 def known_at(call, hook):
     """A call's facts at the moment of a hook: before its end nobody knows its length or recording."""
     over = hook == "call.completed"
-    return {**call, "answered": call["answered"] and hook != "call.incoming", "duration": call["duration"] if over else 0,
-            "recording_url": call["recording_url"] if over else None, "voicemail": call["voicemail"] and over,
-            "transcription": call["transcription"] if over else None,
-            "agent_email": call["agent_email"] if hook != "call.incoming" else None, "timestamp": moment_of_hook(call, hook)}
+    return {
+        **call,
+        "answered": call["answered"] and hook != "call.incoming",
+        "duration": call["duration"] if over else 0,
+        "recording_url": call["recording_url"] if over else None,
+        "voicemail": call["voicemail"] and over,
+        "transcription": call["transcription"] if over else None,
+        "agent_email": call["agent_email"] if hook != "call.incoming" else None,
+        "timestamp": moment_of_hook(call, hook),
+    }
 
 
 def plain_payload(facts):
     """The field names of this project's own contract."""
-    return {"call_id": facts["call_id"], "caller_number": facts["caller_number"], "tracking_number": facts["tracking_number"],
-            "recording_url": facts["recording_url"], "duration": facts["duration"], "answered": facts["answered"],
-            "agent_email": facts["agent_email"], "voicemail": facts["voicemail"], "timestamp": facts["timestamp"],
-            **facts["extra"]}
+    return {
+        "call_id": facts["call_id"],
+        "caller_number": facts["caller_number"],
+        "tracking_number": facts["tracking_number"],
+        "recording_url": facts["recording_url"],
+        "duration": facts["duration"],
+        "answered": facts["answered"],
+        "agent_email": facts["agent_email"],
+        "voicemail": facts["voicemail"],
+        "timestamp": facts["timestamp"],
+        **facts["extra"],
+    }
 
 
 def callrail_payload(facts):
     """CallRail's own names."""
     older_number = zlib.crc32(facts["call_id"].encode())
-    return {"id": older_number, "resource_id": facts["call_id"], "company_id": zlib.crc32(facts["company_id"].encode()),
-            "company_resource_id": facts["company_id"], "person_resource_id": None, "call_type": "inbound",
-            "direction": "inbound", "answered": facts["answered"], "voicemail": facts["voicemail"], "first_call": False,
-            "customer_name": facts["caller_name"], "customer_phone_number": facts["caller_number"],
-            "customer_number": facts["caller_number"], "business_phone_number": facts["business_number"],
-            "tracking_phone_number": facts["tracking_number"], "duration": str(facts["duration"]),
-            "start_time": facts["started_at"], "created_at": facts["started_at"], "timestamp": facts["timestamp"],
-            "recording": facts["recording_url"], "recording_duration": facts["duration"] if facts["recording_url"] else None,
-            "transcription": facts["transcription"], "call_summary": None, "agent_email": facts["agent_email"], "tags": [],
-            "note": None, "value": None, "source_name": "Google Ads", **facts["extra"]}
+    return {
+        "id": older_number,
+        "resource_id": facts["call_id"],
+        "company_id": zlib.crc32(facts["company_id"].encode()),
+        "company_resource_id": facts["company_id"],
+        "person_resource_id": None,
+        "call_type": "inbound",
+        "direction": "inbound",
+        "answered": facts["answered"],
+        "voicemail": facts["voicemail"],
+        "first_call": False,
+        "customer_name": facts["caller_name"],
+        "customer_phone_number": facts["caller_number"],
+        "customer_number": facts["caller_number"],
+        "business_phone_number": facts["business_number"],
+        "tracking_phone_number": facts["tracking_number"],
+        "duration": str(facts["duration"]),
+        "start_time": facts["started_at"],
+        "created_at": facts["started_at"],
+        "timestamp": facts["timestamp"],
+        "recording": facts["recording_url"],
+        "recording_duration": facts["duration"] if facts["recording_url"] else None,
+        "transcription": facts["transcription"],
+        "call_summary": None,
+        "agent_email": facts["agent_email"],
+        "tags": [],
+        "note": None,
+        "value": None,
+        "source_name": "Google Ads",
+        **facts["extra"],
+    }
 
 
 def encoded(payload, form):
@@ -111,10 +210,14 @@ def encoded(payload, form):
         if value is None:
             return ""
         return json.dumps(value) if isinstance(value, (bool, list, dict)) else str(value)
-    return urlencode({name: text(value) for name, value in payload.items()}).encode(), "application/x-www-form-urlencoded"
+
+    return urlencode(
+        {name: text(value) for name, value in payload.items()}
+    ).encode(), "application/x-www-form-urlencoded"
 
 
 # --- sending ------------------------------------------------------------------
+
 
 def problem_of_sending(sending):
     problem = problem_of(sending, SENDING_FIELDS, ("target",))
@@ -126,7 +229,9 @@ def problem_of_sending(sending):
         return "`format` is json or form"
     for hook in sending.get("hooks", []):
         if hook not in HOOKS:
-            return f"`hooks` lists {', '.join(HOOKS)}, in the order they are to be sent, as often as they are to be sent"
+            return (
+                f"`hooks` lists {', '.join(HOOKS)}, in the order they are to be sent, as often as they are to be sent"
+            )
     if len(sending.get("hooks", [])) > limits.WEBHOOK_COPIES_MAX:
         return f"`hooks` has at most {limits.WEBHOOK_COPIES_MAX} entries"
     return None
@@ -146,13 +251,23 @@ def plan_of(state, call, sending):
         headers = {"Content-Type": content_type, "User-Agent": "CallRail"}
         if sending.get("signed", True):
             headers["Signature"] = callrail_signature(key, body)
-        plan.append((number * sending.get("gap_ms", 0) / 1000,
-                     Webhook(provider="callrail", hook=hook, url=f"{sending['target'].rstrip('/')}/{hook}", body=body,
-                             headers=headers)))
+        plan.append(
+            (
+                number * sending.get("gap_ms", 0) / 1000,
+                Webhook(
+                    provider="callrail",
+                    hook=hook,
+                    url=f"{sending['target'].rstrip('/')}/{hook}",
+                    body=body,
+                    headers=headers,
+                ),
+            )
+        )
     return plan
 
 
 # --- the API ------------------------------------------------------------------
+
 
 def refusal(state, request):
     given = TOKEN.fullmatch(request.headers.get("Authorization", ""))
@@ -165,8 +280,12 @@ def refusal(state, request):
 
 def shown(call, names):
     facts = callrail_payload(known_at(call, "call.completed"))
-    return {**{name: facts.get(name) for name in names}, "id": call["call_id"], "duration": call["duration"],
-            **({"company_id": call["company_id"]} if "company_id" in names else {})}
+    return {
+        **{name: facts.get(name) for name in names},
+        "id": call["call_id"],
+        "duration": call["duration"],
+        **({"company_id": call["company_id"]} if "company_id" in names else {}),
+    }
 
 
 def names_wanted(request):
@@ -190,17 +309,23 @@ async def list_calls(request):
         return callrail_error(400, str(error))
     if not 1 <= size <= limits.CALLRAIL_PAGE_MAX or page < 1:
         return callrail_error(400, f"per_page is from 1 to {limits.CALLRAIL_PAGE_MAX}, page 1 or more")
-    found = [call for call in reversed(state.calls.values())
-             if request.query.get("company_id", call["company_id"]) == call["company_id"]
-             and (first is None or call["started_at"][:10] >= first) and (last is None or call["started_at"][:10] <= last)]
+    found = [
+        call
+        for call in reversed(state.calls.values())
+        if request.query.get("company_id", call["company_id"]) == call["company_id"]
+        and (first is None or call["started_at"][:10] >= first)
+        and (last is None or call["started_at"][:10] <= last)
+    ]
     found.sort(key=lambda call: call["started_at"], reverse=True)
     pages = max(1, math.ceil(len(found) / size))
-    answer = {"calls": [shown(call, names) for call in found[(page - 1) * size:page * size]], "per_page": size}
+    answer = {"calls": [shown(call, names) for call in found[(page - 1) * size : page * size]], "per_page": size}
     if request.query.get("relative_pagination") == "true":
         more = page < pages
         following = {**request.query, "page": str(page + 1)}
-        answer |= {"has_next_page": more,
-                   "next_page": f"{state.config.base_url}{request.path}?{urlencode(following)}" if more else None}
+        answer |= {
+            "has_next_page": more,
+            "next_page": f"{state.config.base_url}{request.path}?{urlencode(following)}" if more else None,
+        }
     else:
         answer |= {"page": page, "total_pages": pages, "total_records": len(found)}
     return web.json_response(answer)

@@ -12,7 +12,9 @@ from state import STATE
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 LOGIN_PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body><h1>Please sign in</h1></body></html>\n"
-SILENCE_HEADER = (b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\xff\xff\xff\xff")
+SILENCE_HEADER = (
+    b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\xff\xff\xff\xff"
+)
 
 
 def range_of(header, size):
@@ -45,7 +47,7 @@ async def get_file(request):
         return web.Response(body=content, headers=headers)
     first, last = wanted
     headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-    return web.Response(status=206, body=content[first:last + 1], headers=headers)
+    return web.Response(status=206, body=content[first : last + 1], headers=headers)
 
 
 async def html(_request):
@@ -81,7 +83,7 @@ async def slow(request):
     response = web.StreamResponse(headers={"Content-Type": "audio/wav", "Content-Length": str(10 * limits.MIB)})
     await response.prepare(request)
     for at in range(10 * limits.MIB):
-        await response.write(SILENCE_HEADER[at:at + 1] or b"\0")
+        await response.write(SILENCE_HEADER[at : at + 1] or b"\0")
         await asyncio.sleep(pause_s)
     return response
 
@@ -100,8 +102,8 @@ async def redirect(request):
 routes = [
     web.get("/files/_html", html),
     web.get("/files/_empty", empty),
-    web.get("/files/_endless", endless),
-    web.get("/files/_slow", slow),
+    web.get("/files/_endless", endless, allow_head=False),
+    web.get("/files/_slow", slow, allow_head=False),
     web.get("/files/_redirect", redirect),
     web.get("/files/{name}", get_file),
 ]

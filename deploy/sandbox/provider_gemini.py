@@ -23,41 +23,117 @@ MODEL = re.compile(r"gemini-[a-z0-9][a-z0-9.-]{0,80}")
 TYPES = ("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
 MIME_TYPES = ("text/plain", "application/json", "text/x.enum")
 STRING_FORMATS = ("date-time", "enum")
-HARM = ("HARM_CATEGORY_HARASSMENT", "HARM_CATEGORY_HATE_SPEECH", "HARM_CATEGORY_SEXUALLY_EXPLICIT",
-        "HARM_CATEGORY_DANGEROUS_CONTENT", "HARM_CATEGORY_CIVIC_INTEGRITY")
+HARM = (
+    "HARM_CATEGORY_HARASSMENT",
+    "HARM_CATEGORY_HATE_SPEECH",
+    "HARM_CATEGORY_SEXUALLY_EXPLICIT",
+    "HARM_CATEGORY_DANGEROUS_CONTENT",
+    "HARM_CATEGORY_CIVIC_INTEGRITY",
+)
 THRESHOLD = ("BLOCK_LOW_AND_ABOVE", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_ONLY_HIGH", "BLOCK_NONE", "OFF")
 
 # a list: repeated; a dict of one "*": a map; a tuple: an enum; "any": not looked into
 MESSAGES = {
     "GenerateContentRequest": {
-        "model": "string", "contents": ["Content"], "systemInstruction": "Content", "tools": ["any"], "toolConfig": "any",
-        "safetySettings": ["SafetySetting"], "generationConfig": "GenerationConfig", "cachedContent": "string"},
+        "model": "string",
+        "contents": ["Content"],
+        "systemInstruction": "Content",
+        "tools": ["any"],
+        "toolConfig": "any",
+        "safetySettings": ["SafetySetting"],
+        "generationConfig": "GenerationConfig",
+        "cachedContent": "string",
+    },
     "Content": {"role": "string", "parts": ["Part"]},
-    "Part": {"text": "string", "inlineData": "Blob", "fileData": "FileData", "functionCall": "any", "functionResponse": "any",
-             "executableCode": "any", "codeExecutionResult": "any", "thought": "bool", "thoughtSignature": "string",
-             "videoMetadata": "any"},
+    "Part": {
+        "text": "string",
+        "inlineData": "Blob",
+        "fileData": "FileData",
+        "functionCall": "any",
+        "functionResponse": "any",
+        "executableCode": "any",
+        "codeExecutionResult": "any",
+        "thought": "bool",
+        "thoughtSignature": "string",
+        "videoMetadata": "any",
+    },
     "Blob": {"mimeType": "string", "data": "string"},
     "FileData": {"mimeType": "string", "fileUri": "string"},
     "SafetySetting": {"category": HARM, "threshold": THRESHOLD},
     "GenerationConfig": {
-        "temperature": "number", "topP": "number", "topK": "int", "candidateCount": "int", "maxOutputTokens": "int",
-        "stopSequences": ["string"], "seed": "int", "presencePenalty": "number", "frequencyPenalty": "number",
-        "responseMimeType": "string", "responseSchema": "Schema", "responseJsonSchema": "any", "thinkingConfig": "ThinkingConfig",
-        "responseModalities": [("TEXT", "IMAGE", "AUDIO")], "responseLogprobs": "bool", "logprobs": "int",
-        "enableEnhancedCivicAnswers": "bool", "speechConfig": "any",
-        "mediaResolution": ("MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH")},
-    "ThinkingConfig": {"includeThoughts": "bool", "thinkingBudget": "int",
-                       "thinkingLevel": ("MINIMAL", "LOW", "MEDIUM", "HIGH", "minimal", "low", "medium", "high")},
+        "temperature": "number",
+        "topP": "number",
+        "topK": "int",
+        "candidateCount": "int",
+        "maxOutputTokens": "int",
+        "stopSequences": ["string"],
+        "seed": "int",
+        "presencePenalty": "number",
+        "frequencyPenalty": "number",
+        "responseMimeType": "string",
+        "responseSchema": "Schema",
+        "responseJsonSchema": "any",
+        "thinkingConfig": "ThinkingConfig",
+        "responseModalities": [("TEXT", "IMAGE", "AUDIO")],
+        "responseLogprobs": "bool",
+        "logprobs": "int",
+        "enableEnhancedCivicAnswers": "bool",
+        "speechConfig": "any",
+        "mediaResolution": ("MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH"),
+    },
+    "ThinkingConfig": {
+        "includeThoughts": "bool",
+        "thinkingBudget": "int",
+        "thinkingLevel": ("MINIMAL", "LOW", "MEDIUM", "HIGH", "minimal", "low", "medium", "high"),
+    },
     "Schema": {
-        "type": TYPES + tuple(name.lower() for name in TYPES), "format": "string", "title": "string", "description": "string",
-        "nullable": "bool", "enum": ["string"], "items": "Schema", "minItems": "int", "maxItems": "int",
-        "properties": {"*": "Schema"}, "required": ["string"], "propertyOrdering": ["string"], "anyOf": ["Schema"],
-        "minimum": "number", "maximum": "number", "minLength": "int", "maxLength": "int", "pattern": "string",
-        "minProperties": "int", "maxProperties": "int", "example": "any", "default": "any"},
+        "type": TYPES + tuple(name.lower() for name in TYPES),
+        "format": "string",
+        "title": "string",
+        "description": "string",
+        "nullable": "bool",
+        "enum": ["string"],
+        "items": "Schema",
+        "minItems": "int",
+        "maxItems": "int",
+        "properties": {"*": "Schema"},
+        "required": ["string"],
+        "propertyOrdering": ["string"],
+        "anyOf": ["Schema"],
+        "minimum": "number",
+        "maximum": "number",
+        "minLength": "int",
+        "maxLength": "int",
+        "pattern": "string",
+        "minProperties": "int",
+        "maxProperties": "int",
+        "example": "any",
+        "default": "any",
+    },
 }
-JSON_SCHEMA_KEYWORDS = {"$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items",
-                        "prefixItems", "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties",
-                        "additionalProperties", "required", "propertyOrdering"}
+JSON_SCHEMA_KEYWORDS = {
+    "$id",
+    "$defs",
+    "$ref",
+    "$anchor",
+    "type",
+    "format",
+    "title",
+    "description",
+    "enum",
+    "items",
+    "prefixItems",
+    "minItems",
+    "maxItems",
+    "minimum",
+    "maximum",
+    "anyOf",
+    "oneOf",
+    "properties",
+    "additionalProperties",
+    "required",
+    "propertyOrdering",
+}
 # names whose values are names the caller chose
 CAMEL = re.compile(r"_([a-z0-9])")
 CAPITAL = re.compile(r"(?<!^)([A-Z])")
@@ -69,10 +145,13 @@ def snake(name):
 
 # --- shape --------------------------------------------------------------------
 
+
 def check_message(value, kind, path, violations, depth=0):
     """Collects what Google's reader would complain of."""
+
     def wrong(text):
         violations.append((path, text))
+
     if isinstance(kind, list):
         if not isinstance(value, list):
             return wrong(f"Invalid JSON payload received. Field '{path}' is repeated: a list was expected.")
@@ -117,7 +196,9 @@ def check_fields(value, kind, path, violations, depth):
         inside = f"{path}.{snake(camel)}" if path else snake(camel)
         if camel not in MESSAGES[kind]:
             at = f" at '{path}'" if path else ""
-            violations.append((path, f"Invalid JSON payload received. Unknown name {json.dumps(name)}{at}: Cannot find field."))
+            violations.append(
+                (path, f"Invalid JSON payload received. Unknown name {json.dumps(name)}{at}: Cannot find field.")
+            )
         elif item is not None:
             check_message(item, MESSAGES[kind][camel], inside, violations, depth + 1)
     return None
@@ -143,6 +224,7 @@ def camelled(value):
 
 # --- sense --------------------------------------------------------------------
 
+
 def complaints_of(body):
     """What generateContent itself refuses once the request could be read."""
     found = []
@@ -155,19 +237,33 @@ def complaints_of(body):
         if content.get("role", "user") not in ("user", "model", "function"):
             found.append("Please use a valid role: user, model.")
         for part_number, part in enumerate(content.get("parts") or []):
-            if not set(part) & {"text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode",
-                                "codeExecutionResult"}:
-                found.append(f"* GenerateContentRequest.contents[{number}].parts[{part_number}].data: required oneof field "
-                             "'data' must have one initialized field")
+            if not set(part) & {
+                "text",
+                "inlineData",
+                "fileData",
+                "functionCall",
+                "functionResponse",
+                "executableCode",
+                "codeExecutionResult",
+            }:
+                found.append(
+                    f"* GenerateContentRequest.contents[{number}].parts[{part_number}].data: required oneof field "
+                    "'data' must have one initialized field"
+                )
     return found + complaints_of_config(body.get("generationConfig") or {})
 
 
 def complaints_of_config(config):
     found = []
     where = "* GenerateContentRequest.generation_config"
-    for name, least, most in (("temperature", 0, 2), ("topP", 0, 1), ("candidateCount", 1, 8),
-                              ("maxOutputTokens", 1, limits.GEMINI_OUTPUT_TOKENS_MAX), ("presencePenalty", -2, 2),
-                              ("frequencyPenalty", -2, 2)):
+    for name, least, most in (
+        ("temperature", 0, 2),
+        ("topP", 0, 1),
+        ("candidateCount", 1, 8),
+        ("maxOutputTokens", 1, limits.GEMINI_OUTPUT_TOKENS_MAX),
+        ("presencePenalty", -2, 2),
+        ("frequencyPenalty", -2, 2),
+    ):
         if name in config and not least <= float(config[name]) <= most:
             found.append(f"{where}.{snake(name)}: must be in the range [{least}, {most}].")
     if len(config.get("stopSequences", [])) > limits.GEMINI_STOP_SEQUENCES_MAX:
@@ -249,10 +345,14 @@ def check_json_schema(schema, path, found, depth=0):
 
 # --- the answer ---------------------------------------------------------------
 
+
 def as_json_schema(schema):
     """responseSchema in the words of JSON Schema."""
-    result = {name: schema[name] for name in ("enum", "required", "description", "format", "pattern", "minimum", "maximum")
-              if name in schema}
+    result = {
+        name: schema[name]
+        for name in ("enum", "required", "description", "format", "pattern", "minimum", "maximum")
+        if name in schema
+    }
     if result.get("format") == "enum":
         del result["format"]
     for name in ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"):
@@ -299,8 +399,11 @@ def generated(state, model, body):
     wants_json = schema is not None or config.get("responseMimeType") == "application/json"
     rule = state.faults.take(set(MODEL_FAULTS), "gemini", model)
     prompt_tokens = tokens_of(system + "".join(said))
-    base = {"modelVersion": model, "responseId": secrets.token_urlsafe(16),
-            "usageMetadata": {"promptTokenCount": prompt_tokens, "totalTokenCount": prompt_tokens}}
+    base = {
+        "modelVersion": model,
+        "responseId": secrets.token_urlsafe(16),
+        "usageMetadata": {"promptTokenCount": prompt_tokens, "totalTokenCount": prompt_tokens},
+    }
     if rule and rule.what == "refused":
         return {**base, "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}
     text = answer_text(read_conversation(said, system), schema, wants_json, rule)
@@ -309,21 +412,39 @@ def generated(state, model, body):
     if rule and rule.what == "cut_off":
         tokens_max = max(1, tokens // 2)
     if tokens > tokens_max:
-        text, tokens, reason = text[:tokens_max * limits.CHARACTERS_PER_TOKEN], tokens_max, "MAX_TOKENS"
-    base["usageMetadata"] = {"promptTokenCount": prompt_tokens, "candidatesTokenCount": tokens,
-                             "totalTokenCount": prompt_tokens + tokens}
-    return {"candidates": [candidate_of(text, reason, index) for index in range(int(config.get("candidateCount", 1)))], **base}
+        text, tokens, reason = text[: tokens_max * limits.CHARACTERS_PER_TOKEN], tokens_max, "MAX_TOKENS"
+    base["usageMetadata"] = {
+        "promptTokenCount": prompt_tokens,
+        "candidatesTokenCount": tokens,
+        "totalTokenCount": prompt_tokens + tokens,
+    }
+    return {
+        "candidates": [candidate_of(text, reason, index) for index in range(int(config.get("candidateCount", 1)))],
+        **base,
+    }
 
 
 def refusal(state, request):
     key = request.headers.get("x-goog-api-key") or request.query.get("key")
     if not key:
-        return gemini_error(403, "Method doesn't allow unregistered callers (callers without established identity). "
-                                 "Please use API Key or other form of API consumer identity to call this API.")
+        return gemini_error(
+            403,
+            "Method doesn't allow unregistered callers (callers without established identity). "
+            "Please use API Key or other form of API consumer identity to call this API.",
+        )
     if key not in state.config.gemini_api_keys:
-        return gemini_error(400, "API key not valid. Please pass a valid API key.", [
-            {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com",
-             "metadata": {"service": "generativelanguage.googleapis.com"}}])
+        return gemini_error(
+            400,
+            "API key not valid. Please pass a valid API key.",
+            [
+                {
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": "API_KEY_INVALID",
+                    "domain": "googleapis.com",
+                    "metadata": {"service": "generativelanguage.googleapis.com"},
+                }
+            ],
+        )
     return None
 
 
@@ -333,8 +454,11 @@ async def generate_content(request):
     if refused:
         return refused
     if not MODEL.fullmatch(model):
-        return gemini_error(404, f"models/{model} is not found for API version v1beta, or is not supported for generateContent. "
-                                 "Call ListModels to see the list of available models and their supported methods.")
+        return gemini_error(
+            404,
+            f"models/{model} is not found for API version v1beta, or is not supported for generateContent. "
+            "Call ListModels to see the list of available models and their supported methods.",
+        )
     if request.content_type != "application/json":
         return gemini_error(400, "Invalid JSON payload received. The body must be application/json.")
     try:
@@ -344,9 +468,16 @@ async def generate_content(request):
     violations = []
     check_message(body, "GenerateContentRequest", "", violations)
     if violations:
-        return gemini_error(400, "\n".join(text for _, text in violations), [
-            {"@type": "type.googleapis.com/google.rpc.BadRequest",
-             "fieldViolations": [{"field": path, "description": text} for path, text in violations]}])
+        return gemini_error(
+            400,
+            "\n".join(text for _, text in violations),
+            [
+                {
+                    "@type": "type.googleapis.com/google.rpc.BadRequest",
+                    "fieldViolations": [{"field": path, "description": text} for path, text in violations],
+                }
+            ],
+        )
     body = camelled(body)
     complaints = complaints_of(body)
     if complaints:

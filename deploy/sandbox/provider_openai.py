@@ -1,17 +1,14 @@
-"""OpenAI's chat completions and audio transcriptions: platform.openai.com/docs/api-reference."""
+"""OpenAI's chat completions: platform.openai.com/docs/api-reference/chat."""
 
-import hashlib
 import json
 import math
 import re
 import secrets
-import struct
 import time
 
 from aiohttp import web
 
 import limits
-import multipart
 from errors import openai_error
 from faults import MODEL_FAULTS
 from model_answer import CannotAnswer, answer_text
@@ -23,37 +20,96 @@ MODEL = re.compile(r"(gpt|o[1-9]|chatgpt|ft:)[A-Za-z0-9.:-]{0,100}")
 SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 CHAT_FIELDS = {
-    "model": str, "messages": list, "temperature": (int, float), "top_p": (int, float), "max_completion_tokens": int,
-    "max_tokens": int, "stop": (str, list), "seed": int, "n": int, "stream": bool, "stream_options": dict,
-    "response_format": dict, "tools": list, "tool_choice": (str, dict), "parallel_tool_calls": bool, "reasoning_effort": str,
-    "verbosity": str, "service_tier": str, "store": bool, "metadata": dict, "user": str, "safety_identifier": str,
-    "prompt_cache_key": str, "prompt_cache_retention": str, "prompt_cache_options": dict, "frequency_penalty": (int, float),
-    "presence_penalty": (int, float), "logit_bias": dict, "logprobs": bool, "top_logprobs": int, "modalities": list,
-    "audio": dict, "prediction": dict, "web_search_options": dict, "moderation": dict, "function_call": (str, dict),
-    "functions": list}
+    "model": str,
+    "messages": list,
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "max_completion_tokens": int,
+    "max_tokens": int,
+    "stop": (str, list),
+    "seed": int,
+    "n": int,
+    "stream": bool,
+    "stream_options": dict,
+    "response_format": dict,
+    "tools": list,
+    "tool_choice": (str, dict),
+    "parallel_tool_calls": bool,
+    "reasoning_effort": str,
+    "verbosity": str,
+    "service_tier": str,
+    "store": bool,
+    "metadata": dict,
+    "user": str,
+    "safety_identifier": str,
+    "prompt_cache_key": str,
+    "prompt_cache_retention": str,
+    "prompt_cache_options": dict,
+    "frequency_penalty": (int, float),
+    "presence_penalty": (int, float),
+    "logit_bias": dict,
+    "logprobs": bool,
+    "top_logprobs": int,
+    "modalities": list,
+    "audio": dict,
+    "prediction": dict,
+    "web_search_options": dict,
+    "moderation": dict,
+    "function_call": (str, dict),
+    "functions": list,
+}
 NOT_NULLABLE = {"model", "messages", "response_format", "tools"}
-RANGES = {"temperature": (0, 2), "top_p": (0, 1), "n": (1, 128), "max_completion_tokens": (1, 1_000_000),
-          "max_tokens": (1, 1_000_000), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2), "top_logprobs": (0, 20)}
-CHOICES = {"reasoning_effort": ("none", "minimal", "low", "medium", "high", "xhigh", "max"),
-           "service_tier": ("auto", "default", "flex", "scale", "priority", "fast"), "verbosity": ("low", "medium", "high")}
-ROLES = {"developer": {"content", "name"}, "system": {"content", "name"}, "user": {"content", "name"},
-         "assistant": {"content", "name", "refusal", "tool_calls", "function_call", "audio"},
-         "tool": {"content", "tool_call_id"}, "function": {"content", "name"}}
+RANGES = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "n": (1, 128),
+    "max_completion_tokens": (1, 1_000_000),
+    "max_tokens": (1, 1_000_000),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "top_logprobs": (0, 20),
+}
+CHOICES = {
+    "reasoning_effort": ("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+    "service_tier": ("auto", "default", "flex", "scale", "priority", "fast"),
+    "verbosity": ("low", "medium", "high"),
+}
+ROLES = {
+    "developer": {"content", "name"},
+    "system": {"content", "name"},
+    "user": {"content", "name"},
+    "assistant": {"content", "name", "refusal", "tool_calls", "function_call", "audio"},
+    "tool": {"content", "tool_call_id"},
+    "function": {"content", "name"},
+}
 
 # what `strict` takes; minLength and maxLength are refused because some models still refuse them
-STRICT_KEYWORDS = {"type", "description", "title", "enum", "const", "properties", "required", "additionalProperties", "items",
-                   "anyOf", "$ref", "$defs", "definitions", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
-                   "exclusiveMaximum", "multipleOf", "minItems", "maxItems", "$schema"}
+STRICT_KEYWORDS = {
+    "type",
+    "description",
+    "title",
+    "enum",
+    "const",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "anyOf",
+    "$ref",
+    "$defs",
+    "definitions",
+    "pattern",
+    "format",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minItems",
+    "maxItems",
+    "$schema",
+}
 STRICT_FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
-
-AUDIO_MODELS = {"whisper-1": {"json", "text", "srt", "vtt", "verbose_json"}, "gpt-4o-transcribe": {"json"},
-                "gpt-4o-mini-transcribe": {"json"}, "gpt-transcribe": {"json"},
-                "gpt-4o-transcribe-diarize": {"json", "text", "diarized_json"}}
-AUDIO_EXTENSIONS = ("flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "wav", "webm")
-AUDIO_FIELDS = {"file", "model", "language", "prompt", "response_format", "temperature", "timestamp_granularities[]", "stream",
-                "chunking_strategy", "known_speaker_names[]", "known_speaker_references[]", "include[]", "languages[]",
-                "keywords[]"}
-AUDIO_BITS_PER_S_GUESSED = 64_000       # for the length of what is not WAV
 
 
 class Refused(Exception):
@@ -65,20 +121,28 @@ class Refused(Exception):
 def authenticate(state, request):
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if not key:
-        raise Refused(401, "You didn't provide an API key. You need to provide your API key in an Authorization header using "
-                           "Bearer auth (i.e. Authorization: Bearer YOUR_KEY).")
+        raise Refused(
+            401,
+            "You didn't provide an API key. You need to provide your API key in an Authorization header using "
+            "Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
+        )
     if scheme != "Bearer" or key not in state.config.openai_api_keys:
         raise Refused(401, "Incorrect API key provided.", code="invalid_api_key")
 
 
 # --- chat: the request --------------------------------------------------------
 
+
 def check_type(name, value, wanted, param=None):
     if value is None and name not in NOT_NULLABLE:
         return
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        raise Refused(400, f"Invalid type for '{param or name}': got {type(value).__name__} instead.", param or name,
-                      "invalid_type")
+        raise Refused(
+            400,
+            f"Invalid type for '{param or name}': got {type(value).__name__} instead.",
+            param or name,
+            "invalid_type",
+        )
 
 
 def check_chat(body):
@@ -92,18 +156,27 @@ def check_chat(body):
         if name not in body:
             raise Refused(400, f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
     if not MODEL.fullmatch(body["model"]):
-        raise Refused(404, f"The model `{body['model']}` does not exist or you do not have access to it.",
-                      code="model_not_found")
+        raise Refused(
+            404, f"The model `{body['model']}` does not exist or you do not have access to it.", code="model_not_found"
+        )
     for name, (least, most) in RANGES.items():
         if body.get(name) is not None and not least <= body[name] <= most:
             raise Refused(400, f"Invalid value for '{name}': must be from {least} to {most}.", name, "invalid_value")
     for name, choices in CHOICES.items():
         if body.get(name) is not None and body[name] not in choices:
-            raise Refused(400, f"Invalid value: '{body[name]}'. Supported values are: {', '.join(choices)}.", name,
-                          "invalid_value")
+            raise Refused(
+                400,
+                f"Invalid value: '{body[name]}'. Supported values are: {', '.join(choices)}.",
+                name,
+                "invalid_value",
+            )
     if body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
-        raise Refused(400, "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.", "max_tokens",
-                      "invalid_parameter_combination")
+        raise Refused(
+            400,
+            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
+            "max_tokens",
+            "invalid_parameter_combination",
+        )
     if body.get("stream"):
         raise Refused(501, "The sandbox answers whole: leave out 'stream'.", "stream")
     check_messages(body["messages"])
@@ -112,28 +185,49 @@ def check_chat(body):
 
 def check_messages(messages):
     if not messages:
-        raise Refused(400, "Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages", "empty_array")
+        raise Refused(
+            400, "Invalid 'messages': empty array. Expected an array with minimum length 1.", "messages", "empty_array"
+        )
     for number, message in enumerate(messages):
         where = f"messages[{number}]"
         check_type(where, message, dict)
         role = message.get("role")
         if role not in ROLES:
-            raise Refused(400, f"Invalid value: {role!r}. Supported values are: {', '.join(ROLES)}.", f"{where}.role",
-                          "invalid_value")
+            raise Refused(
+                400,
+                f"Invalid value: {role!r}. Supported values are: {', '.join(ROLES)}.",
+                f"{where}.role",
+                "invalid_value",
+            )
         for name in message:
             if name != "role" and name not in ROLES[role]:
                 raise Refused(400, f"Unknown parameter: '{where}.{name}'.", f"{where}.{name}", "unknown_parameter")
         content = message.get("content")
         if content is None and role != "assistant":
-            raise Refused(400, f"Missing required parameter: '{where}.content'.", f"{where}.content",
-                          "missing_required_parameter")
+            raise Refused(
+                400, f"Missing required parameter: '{where}.content'.", f"{where}.content", "missing_required_parameter"
+            )
         if content is not None and not isinstance(content, (str, list)):
-            raise Refused(400, f"Invalid type for '{where}.content': expected a string or an array of objects.",
-                          f"{where}.content", "invalid_type")
+            raise Refused(
+                400,
+                f"Invalid type for '{where}.content': expected a string or an array of objects.",
+                f"{where}.content",
+                "invalid_type",
+            )
         for part_number, part in enumerate(content if isinstance(content, list) else []):
-            if not isinstance(part, dict) or part.get("type") not in ("text", "image_url", "input_audio", "file", "refusal"):
-                raise Refused(400, f"Invalid value for '{where}.content[{part_number}].type'.",
-                              f"{where}.content[{part_number}].type", "invalid_value")
+            if not isinstance(part, dict) or part.get("type") not in (
+                "text",
+                "image_url",
+                "input_audio",
+                "file",
+                "refusal",
+            ):
+                raise Refused(
+                    400,
+                    f"Invalid value for '{where}.content[{part_number}].type'.",
+                    f"{where}.content[{part_number}].type",
+                    "invalid_value",
+                )
 
 
 def check_response_format(wanted, messages):
@@ -141,14 +235,23 @@ def check_response_format(wanted, messages):
         return
     kind = wanted.get("type")
     if kind not in ("text", "json_object", "json_schema"):
-        raise Refused(400, f"Invalid value: {kind!r}. Supported values are: 'text', 'json_object', and 'json_schema'.",
-                      "response_format.type", "invalid_value")
+        raise Refused(
+            400,
+            f"Invalid value: {kind!r}. Supported values are: 'text', 'json_object', and 'json_schema'.",
+            "response_format.type",
+            "invalid_value",
+        )
     for name in wanted:
         if name != "type" and not (kind == "json_schema" and name == "json_schema"):
-            raise Refused(400, f"Unknown parameter: 'response_format.{name}'.", f"response_format.{name}", "unknown_parameter")
+            raise Refused(
+                400, f"Unknown parameter: 'response_format.{name}'.", f"response_format.{name}", "unknown_parameter"
+            )
     if kind == "json_object" and "json" not in " ".join(text_of(message) for message in messages).lower():
-        raise Refused(400, "'messages' must contain the word 'json' in some form, to use 'response_format' of type "
-                           "'json_object'.", "messages")
+        raise Refused(
+            400,
+            "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+            "messages",
+        )
     if kind == "json_schema":
         check_json_schema(wanted.get("json_schema"))
 
@@ -162,13 +265,21 @@ def check_json_schema(wanted):
             raise Refused(400, f"Unknown parameter: '{where}.{name}'.", f"{where}.{name}", "unknown_parameter")
     name = wanted.get("name")
     if name is None:
-        raise Refused(400, f"Missing required parameter: '{where}.name'.", f"{where}.name", "missing_required_parameter")
+        raise Refused(
+            400, f"Missing required parameter: '{where}.name'.", f"{where}.name", "missing_required_parameter"
+        )
     if not isinstance(name, str) or not SCHEMA_NAME.fullmatch(name):
-        raise Refused(400, f"Invalid '{where}.name': expected up to 64 of a-z, A-Z, 0-9, _ and -.", f"{where}.name",
-                      "invalid_value")
+        raise Refused(
+            400,
+            f"Invalid '{where}.name': expected up to 64 of a-z, A-Z, 0-9, _ and -.",
+            f"{where}.name",
+            "invalid_value",
+        )
     schema = wanted.get("schema")
     if not isinstance(schema, dict):
-        raise Refused(400, f"Missing required parameter: '{where}.schema'.", f"{where}.schema", "missing_required_parameter")
+        raise Refused(
+            400, f"Missing required parameter: '{where}.schema'.", f"{where}.schema", "missing_required_parameter"
+        )
     if wanted.get("strict"):
         check_strict(name, schema)
 
@@ -178,7 +289,9 @@ def check_strict(name, root):
     count = 0
 
     def refuse(context, text):
-        raise Refused(400, f"Invalid schema for response_format '{name}': In context={context!r}, {text}", "response_format")
+        raise Refused(
+            400, f"Invalid schema for response_format '{name}': In context={context!r}, {text}", "response_format"
+        )
 
     def check(schema, context, depth):
         nonlocal count
@@ -207,8 +320,11 @@ def check_strict(name, root):
             missing = [own for own in names if own not in schema.get("required", [])]
             extra = [own for own in schema.get("required", []) if own not in names]
             if missing or extra or ("required" not in schema and names):
-                refuse(context, "'required' is required to be supplied and to be an array including every key in properties. "
-                                + (f"Missing '{missing[0]}'." if missing else f"Extra required key '{(extra or [''])[0]}'."))
+                refuse(
+                    context,
+                    "'required' is required to be supplied and to be an array including every key in properties. "
+                    + (f"Missing '{missing[0]}'." if missing else f"Extra required key '{(extra or [''])[0]}'."),
+                )
         if "array" in kinds and "items" not in schema:
             refuse(context, "array schema missing items.")
         if "string" in kinds and "format" in schema and schema["format"] not in STRICT_FORMATS:
@@ -222,12 +338,17 @@ def check_strict(name, root):
             check(inner, context + ("anyOf", str(number)), depth)
 
     if root.get("type") != "object" or "anyOf" in root:
-        raise Refused(400, f"Invalid schema for response_format '{name}': schema must be a JSON Schema of 'type: \"object\"', got "
-                           f"'type: \"{root.get('type')}\"'.", "response_format")
+        raise Refused(
+            400,
+            f"Invalid schema for response_format '{name}': schema must be a JSON Schema of 'type: \"object\"', got "
+            f"'type: \"{root.get('type')}\"'.",
+            "response_format",
+        )
     check(root, (), 0)
 
 
 # --- chat: the answer ---------------------------------------------------------
+
 
 def text_of(message):
     content = message.get("content")
@@ -256,20 +377,37 @@ def completed(state, body):
         if rule and rule.what == "cut_off":
             tokens_max = max(1, tokens // 2)
         if tokens > tokens_max:
-            text, tokens, reason = text[:tokens_max * limits.CHARACTERS_PER_TOKEN], tokens_max, "length"
+            text, tokens, reason = text[: tokens_max * limits.CHARACTERS_PER_TOKEN], tokens_max, "length"
     prompt_tokens = tokens_of(system + "".join(said))
-    return {"id": "chatcmpl-" + secrets.token_hex(14), "object": "chat.completion", "created": int(time.time()),
-            "model": body["model"], "service_tier": "default",
-            "choices": [{"index": index, "finish_reason": reason, "logprobs": None,
-                         "message": {"role": "assistant", "content": text, "refusal": refusal, "annotations": []}}
-                        for index in range(body.get("n") or 1)],
-            "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": tokens, "total_tokens": prompt_tokens + tokens,
-                      "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-                      "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0}}}
+    return {
+        "id": "chatcmpl-" + secrets.token_hex(14),
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": body["model"],
+        "service_tier": "default",
+        "choices": [
+            {
+                "index": index,
+                "finish_reason": reason,
+                "logprobs": None,
+                "message": {"role": "assistant", "content": text, "refusal": refusal, "annotations": []},
+            }
+            for index in range(body.get("n") or 1)
+        ],
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": tokens,
+            "total_tokens": prompt_tokens + tokens,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        },
+    }
 
 
 def answered(value):
-    return web.json_response(value, headers={"x-request-id": "req_" + secrets.token_hex(16), "openai-version": "2020-10-01"})
+    return web.json_response(
+        value, headers={"x-request-id": "req_" + secrets.token_hex(16), "openai-version": "2020-10-01"}
+    )
 
 
 async def chat_completions(request):
@@ -277,8 +415,12 @@ async def chat_completions(request):
     try:
         authenticate(state, request)
         if request.content_type != "application/json":
-            raise Refused(415, f"Unsupported content type: '{request.content_type}'. This API method only accepts "
-                               "'application/json' requests.", code="unsupported_content_type")
+            raise Refused(
+                415,
+                f"Unsupported content type: '{request.content_type}'. This API method only accepts "
+                "'application/json' requests.",
+                code="unsupported_content_type",
+            )
         try:
             body = json.loads(await request.read())
         except (ValueError, RecursionError):
@@ -291,189 +433,4 @@ async def chat_completions(request):
         return openai_error(500, f"the sandbox could not answer: {error}")
 
 
-# --- transcriptions -----------------------------------------------------------
-
-async def audio_form(request):
-    if request.content_type != "multipart/form-data":
-        raise Refused(415, f"Unsupported content type: '{request.content_type}'. This API method only accepts "
-                           "'multipart/form-data' requests.", code="unsupported_content_type")
-    form = {}
-    try:
-        parts = multipart.parse(await request.read(), request.headers["Content-Type"])
-        for part in parts:
-            name = part.name
-            if name not in AUDIO_FIELDS:
-                raise Refused(400, f"Unknown parameter: '{name}'.", name, "unknown_parameter")
-            if (name == "file") != (part.filename is not None):
-                raise Refused(400, f"Invalid type for '{name}': `file` is a file with a name, all else is text.", name,
-                              "invalid_type")
-            if name in form and not name.endswith("[]"):
-                raise Refused(400, f"Duplicate parameter: '{name}'.", name, "duplicate_parameter")
-            form.setdefault(name, []).append(part if name == "file" else part.text)
-    except ValueError as error:
-        raise Refused(400, f"Could not parse multipart form: {error}") from error
-    return {name: values if name.endswith("[]") else values[0] for name, values in form.items()}
-
-
-def check_audio_form(form, seconds):
-    model = form.get("model")
-    if not model:
-        raise Refused(400, "you must provide a model parameter", "model")
-    if model not in AUDIO_MODELS:
-        raise Refused(404, f"The model `{model}` does not exist or you do not have access to it.", code="model_not_found")
-    wanted = form.get("response_format", "json")
-    if wanted not in AUDIO_MODELS[model]:
-        raise Refused(400, f"response_format '{wanted}' is not compatible with model '{model}'. Use "
-                           f"{', '.join(sorted(AUDIO_MODELS[model]))} instead.", "response_format", "unsupported_value")
-    if "timestamp_granularities[]" in form:
-        if wanted != "verbose_json":
-            raise Refused(400, "timestamp_granularities needs response_format 'verbose_json'.", "timestamp_granularities",
-                          "invalid_value")
-        if set(form["timestamp_granularities[]"]) - {"word", "segment"}:
-            raise Refused(400, "timestamp_granularities are 'word' and 'segment'.", "timestamp_granularities", "invalid_value")
-    if "language" in form and not re.fullmatch(r"[a-z]{2,3}", form["language"]):
-        raise Refused(400, f"Language '{form['language']}' is not supported: use ISO-639-1.", "language", "unsupported_language")
-    try:
-        if not 0 <= float(form.get("temperature", "0")) <= 1:
-            raise ValueError
-    except ValueError:
-        raise Refused(400, "Invalid value for 'temperature': must be from 0 to 1.", "temperature", "invalid_value") from None
-    if form.get("stream") == "true" and model != "whisper-1":
-        raise Refused(501, "The sandbox answers whole: leave out 'stream'.", "stream")
-    if form.get("include[]") and (form["include[]"] != ["logprobs"] or wanted != "json"):
-        raise Refused(400, "'include' takes 'logprobs', with response_format 'json'.", "include", "invalid_value")
-    if model.endswith("diarize"):
-        if "prompt" in form:
-            raise Refused(400, "prompt is not supported with diarization.", "prompt", "unsupported_parameter")
-        if seconds > 30 and "chunking_strategy" not in form:
-            raise Refused(400, "chunking_strategy is required for diarization models.", "chunking_strategy",
-                          "missing_required_parameter")
-
-
-def wav_seconds(audio):
-    """The length of a WAV file from its header; None when it is not one that can be read."""
-    at, byte_rate = 12, 0
-    while at + 8 <= len(audio):
-        name, size = audio[at:at + 4], struct.unpack_from("<I", audio, at + 4)[0]
-        if name == b"fmt " and size >= 16 and at + 24 <= len(audio):
-            channels, _, byte_rate = struct.unpack_from("<HII", audio, at + 10)
-            if channels == 0 or byte_rate == 0:
-                return None
-        if name == b"data":
-            return min(size, len(audio) - at - 8) / byte_rate if byte_rate else None
-        at += 8 + size + size % 2
-    return None
-
-
-def audio_seconds(audio):
-    """The length of what looks like audio, by its first bytes; None when it does not."""
-    if audio[:4] == b"RIFF" and audio[8:12] == b"WAVE":
-        return wav_seconds(audio)
-    mpeg = audio[:3] == b"ID3" or (len(audio) > 1 and audio[0] == 0xff and audio[1] & 0xe0 == 0xe0)
-    if mpeg or audio[:4] in (b"fLaC", b"OggS", b"\x1a\x45\xdf\xa3") or audio[4:8] == b"ftyp":
-        return len(audio) * 8 / AUDIO_BITS_PER_S_GUESSED
-    return None
-
-
-def checked_audio(form):
-    file = form.get("file")
-    if file is None:
-        raise Refused(400, "Missing required parameter: 'file'.", "file", "missing_required_parameter")
-    extension = file.filename.rpartition(".")[2].lower() if "." in (file.filename or "") else ""
-    if extension not in AUDIO_EXTENSIONS:
-        raise Refused(400, f"Invalid file format. Supported formats: {list(AUDIO_EXTENSIONS)}", "file", "unsupported_format")
-    if not re.match(r"(audio|video)/|application/octet-stream$", file.content_type or ""):
-        raise Refused(400, f"Invalid content type of the file: '{file.content_type}'.", "file", "invalid_value")
-    audio = file.content
-    if len(audio) > limits.OPENAI_AUDIO_BYTES_MAX:
-        raise Refused(413, f"Maximum content size limit ({limits.OPENAI_AUDIO_BYTES_MAX}) exceeded ({len(audio)} bytes read)",
-                      kind="server_error")
-    seconds = audio_seconds(audio)
-    if not audio or (seconds is not None and seconds < 0.1):
-        raise Refused(400, "Audio file is too short. Minimum audio length is 0.1 seconds.", "file", "audio_too_short")
-    if seconds is None:
-        raise Refused(400, "The audio file could not be decoded or its format is not supported.", "file", "invalid_value")
-    return audio, file.filename, seconds
-
-
-def heard(state, audio, filename):
-    """What was registered for this audio; nothing is made up, so otherwise nothing was said."""
-    known = state.transcripts.get(hashlib.sha256(audio).hexdigest()) or state.transcripts.get("name:" + filename) \
-        or state.transcripts.get("*")
-    return known or {"text": "", "segments": [], "language": "english"}
-
-
-def verbose(known, seconds, granularities):
-    answer = {"task": "transcribe", "language": known["language"], "duration": round(seconds, 3), "text": known["text"],
-              "usage": {"type": "duration", "seconds": math.ceil(seconds)}}
-    if "segment" in granularities:
-        answer["segments"] = [{"id": number, "seek": 0, "start": segment["start"], "end": segment["end"],
-                               "text": segment["text"], "tokens": [], "temperature": 0.0, "avg_logprob": -0.2,
-                               "compression_ratio": 1.2, "no_speech_prob": 0.01}
-                              for number, segment in enumerate(known["segments"])]
-    if "word" in granularities:
-        answer["words"] = [word for segment in known["segments"] for word in words_of(segment)]
-    return answer
-
-
-def words_of(segment):
-    """The segment's words, spread evenly over its time."""
-    words = segment["text"].split()
-    step = (segment["end"] - segment["start"]) / max(1, len(words))
-    return [{"word": word, "start": round(segment["start"] + number * step, 3),
-             "end": round(segment["start"] + (number + 1) * step, 3)} for number, word in enumerate(words)]
-
-
-def subtitles(known, vtt):
-    def stamp(seconds):
-        milliseconds = round(seconds * 1000)
-        point = "." if vtt else ","
-        return (f"{milliseconds // 3_600_000:02}:{milliseconds // 60_000 % 60:02}:{milliseconds // 1000 % 60:02}"
-                f"{point}{milliseconds % 1000:03}")
-    blocks = [f"{'' if vtt else f'{number + 1}' + chr(10)}{stamp(segment['start'])} --> {stamp(segment['end'])}\n"
-              f"{segment['text']}\n" for number, segment in enumerate(known["segments"])]
-    return ("WEBVTT\n\n" if vtt else "") + "\n".join(blocks)
-
-
-def transcribed(form, known, seconds):
-    wanted = form.get("response_format", "json")
-    if wanted == "text":
-        return web.Response(text=known["text"] + "\n")
-    if wanted in ("srt", "vtt"):
-        return web.Response(text=subtitles(known, wanted == "vtt"))
-    if wanted == "verbose_json":
-        return answered(verbose(known, seconds, form.get("timestamp_granularities[]", ["segment"])))
-    if wanted == "diarized_json":
-        names = {}
-        for segment in known["segments"]:
-            names.setdefault(segment.get("speaker", ""), chr(ord("A") + len(names)))
-        return answered({"task": "transcribe", "duration": round(seconds, 3), "text": known["text"],
-                         "segments": [{"type": "transcript.text.segment", "id": f"seg_{number}", "start": segment["start"],
-                                       "end": segment["end"], "text": segment["text"],
-                                       "speaker": names[segment.get("speaker", "")]}
-                                      for number, segment in enumerate(known["segments"])],
-                         "usage": {"type": "duration", "seconds": math.ceil(seconds)}})
-    tokens = tokens_of(known["text"])
-    usage = {"type": "duration", "seconds": math.ceil(seconds)} if form["model"] == "whisper-1" else {
-        "type": "tokens", "input_tokens": math.ceil(seconds * 10), "output_tokens": tokens,
-        "total_tokens": math.ceil(seconds * 10) + tokens,
-        "input_token_details": {"text_tokens": 0, "audio_tokens": math.ceil(seconds * 10)}}
-    return answered({"text": known["text"], "usage": usage})
-
-
-async def transcriptions(request):
-    state = request.app[STATE]
-    try:
-        authenticate(state, request)
-        form = await audio_form(request)
-        audio, filename, seconds = checked_audio(form)
-        check_audio_form(form, seconds)
-    except Refused as refused:
-        return refused.response
-    return transcribed(form, heard(state, audio, filename), seconds)
-
-
-routes = [
-    web.post(BASE + "/chat/completions", chat_completions),
-    web.post(BASE + "/audio/transcriptions", transcriptions),
-]
+routes = [web.post(BASE + "/chat/completions", chat_completions)]

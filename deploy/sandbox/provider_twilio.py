@@ -1,4 +1,4 @@
-"""Twilio's Messages API for WhatsApp: twilio.com/docs/messaging/api/message-resource, .../whatsapp, .../docs/api/errors."""
+"""Twilio's Messages API for WhatsApp: twilio.com/docs/messaging/api/message-resource, /docs/whatsapp, /docs/api/errors."""
 
 import base64
 import json
@@ -27,19 +27,47 @@ WHATSAPP = re.compile(r"whatsapp:\+[1-9][0-9]{6,14}")
 PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_]+)\s*\}\}")
 
-FIELDS = {"To", "From", "MessagingServiceSid", "Body", "MediaUrl", "ContentSid", "ContentVariables", "StatusCallback",
-          "ApplicationSid", "MaxPrice", "ProvideFeedback", "Attempt", "ValidityPeriod", "ForceDelivery", "ContentRetention",
-          "AddressRetention", "SmartEncoded", "PersistentAction", "TrafficType", "ShortenUrls", "ScheduleType", "SendAt",
-          "SendAsMms", "RiskCheck", "FallbackFrom"}
+FIELDS = {
+    "To",
+    "From",
+    "MessagingServiceSid",
+    "Body",
+    "MediaUrl",
+    "ContentSid",
+    "ContentVariables",
+    "StatusCallback",
+    "ApplicationSid",
+    "MaxPrice",
+    "ProvideFeedback",
+    "Attempt",
+    "ValidityPeriod",
+    "ForceDelivery",
+    "ContentRetention",
+    "AddressRetention",
+    "SmartEncoded",
+    "PersistentAction",
+    "TrafficType",
+    "ShortenUrls",
+    "ScheduleType",
+    "SendAt",
+    "SendAsMms",
+    "RiskCheck",
+    "FallbackFrom",
+}
 REPEATABLE = {"MediaUrl", "PersistentAction"}
 BOOLEANS = {"ProvideFeedback", "ForceDelivery", "SmartEncoded", "ShortenUrls", "SendAsMms"}
-ENUMS = {"ContentRetention": {"retain", "discard"}, "AddressRetention": {"retain", "obfuscate"}, "TrafficType": {"free"},
-         "ScheduleType": {"fixed"}, "RiskCheck": {"enable", "disable"}}
+ENUMS = {
+    "ContentRetention": {"retain", "discard"},
+    "AddressRetention": {"retain", "obfuscate"},
+    "TrafficType": {"free"},
+    "ScheduleType": {"fixed"},
+    "RiskCheck": {"enable", "disable"},
+}
 LIST_FILTERS = {"To", "From", "DateSent", "DateSent<", "DateSent>", "PageSize", "Page", "PageToken"}
 
 MESSAGES = {
-    63016: "Failed to send freeform message because you are outside the allowed window. If you are using WhatsApp, please use a "
-           "Message Template.",
+    63016: "Failed to send freeform message because you are outside the allowed window. If you are using WhatsApp, please "
+    "use a Message Template.",
     63021: "Channel invalid content error",
     63028: "Number of parameters provided does not match the expected number of parameters",
 }
@@ -54,6 +82,7 @@ class Refused(Exception):
 
 
 # --- reading a request -------------------------------------------------------
+
 
 def authenticate(state, request):
     """Basic auth with the account's SID and token; the path's account must be the same."""
@@ -71,7 +100,9 @@ def authenticate(state, request):
 
 async def form_of(request):
     if request.content_type != "application/x-www-form-urlencoded":
-        raise Refused(20001, f"Unsupported Content-Type {request.content_type!r}: send application/x-www-form-urlencoded", 415)
+        raise Refused(
+            20001, f"Unsupported Content-Type {request.content_type!r}: send application/x-www-form-urlencoded", 415
+        )
     try:
         pairs = parse_qsl((await request.read()).decode("utf-8"), keep_blank_values=True, strict_parsing=True)
     except ValueError as error:
@@ -88,8 +119,13 @@ async def form_of(request):
 
 def check_url(name, url, code):
     parts = urlsplit(url)
-    if (parts.scheme not in ("http", "https") or not parts.hostname or len(url) > limits.TWILIO_URL_CHARACTERS_MAX
-            or "_" in parts.hostname or any(character.isspace() for character in url)):
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or len(url) > limits.TWILIO_URL_CHARACTERS_MAX
+        or "_" in parts.hostname
+        or any(character.isspace() for character in url)
+    ):
         raise Refused(code, f"The '{name}' URL {url} is not a valid URL.")
 
 
@@ -107,7 +143,9 @@ def check_addresses(state, form):
         raise Refused(21701, f"The Messaging Service {service} does not exist.")
     sender = sender or state.config.twilio_senders[0]
     if to.startswith("whatsapp:") != sender.startswith("whatsapp:"):
-        raise Refused(21910, f"Invalid From and To pair. From({sender}) and To({to}) addresses should be of the same channel")
+        raise Refused(
+            21910, f"Invalid From and To pair. From({sender}) and To({to}) addresses should be of the same channel"
+        )
     if not to.startswith("whatsapp:"):
         raise Refused(21606, f"The 'From' phone number {sender} is not a valid, SMS-capable number of this account.")
     if sender not in state.config.twilio_senders:
@@ -149,8 +187,11 @@ def template_variables(text):
         if not isinstance(value, str) or value == "":
             raise Refused(21656, f"The ContentVariables Parameter is invalid: variable {name!r} is empty or not text.")
         if len(value) > limits.TWILIO_VARIABLE_CHARACTERS_MAX or re.search(r"[\n\r\t]| {5,}", value):
-            raise Refused(21656, f"The ContentVariables Parameter is invalid: variable {name!r} is too long, or has line "
-                                 "breaks, tabs or more than four spaces in a row.")
+            raise Refused(
+                21656,
+                f"The ContentVariables Parameter is invalid: variable {name!r} is too long, or has line "
+                "breaks, tabs or more than four spaces in a row.",
+            )
     return variables
 
 
@@ -160,7 +201,9 @@ def content_of(state, form):
     if content_sid is not None:
         template = state.templates.get(content_sid) if CONTENT_SID.fullmatch(content_sid) else None
         if template is None:
-            raise Refused(21655, f"The ContentSid {content_sid} is invalid: no approved template of this account has it.")
+            raise Refused(
+                21655, f"The ContentSid {content_sid} is invalid: no approved template of this account has it."
+            )
         if body or form.get("MediaUrl"):
             raise Refused(20001, "Send 'ContentSid' without 'Body' and 'MediaUrl'.")
         variables = template_variables(form.get("ContentVariables", "{}"))
@@ -180,6 +223,7 @@ def content_of(state, form):
 
 # --- the message and its way -------------------------------------------------
 
+
 def rfc2822(moment):
     return format_datetime(moment) if moment else None
 
@@ -188,20 +232,47 @@ def shown(message):
     """The message as the API shows it."""
     account, sid = message["account"], message["sid"]
     uri = f"/2010-04-01/Accounts/{account}/Messages/{sid}"
-    return {"account_sid": account, "api_version": "2010-04-01", "body": message["body"],
-            "date_created": rfc2822(message["created"]), "date_sent": rfc2822(message["sent"]),
-            "date_updated": rfc2822(message["updated"]), "direction": message["direction"],
-            "error_code": message["error_code"], "error_message": message["error_message"], "from": message["from"],
-            "messaging_service_sid": message["service"], "num_media": str(len(message["media"])), "num_segments": "1",
-            "price": None, "price_unit": None, "sid": sid, "status": message["status"],
-            "subresource_uris": {"media": f"{uri}/Media.json"}, "to": message["to"], "uri": f"{uri}.json"}
+    return {
+        "account_sid": account,
+        "api_version": "2010-04-01",
+        "body": message["body"],
+        "date_created": rfc2822(message["created"]),
+        "date_sent": rfc2822(message["sent"]),
+        "date_updated": rfc2822(message["updated"]),
+        "direction": message["direction"],
+        "error_code": message["error_code"],
+        "error_message": message["error_message"],
+        "from": message["from"],
+        "messaging_service_sid": message["service"],
+        "num_media": str(len(message["media"])),
+        "num_segments": "1",
+        "price": None,
+        "price_unit": None,
+        "sid": sid,
+        "status": message["status"],
+        "subresource_uris": {"media": f"{uri}/Media.json"},
+        "to": message["to"],
+        "uri": f"{uri}.json",
+    }
 
 
 def new_message(state, **fields):
     moment = datetime.now(timezone.utc)
-    message = {"sid": "SM" + secrets.token_hex(16), "account": state.config.twilio_account_sid, "media": [], "service": None,
-               "content_sid": None, "error_code": None, "error_message": None, "created": moment, "updated": moment,
-               "sent": None, "at": now_text(), "history": [], **fields}
+    message = {
+        "sid": "SM" + secrets.token_hex(16),
+        "account": state.config.twilio_account_sid,
+        "media": [],
+        "service": None,
+        "content_sid": None,
+        "error_code": None,
+        "error_message": None,
+        "created": moment,
+        "updated": moment,
+        "sent": None,
+        "at": now_text(),
+        "history": [],
+        **fields,
+    }
     state.messages[message["sid"]] = message
     state.last_message += 1
     message["number"] = state.last_message
@@ -216,8 +287,18 @@ def window_is_open(state, sender, to):
 def receive(state, sender, to, body, moment):
     """A person writes to us: this opens the window in which free text may be sent to that person."""
     state.windows[(sender, to)] = moment
-    return new_message(state, **{"from": sender}, to=to, body=body, direction="inbound", status="received", created=moment,
-                       updated=moment, sent=moment, at=moment.isoformat())
+    return new_message(
+        state,
+        **{"from": sender},
+        to=to,
+        body=body,
+        direction="inbound",
+        status="received",
+        created=moment,
+        updated=moment,
+        sent=moment,
+        at=moment.isoformat(),
+    )
 
 
 def plan_of_statuses(state, message, code):
@@ -234,22 +315,44 @@ def plan_of_statuses(state, message, code):
 
 def callback_of(state, message, status, code, error_message, url):
     recipient = message["to"]
-    fields = [("MessageSid", message["sid"]), ("SmsSid", message["sid"]), ("MessageStatus", status), ("SmsStatus", status),
-              ("To", recipient), ("From", message["from"]), ("AccountSid", message["account"]), ("ApiVersion", "2010-04-01"),
-              ("ChannelPrefix", "whatsapp"), ("ChannelInstallSid", "XE" + message["sid"][2:]), ("ChannelToAddress", recipient)]
+    fields = [
+        ("MessageSid", message["sid"]),
+        ("SmsSid", message["sid"]),
+        ("MessageStatus", status),
+        ("SmsStatus", status),
+        ("To", recipient),
+        ("From", message["from"]),
+        ("AccountSid", message["account"]),
+        ("ApiVersion", "2010-04-01"),
+        ("ChannelPrefix", "whatsapp"),
+        ("ChannelInstallSid", "XE" + message["sid"][2:]),
+        ("ChannelToAddress", recipient),
+    ]
     if message["service"]:
         fields.append(("MessagingServiceSid", message["service"]))
     if status == "read":
         fields.append(("EventType", "READ"))
     if code and status in ("failed", "undelivered"):
-        fields += [("ErrorCode", str(code)), ("ErrorMessage", error_message or ""),
-                   ("ChannelStatusMessage", error_message or "")]
+        fields += [
+            ("ErrorCode", str(code)),
+            ("ErrorMessage", error_message or ""),
+            ("ChannelStatusMessage", error_message or ""),
+        ]
     called, fragment = urldefrag(url)
     signature = twilio_signature(state.config.twilio_auth_tokens[0], called, fields)
-    return Webhook(provider="twilio", hook=status, url=url, body=urlencode(fields).encode(),
-                   headers={"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", "User-Agent": "TwilioProxy/1.1",
-                            "X-Twilio-Signature": signature},
-                   overrides=Overrides.from_fragment(fragment), signature_header="X-Twilio-Signature")
+    return Webhook(
+        provider="twilio",
+        hook=status,
+        url=url,
+        body=urlencode(fields).encode(),
+        headers={
+            "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
+            "User-Agent": "TwilioProxy/1.1",
+            "X-Twilio-Signature": signature,
+        },
+        overrides=Overrides.from_fragment(fragment),
+        signature_header="X-Twilio-Signature",
+    )
 
 
 def send_on_its_way(state, message, code, callback_url):
@@ -279,6 +382,7 @@ def reach(state, message, status, code, error_message):
 
 # --- the API -----------------------------------------------------------------
 
+
 async def create_message(request):
     state = request.app[STATE]
     try:
@@ -293,10 +397,17 @@ async def create_message(request):
         return twilio_error(429, "Too Many Requests")
     if code is None and "ContentSid" not in form and not window_is_open(state, sender, to):
         code = 63016
-    message = new_message(state, **{"from": sender}, to=to, body=body, direction="outbound-api",
-                          status="accepted" if form.get("MessagingServiceSid") else "queued",
-                          service=form.get("MessagingServiceSid"), media=form.get("MediaUrl", []),
-                          content_sid=form.get("ContentSid"))
+    message = new_message(
+        state,
+        **{"from": sender},
+        to=to,
+        body=body,
+        direction="outbound-api",
+        status="accepted" if form.get("MessagingServiceSid") else "queued",
+        service=form.get("MessagingServiceSid"),
+        media=form.get("MediaUrl", []),
+        content_sid=form.get("ContentSid"),
+    )
     created = shown(message)
     state.news.tell()
     send_on_its_way(state, message, code, form.get("StatusCallback"))
@@ -332,8 +443,11 @@ def matches(message, query):
             return False
         if name.startswith("DateSent"):
             begin, end = moment_of(value)
-            if (name == "DateSent>" and sent < begin) or (name == "DateSent<" and sent > end) \
-                    or (name == "DateSent" and not begin <= sent <= end):
+            if (
+                (name == "DateSent>" and sent < begin)
+                or (name == "DateSent<" and sent > end)
+                or (name == "DateSent" and not begin <= sent <= end)
+            ):
                 return False
     return True
 
@@ -354,16 +468,28 @@ async def list_messages(request):
     except ValueError as error:
         return twilio_error(400, f"Invalid parameter: {error}", 20001)
     pages = max(1, math.ceil(len(found) / size))
-    rows = found[page * size:(page + 1) * size]
+    rows = found[page * size : (page + 1) * size]
 
     def uri(number):
-        others = [(name, value) for name, value in request.query.items() if name not in ("Page", "PageSize", "PageToken")]
+        others = [
+            (name, value) for name, value in request.query.items() if name not in ("Page", "PageSize", "PageToken")
+        ]
         query = urlencode(others + [("PageSize", size), ("Page", number)])
         return f"{request.path.removeprefix(BASE)}?{query}"
-    return web.json_response({
-        "messages": [shown(message) for message in rows], "page": page, "page_size": size, "start": page * size,
-        "end": max(0, page * size + len(rows) - 1), "uri": uri(page), "first_page_uri": uri(0),
-        "next_page_uri": uri(page + 1) if page + 1 < pages else None, "previous_page_uri": uri(page - 1) if page else None})
+
+    return web.json_response(
+        {
+            "messages": [shown(message) for message in rows],
+            "page": page,
+            "page_size": size,
+            "start": page * size,
+            "end": max(0, page * size + len(rows) - 1),
+            "uri": uri(page),
+            "first_page_uri": uri(0),
+            "next_page_uri": uri(page + 1) if page + 1 < pages else None,
+            "previous_page_uri": uri(page - 1) if page else None,
+        }
+    )
 
 
 routes = [

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The provider sandbox: Twilio, CallRail, Gemini and OpenAI in one process, for running and testing without accounts.
 
-It speaks their wire formats, refuses what they refuse, keeps what it got and misbehaves when told to.  See README.md."""
+It speaks their wire formats, refuses what they refuse, keeps what it got, misbehaves when told to.  See README.md."""
 
 import argparse
 import asyncio
@@ -17,15 +17,30 @@ import provider_callrail
 import provider_files
 import provider_gemini
 import provider_openai
+import provider_openai_audio
 import provider_twilio
 from config import Config, environment_for_daemons
 from errors import error_response
 from faults import REQUEST_FAULTS, disturbed
 from state import STATE, State
 
-BASES = {"twilio": provider_twilio.BASE, "callrail": provider_callrail.BASE, "gemini": provider_gemini.BASE,
-         "openai": provider_openai.BASE, "files": "/files"}
+BASES = {
+    "twilio": provider_twilio.BASE,
+    "callrail": provider_callrail.BASE,
+    "gemini": provider_gemini.BASE,
+    "openai": provider_openai.BASE,
+    "files": "/files",
+}
 
+MODULES = (
+    control,
+    provider_twilio,
+    provider_callrail,
+    provider_gemini,
+    provider_openai,
+    provider_openai_audio,
+    provider_files,
+)
 LOG = web.AppKey("log", bool)
 
 
@@ -33,7 +48,7 @@ def provider_of(path):
     """The provider a path belongs to, and the path as that provider knows it."""
     for provider, base in BASES.items():
         if path.startswith(base + "/"):
-            return provider, path[len(base):]
+            return provider, path[len(base) :]
     return None, path
 
 
@@ -70,21 +85,23 @@ async def kept_and_disturbed(request, handler):
         state.requests.keep(entry)
         if request.app[LOG]:
             fault = f"  ({rule.what})" if rule else ""
-            print(f"{entry['at']}  {provider:8} {request.method} {path} -> {entry['status'] or 'cut'}{fault}", flush=True)
-
+            print(
+                f"{entry['at']}  {provider:8} {request.method} {path} -> {entry['status'] or 'cut'}{fault}", flush=True
+            )
 
 
 def application(config, log=True):
     app = web.Application(middlewares=[control.explain, kept_and_disturbed], client_max_size=limits.REQUEST_BYTES_MAX)
     app[LOG] = log
     app[STATE] = state = State(config)
-    for module in (control, provider_twilio, provider_callrail, provider_gemini, provider_openai, provider_files):
+    for module in MODULES:
         app.router.add_routes(module.routes)
 
     async def client(_app):
         state.webhooks.open()
         yield
         await state.webhooks.close()
+
     app.cleanup_ctx.append(client)
     return app
 
@@ -95,20 +112,29 @@ def listening(address):
     if not host or not port.isdigit():
         raise SystemExit(f"sandbox: --listen {address}: give HOST:PORT, for example 127.0.0.1:5100")
     try:
-        bound = socket.create_server((host.strip("[]"), int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-                                     backlog=1024)
+        bound = socket.create_server(
+            (host.strip("[]"), int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
+        )
     except OSError as error:
-        raise SystemExit(f"sandbox: could not listen on {address}: {error.strerror}; choose another port with --listen") from None
+        raise SystemExit(
+            f"sandbox: could not listen on {address}: {error.strerror}; choose another port with --listen"
+        ) from None
     bound.setblocking(False)
     return bound
 
 
 def main():
     parser = argparse.ArgumentParser(prog="sandbox.py", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--listen", default="127.0.0.1:5100", metavar="HOST:PORT", help="default %(default)s; port 0: any free one")
-    parser.add_argument("--public-url", metavar="URL", help="how others reach it; default http:// and the address it listens on")
+    parser.add_argument(
+        "--listen", default="127.0.0.1:5100", metavar="HOST:PORT", help="default %(default)s; port 0: any free one"
+    )
+    parser.add_argument(
+        "--public-url", metavar="URL", help="how others reach it; default http:// and the address it listens on"
+    )
     parser.add_argument("--quiet", action="store_true", help="no line for each request")
-    parser.add_argument("--print-env", action="store_true", help="print the settings that make the daemons use it, and end")
+    parser.add_argument(
+        "--print-env", action="store_true", help="print the settings that make the daemons use it, and end"
+    )
     options = parser.parse_args()
     if options.print_env:
         for name, value in environment_for_daemons(options.public_url or f"http://{options.listen}").items():
@@ -118,8 +144,14 @@ def main():
     host, port = bound.getsockname()[:2]
     base_url = options.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"sandbox: listening on {base_url}; {base_url}/ tells what can be asked", flush=True)
-    web.run_app(application(Config.from_environment(base_url.rstrip("/")), log=not options.quiet), sock=bound, print=None,
-                access_log=None, shutdown_timeout=1.0, handle_signals=True)
+    web.run_app(
+        application(Config.from_environment(base_url.rstrip("/")), log=not options.quiet),
+        sock=bound,
+        print=None,
+        access_log=None,
+        shutdown_timeout=1.0,
+        handle_signals=True,
+    )
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from store import Bounded, Files, News, Requests
 from webhooks import Webhooks
 
 SETTINGS = {
-    "message_statuses": ["queued", "sent", "delivered", "read"],    # what a message goes through, each told by callback
-    "message_gap_ms": 50,                                           # between two of them
-    "window_hours": limits.WHATSAPP_WINDOW_HOURS,                   # how long free text may follow a person's own message
+    "message_statuses": ["queued", "sent", "delivered", "read"],  # what a message goes through, each told by callback
+    "message_gap_ms": 50,  # between two of them
+    "window_hours": limits.WHATSAPP_WINDOW_HOURS,  # how long free text may follow a person's own message
 }
 
 STATE = web.AppKey("state", object)
@@ -29,16 +29,20 @@ class State:
         self.calls = Bounded(limits.CALLS_MAX)
         self.messages = Bounded(limits.MESSAGES_MAX)
         self.last_message = 0
-        self.windows = Bounded(limits.MESSAGES_MAX)         # (person, our sender): when that person last wrote
-        self.templates = {}
+        self.windows = Bounded(limits.MESSAGES_MAX)  # (person, our sender): when that person last wrote
+        self.templates = self.approved()
         self.transcripts = Bounded(limits.TRANSCRIPTS_MAX)  # by sha256, "name:" and file name, or "*"
         self.settings = dict(SETTINGS)
         self.timers = set()
+
+    def approved(self):
+        return {sid: {"sid": sid, "body": body} for sid, body in self.config.twilio_templates.items()}
 
     def later(self, after_s, do, *arguments):
         def run():
             self.timers.discard(timer)
             do(*arguments)
+
         timer = asyncio.get_running_loop().call_later(after_s, run)
         self.timers.add(timer)
 
@@ -51,6 +55,7 @@ class State:
         self.faults.delete()
         self.requests.clear()
         self.files.clear()
-        for kept in (self.calls, self.messages, self.windows, self.templates, self.transcripts):
+        for kept in (self.calls, self.messages, self.windows, self.transcripts):
             kept.clear()
+        self.templates = self.approved()
         self.settings = dict(SETTINGS)

@@ -83,8 +83,10 @@ def readable_body(body, content_type):
         except ValueError:
             return {"unreadable_bytes": len(body)}
     if len(body) > limits.REQUEST_BODY_KEPT_BYTES_MAX:
-        return {"cut_at_bytes": limits.REQUEST_BODY_KEPT_BYTES_MAX,
-                "text": body[:limits.REQUEST_BODY_KEPT_BYTES_MAX].decode("utf-8", "replace")}
+        return {
+            "cut_at_bytes": limits.REQUEST_BODY_KEPT_BYTES_MAX,
+            "text": body[: limits.REQUEST_BODY_KEPT_BYTES_MAX].decode("utf-8", "replace"),
+        }
     if kind == "application/x-www-form-urlencoded":
         fields = {}
         for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True):
@@ -107,10 +109,21 @@ class Requests:
 
     def begin(self, provider, request, path):
         self.last_id += 1
-        return {"id": self.last_id, "at": now_text(), "provider": provider, "method": request.method, "path": path,
-                "query": {name: MASKED if name in SECRET_QUERY else value for name, value in request.query.items()},
-                "headers": masked_headers(request.headers), "body": None, "body_bytes": 0, "body_sha256": None,
-                "status": None, "fault": None, "took_ms": None}
+        return {
+            "id": self.last_id,
+            "at": now_text(),
+            "provider": provider,
+            "method": request.method,
+            "path": path,
+            "query": {name: MASKED if name in SECRET_QUERY else value for name, value in request.query.items()},
+            "headers": masked_headers(request.headers),
+            "body": None,
+            "body_bytes": 0,
+            "body_sha256": None,
+            "status": None,
+            "fault": None,
+            "took_ms": None,
+        }
 
     def set_body(self, entry, body, content_type):
         entry["body_bytes"] = len(body)
@@ -128,9 +141,14 @@ class Requests:
         self.news.tell()
 
     def select(self, provider=None, method=None, path=None, since=0):
-        return [entry for _, entry in self.entries
-                if entry["id"] > since and (provider is None or entry["provider"] == provider)
-                and (method is None or entry["method"] == method) and (path is None or path in entry["path"])]
+        return [
+            entry
+            for _, entry in self.entries
+            if entry["id"] > since
+            and (provider is None or entry["provider"] == provider)
+            and (method is None or entry["method"] == method)
+            and (path is None or path in entry["path"])
+        ]
 
     def clear(self):
         self.entries.clear()
@@ -153,8 +171,13 @@ class Files:
         if name not in self.entries and len(self.entries) >= limits.FILES_MAX:
             raise Full(f"there may be {limits.FILES_MAX} files; delete some first")
         self.bytes += len(content) - before
-        self.entries[name] = {"name": name, "content_type": content_type, "content": content,
-                              "sha256": hashlib.sha256(content).hexdigest(), "at": now_text()}
+        self.entries[name] = {
+            "name": name,
+            "content_type": content_type,
+            "content": content,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "at": now_text(),
+        }
         return self.entries[name]
 
     def delete(self, name):

@@ -1,4 +1,4 @@
-"""Webhooks the providers send: signed, with the provider's own rules for time-outs and repeats, and disturbed when told."""
+"""Webhooks the providers send: signed, with the provider's rules for time-outs and repeats, and disturbed when told."""
 
 import asyncio
 import base64
@@ -36,6 +36,7 @@ def twilio_signature(token, url, fields):
 @dataclass
 class Overrides:
     """Twilio's connection overrides: what stands behind # in a callback URL."""
+
     connect_s: float = limits.TWILIO_WEBHOOK_CONNECT_S
     read_s: float = limits.TWILIO_WEBHOOK_READ_S
     total_s: float = limits.TWILIO_WEBHOOK_TOTAL_S
@@ -62,8 +63,8 @@ class Overrides:
 @dataclass
 class Webhook:
     provider: str
-    hook: str               # call.completed, delivered, …: what rules are matched with
-    url: str                # with its fragment, if any
+    hook: str  # call.completed, delivered, …: what rules are matched with
+    url: str  # with its fragment, if any
     body: bytes
     headers: dict
     overrides: Overrides = field(default_factory=lambda: Overrides(retries=0, total_s=limits.CALLRAIL_WEBHOOK_TOTAL_S))
@@ -104,7 +105,7 @@ class Webhooks:
         return run
 
     async def run(self, plan):
-        """`plan`: (seconds from now, webhook) in the provider's order.  One after the other; returns what became of each."""
+        """`plan`: (seconds from now, webhook) in the provider's order, sent one after the other; returns how each went."""
         started = time.monotonic()
         outcomes = []
         for at_s, webhook, signed in self.disturbed(plan):
@@ -140,11 +141,23 @@ class Webhooks:
         if not signed:
             headers[webhook.signature_header] = WRONG_SIGNATURE
         if webhook.provider == "twilio":
-            headers["I-Twilio-Idempotency-Token"] = str(uuid.uuid5(uuid.NAMESPACE_URL, webhook.url + webhook.body.decode()))
+            headers["I-Twilio-Idempotency-Token"] = str(
+                uuid.uuid5(uuid.NAMESPACE_URL, webhook.url + webhook.body.decode())
+            )
         self.last_id += 1
-        entry = {"id": self.last_id, "at": now_text(), "provider": webhook.provider, "hook": webhook.hook, "url": webhook.url,
-                 "body": webhook.body.decode("utf-8", "replace"), "attempts": 0, "status": None, "answer": None,
-                 "error": None, "took_ms": None}
+        entry = {
+            "id": self.last_id,
+            "at": now_text(),
+            "provider": webhook.provider,
+            "hook": webhook.hook,
+            "url": webhook.url,
+            "body": webhook.body.decode("utf-8", "replace"),
+            "attempts": 0,
+            "status": None,
+            "answer": None,
+            "error": None,
+            "took_ms": None,
+        }
         started = time.monotonic()
         async with self.in_flight:
             for _ in range(webhook.overrides.retries + 1):
@@ -166,9 +179,10 @@ class Webhooks:
         timeout = aiohttp.ClientTimeout(total=left_s, sock_connect=overrides.connect_s, sock_read=overrides.read_s)
         entry["status"] = entry["answer"] = entry["error"] = None
         try:
-            address = URL(urldefrag(webhook.url).url, encoded=True)     # exactly as it was given: it is what was signed
-            async with self.client.post(address, data=webhook.body, headers=headers, timeout=timeout,
-                                        allow_redirects=False) as answer:
+            address = URL(urldefrag(webhook.url).url, encoded=True)  # exactly as it was given: it is what was signed
+            async with self.client.post(
+                address, data=webhook.body, headers=headers, timeout=timeout, allow_redirects=False
+            ) as answer:
                 entry["status"] = answer.status
                 content = await answer.content.read(limits.WEBHOOK_ANSWER_KEPT_BYTES_MAX)
                 entry["answer"] = content.decode("utf-8", "replace")

@@ -1,0 +1,223 @@
+"""The sample day's company in Postgres, and what the day must leave behind there."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import psycopg
+from psycopg.rows import dict_row
+
+TENANT = "sample"
+COMPANY = "Sample Plumbing"
+TIME_ZONE = "America/New_York"
+# numbers of the range that is kept for fiction
+TRACKING_NUMBER = "+12025550100"
+CALLER = "+12025550123"
+CALLER_NAME = "Alice Young"
+REP_PHONE = "+12025550147"
+CSR = {"email": "carol@sample.example", "user_id": "sample-carol", "name": "Carol Reed", "role": "csr", "phone": None}
+REP = {
+    "email": "robert@sample.example",
+    "user_id": "sample-robert",
+    "name": "Robert Hill",
+    "role": "rep",
+    "phone": REP_PHONE,
+}
+CONNECT_TIMEOUT_S = 10
+HOOKS = 3  # CallRail's webhooks of an answered call
+TOKEN_TIMEOUT_S = 10
+
+MAKE_COMPANY = """
+INSERT INTO companies (tenant, name, time_zone, default_region, alert_whatsapp) VALUES (%s, %s, %s, 'US', true)
+ON CONFLICT (tenant) DO NOTHING"""
+MAKE_NUMBER = (
+    "INSERT INTO tracking_numbers (number, tenant, label) VALUES (%s, %s, 'sample day') ON CONFLICT (number) DO NOTHING"
+)
+MAKE_USER = """
+INSERT INTO users (tenant, email, user_id, name, role, phone)
+VALUES (%(tenant)s, %(email)s, %(user_id)s, %(name)s, %(role)s, %(phone)s)
+ON CONFLICT (tenant, email) DO UPDATE SET phone = EXCLUDED.phone, updated_at = now()
+WHERE users.phone IS DISTINCT FROM EXCLUDED.phone"""
+RESULTS = """
+SELECT c.status, c.duration_s, csr.name AS csr, k.phone AS contact_phone, k.name AS contact_name, l.status AS lead,
+       r.path AS recording, t.text AS transcript, t.words,
+       a.provider AS analysis_provider, a.lead_qualification, a.booking_status, a.call_outcome_category,
+       a.sentiment_score, a.objections, a.sop_missed_steps, a.summary,
+       p.appointment_id, p.scheduled_start, p.service_type, p.location, rep.name AS rep,
+       d.recipient, d.status AS delivery, d.provider_id, d.content, d.error AS delivery_error
+FROM calls c
+LEFT JOIN users csr ON csr.user_id = c.csr_user_id
+LEFT JOIN contact_cards k ON k.tenant = c.tenant AND k.contact_id = c.contact_id
+LEFT JOIN leads l ON l.tenant = c.tenant AND l.lead_id = c.lead_id
+LEFT JOIN recordings r ON r.tenant = c.tenant AND r.call_id = c.call_id
+LEFT JOIN call_transcripts t ON t.tenant = c.tenant AND t.call_id = c.call_id
+LEFT JOIN call_analyses a ON a.tenant = c.tenant AND a.call_id = c.call_id
+LEFT JOIN appointments p ON p.tenant = c.tenant AND p.call_id = c.call_id
+LEFT JOIN users rep ON rep.user_id = p.assigned_rep_id
+LEFT JOIN deliveries d ON d.tenant = c.tenant AND d.subject = c.call_id
+WHERE c.tenant = %s AND c.call_id = %s"""
+
+
+class CannotPrepare(Exception):
+    pass
+
+
+@dataclass
+class Company:
+    tenant: str
+    name: str
+    time_zone: str
+    number: str
+    recipients: list  # E.164: who may get the message about the call
+
+
+def open_database(settings):
+    try:
+        return psycopg.connect(
+            settings["DATABASE_URL"],
+            connect_timeout=CONNECT_TIMEOUT_S,
+            autocommit=True,
+            row_factory=dict_row,
+            application_name="sample day",
+        )
+    except psycopg.Error as error:
+        raise CannotPrepare(f"could not reach Postgres at DATABASE_URL: {error}") from None
+
+
+def make_company(database, settings, sandbox_sends):
+    """Everything the call needs to belong to somebody; the second day finds it there.
+
+    Real messages go to the administrator alone: the sample's own numbers are made up."""
+    admin = settings.get("ADMIN_WHATSAPP_TO", "").removeprefix("whatsapp:")
+    rep = REP if sandbox_sends else {**REP, "phone": admin or None}
+    try:
+        with database.transaction():
+            database.execute(MAKE_COMPANY, (TENANT, COMPANY, TIME_ZONE))
+            database.execute(MAKE_NUMBER, (TRACKING_NUMBER, TENANT))
+            for user in (CSR, rep):
+                database.execute(MAKE_USER, {"tenant": TENANT, **user})
+        owner = database.execute(
+            "SELECT tenant, name, time_zone FROM companies JOIN tracking_numbers USING (tenant) WHERE number = %s",
+            (TRACKING_NUMBER,),
+        ).fetchone()
+    except psycopg.errors.UndefinedTable:
+        raise CannotPrepare("the tables are not there: the daemons make them when they start") from None
+    except psycopg.Error as error:
+        raise CannotPrepare(f"could not make the sample company: {error}") from None
+    if owner["tenant"] != TENANT:
+        raise CannotPrepare(f"{TRACKING_NUMBER} belongs to the company {owner['tenant']}, not to {TENANT}")
+    return Company(
+        owner["tenant"],
+        owner["name"],
+        owner["time_zone"],
+        TRACKING_NUMBER,
+        [number for number in (rep["phone"], admin) if number],
+    )
+
+
+def results(database, company, call_id):
+    return database.execute(RESULTS, (company.tenant, call_id)).fetchone() or {}
+
+
+def accepted(webhook):
+    return webhook["status"] is not None and webhook["status"] // 100 == 2
+
+
+def missing(database, company, call_id, webhooks, rejected):
+    """(what, hint) of everything that must be there and is not."""
+    row = results(database, company, call_id)
+    fine = sum(1 for webhook in webhooks if accepted(webhook))
+    delivered = row.get("delivery") in ("delivered", "read")
+    checks = (
+        (not rejected, "an event: it lies in a dead-letter topic", "; ".join(rejected)),
+        (
+            fine == HOOKS,
+            f"{HOOKS - fine} of CallRail's {HOOKS} webhooks acknowledged",
+            "is ingest up, and CALLRAIL_SIGNING_KEY the same here and there?",
+        ),
+        (
+            row.get("status") == "completed",
+            "the call, completed, in calls",
+            "stage ingest, the recorder: topic inbound.callrail",
+        ),
+        (row.get("contact_phone"), "the caller in contact_cards", "stage ingest, the recorder"),
+        (row.get("lead"), "the lead in leads", "stage ingest, the recorder"),
+        (row.get("recording"), "the copy of the recording", "stage transcribe: may it reach the sandbox's address?"),
+        (row.get("words"), "the transcript in call_transcripts", "stage transcribe: topic calls"),
+        (row.get("booking_status"), "the analysis in call_analyses", "stage analyze: topic transcripts"),
+        (
+            row.get("appointment_id"),
+            "the appointment",
+            f"stage analyze: the call is {row.get('booking_status') or 'not analysed'}",
+        ),
+        (
+            delivered,
+            "the WhatsApp message, delivered",
+            f"stage notifier: it is {row.get('delivery') or 'not sent'} {row.get('delivery_error') or ''}".strip(),
+        ),
+    )
+    return [(what, hint) for there, what, hint in checks if not there]
+
+
+def when(moment, time_zone):
+    return (
+        moment.astimezone(ZoneInfo(time_zone)).strftime("%A %-d %B %Y, %H:%M") + f" ({time_zone})"
+        if moment
+        else "no time agreed"
+    )
+
+
+def facts_of(row):
+    """(name, words) of what the tables say of the call."""
+    if not row:
+        return [("call", "there is none")]
+    facts = [
+        ("contact", f"{row['contact_phone'] or 'nobody'} {row['contact_name'] or ''}"),
+        ("lead", row["lead"] or "none"),
+        ("call", f"{row['status']}, {row['duration_s']} s, taken by {row['csr'] or 'nobody known'}"),
+    ]
+    if row["booking_status"]:
+        facts += [
+            (
+                "analysis",
+                f"{row['call_outcome_category']}, lead {row['lead_qualification']}, "
+                f"mood {row['sentiment_score']:+.2f}, "
+                f"by {row['analysis_provider']}",
+            ),
+            ("summary", row["summary"]),
+        ]
+        facts += [("objection", f'{item["category"]}: "{item["quote"]}"') for item in as_list(row["objections"])]
+        facts += [("missed step", str(step)) for step in as_list(row["sop_missed_steps"])]
+    if row["appointment_id"]:
+        facts.append(
+            (
+                "appointment",
+                f"{when(row['scheduled_start'], TIME_ZONE)}; {row['service_type'] or 'service not named'}; "
+                f"{row['location'] or 'no address'}; {row['rep'] or 'nobody assigned'}",
+            )
+        )
+    return facts
+
+
+def as_list(value):
+    return json.loads(value) if isinstance(value, str) else value or []
+
+
+def token_for(root, company, settings):
+    """A token to look with, made by sb; None when sb is not there."""
+    program = root / "build/bin/sb"
+    if not program.exists():
+        return None
+    try:
+        made = subprocess.run(
+            [program, "token", "create", "--tenant", company.tenant, "--role", "admin", "--label", "sample day"],
+            env={**os.environ, "DATABASE_URL": settings["DATABASE_URL"]},
+            capture_output=True,
+            text=True,
+            timeout=TOKEN_TIMEOUT_S,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return made.stdout.split()[0] if made.returncode == 0 and made.stdout.split() else None
