@@ -1,4 +1,5 @@
-/* event.c: the envelope, read by the same interpreter as the data in it and written by hand, because the door is in a hurry. */
+/* event.c: the envelope, read by the same interpreter as the data in it and written by hand, because the door is in a
+ * hurry. */
 #include "common/event.h"
 
 #include <sodium.h>
@@ -16,7 +17,7 @@
 #define SPAN_ID_AT (TRACE_ID_AT + 2 * TRACE_ID_BYTES + 1)
 #define TRACE_FLAGS_AT (SPAN_ID_AT + 2 * SPAN_ID_BYTES + 1)
 
-/* --- names ---------------------------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------------------------- */
 
 const struct topic *topic_find(const char *name)
 {
@@ -36,7 +37,7 @@ const struct event_type *event_type_find(const char *name)
     return NULL;
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 /* schemas/envelope.json, as a table. */
 struct envelope {
@@ -56,24 +57,25 @@ struct envelope {
 static const char *const specversions[] = { "1.0", NULL };
 static const char *const content_types[] = { "application/json", NULL };
 static const struct record_field envelope_fields[] = {
-    { "specversion",     RECORD_STRING,  REQUIRED, AT(specversion),          .most = 3, .choices = specversions },
-    { "id",              RECORD_STRING,  REQUIRED, AT(event.id),             .most = LENGTH_MAX, .format = RECORD_UUID },
-    { "source",          RECORD_STRING,  REQUIRED, AT(event.source),         .least = 1, .most = LENGTH_MAX },
-    { "type",            RECORD_STRING,  REQUIRED, AT(event.type),           .least = 1, .most = LENGTH_MAX },
-    { "subject",         RECORD_STRING,  REQUIRED, AT(event.subject),        .least = 1, .most = EVENT_KEY_BYTES_MAX },
-    { "time",            RECORD_STRING,  REQUIRED, AT(event.time),           .most = LENGTH_MAX, .format = RECORD_DATE_TIME },
-    { "datacontenttype", RECORD_STRING,  0,        AT(datacontenttype),      .most = LENGTH_MAX, .choices = content_types },
-    { "dataschema",      RECORD_STRING,  0,        AT(dataschema),           .most = LENGTH_MAX },
-    { "tenant",          RECORD_STRING,  NULLABLE, AT(event.tenant),         .least = 1, .most = TENANT_LENGTH_MAX },
+    { "specversion",     RECORD_STRING,  REQUIRED, AT(specversion), .most = 3, .choices = specversions },
+    { "id",              RECORD_STRING,  REQUIRED, AT(event.id), .most = LENGTH_MAX, .format = RECORD_UUID },
+    { "source",          RECORD_STRING,  REQUIRED, AT(event.source), .least = 1, .most = LENGTH_MAX },
+    { "type",            RECORD_STRING,  REQUIRED, AT(event.type), .least = 1, .most = LENGTH_MAX },
+    { "subject",         RECORD_STRING,  REQUIRED, AT(event.subject), .least = 1, .most = EVENT_KEY_BYTES_MAX },
+    { "time",            RECORD_STRING,  REQUIRED, AT(event.time), .most = LENGTH_MAX, .format = RECORD_DATE_TIME },
+    { "datacontenttype", RECORD_STRING,  0,        AT(datacontenttype), .most = LENGTH_MAX, .choices = content_types },
+    { "dataschema",      RECORD_STRING,  0,        AT(dataschema), .most = LENGTH_MAX },
+    { "tenant",          RECORD_STRING,  NULLABLE, AT(event.tenant), .least = 1, .most = TENANT_LENGTH_MAX },
     { "correlationid",   RECORD_STRING,  NULLABLE, AT(event.correlation_id), .least = 1, .most = LENGTH_MAX },
-    { "causationid",     RECORD_STRING,  NULLABLE, AT(event.causation_id),   .most = LENGTH_MAX, .format = RECORD_UUID },
+    { "causationid",     RECORD_STRING,  NULLABLE, AT(event.causation_id), .most = LENGTH_MAX, .format = RECORD_UUID },
     { "run",             RECORD_INTEGER, 0,        AT(run), .beside = AT(has_run), .most = INT32_MAX },
-    { "traceparent",     RECORD_STRING,  NULLABLE, AT(event.traceparent),    .most = LENGTH_MAX },
+    { "traceparent",     RECORD_STRING,  NULLABLE, AT(event.traceparent), .most = LENGTH_MAX },
     { "askagain",        RECORD_BOOLEAN, NULLABLE, AT(event.ask_again), .beside = AT(has_ask_again) },
     { "resend",          RECORD_BOOLEAN, NULLABLE, AT(event.resend), .beside = AT(has_resend) },
     { "data",            RECORD_RAW,     REQUIRED, AT(event.data), .beside = 0 },
 };
-static const struct record envelope_record = { sizeof(struct envelope), envelope_fields, LENGTH(envelope_fields), .open = true };
+static const struct record envelope_record = { sizeof(struct envelope), envelope_fields, LENGTH(envelope_fields),
+                                               .open = true };
 
 bool event_read(struct text message, struct arena *arena, struct event *ret, struct problem *why)
 {
@@ -82,7 +84,8 @@ bool event_read(struct text message, struct arena *arena, struct event *ret, str
     if (!record_read(message, &envelope_record, arena, &envelope, why))
         return false;
     if (strlen(envelope.event.subject) > EVENT_KEY_BYTES_MAX)
-        return fail_at(why, "/subject", "must have at most %d bytes, has %zu", EVENT_KEY_BYTES_MAX, strlen(envelope.event.subject));
+        return fail_at(why, "/subject", "must have at most %d bytes, has %zu", EVENT_KEY_BYTES_MAX,
+                       strlen(envelope.event.subject));
     if (envelope.event.data.at[0] != '{')
         return fail_at(why, "/data", "must be an object");
     /* W3C Trace Context: what cannot be read counts as absent, and breaks nothing */
@@ -93,7 +96,7 @@ bool event_read(struct text message, struct arena *arena, struct event *ret, str
     return true;
 }
 
-/* --- writing -------------------------------------------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------------------------------------------------ */
 
 static void write_if(struct buf *out, const char *name, const char *value)
 {
@@ -103,7 +106,8 @@ static void write_if(struct buf *out, const char *name, const char *value)
     json_write_string(out, value);
 }
 
-/* Data from elsewhere may stand on several lines.  In valid JSON a line end is always white space: one in a string is escaped. */
+/* Data from elsewhere may stand on several lines.  In valid JSON a line end is always white space: one in a string is
+ * escaped. */
 static void write_on_one_line(struct buf *out, struct text data)
 {
     const char *end = data.at + data.bytes;
@@ -151,7 +155,7 @@ void event_write(struct buf *out, const struct event *event, const struct event_
     buf_add_char(out, '}');
 }
 
-/* --- ids and traces ------------------------------------------------------------------------------------------------- */
+/* --- ids and traces ----------------------------------------------------------------------------------------------- */
 
 char *event_id_of(char ret[UUID_BYTES], const char *cause_id, const char *stage, const char *name, int run)
 {

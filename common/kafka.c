@@ -22,14 +22,14 @@
 #define TOPICS_MAX 256
 #define CREATE_MS_MIN 1000                  /* even when the look took all the time: -1 would wait for ever */
 
-/* --- configuration -------------------------------------------------------------------------------------------------- */
+/* --- configuration ------------------------------------------------------------------------------------------------ */
 
 static void say(const rd_kafka_t *client, int level, const char *facility, const char *line)
 {
     enum log_level at = level <= 3 ? LOG_ERROR : level == 4 ? LOG_WARNING : level <= 6 ? LOG_INFO : LOG_DEBUG;
 
-    log_at(at, "librdkafka", LOG_TEXT("client", client != NULL ? rd_kafka_name(client) : NULL), LOG_TEXT("facility", facility),
-           LOG_TEXT("line", line));
+    log_at(at, "librdkafka", LOG_TEXT("client", client != NULL ? rd_kafka_name(client) : NULL),
+           LOG_TEXT("facility", facility), LOG_TEXT("line", line));
 }
 
 static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, struct problem *why)
@@ -65,7 +65,8 @@ struct user_properties {
     bool valid;
 };
 
-/* KAFKA_PROP_SASL_PASSWORD is sasl.password.  The value may be a secret, so librdkafka's sentence, which quotes it, is not told. */
+/* KAFKA_PROP_SASL_PASSWORD is sasl.password.  The value may be a secret, so librdkafka's sentence, which quotes it, is
+ * not told. */
 static void set_from_environment(void *context, const char *variable, const char *value)
 {
     struct user_properties *user = context;
@@ -80,7 +81,8 @@ static void set_from_environment(void *context, const char *variable, const char
     case RD_KAFKA_CONF_OK:
         break;
     case RD_KAFKA_CONF_UNKNOWN:
-        user->valid = fail(user->why, "could not take %s: librdkafka %s has no property \"%s\"", variable, rd_kafka_version_str(), name);
+        user->valid = fail(user->why, "could not take %s: librdkafka %s has no property \"%s\"", variable,
+                           rd_kafka_version_str(), name);
         break;
     case RD_KAFKA_CONF_INVALID:
         user->valid = fail(user->why, "could not take %s: its value is not one that \"%s\" can have", variable, name);
@@ -111,13 +113,15 @@ static bool configure(rd_kafka_conf_t *conf, const char *brokers, const char *cl
     struct user_properties user = { conf, why, true };
 
     rd_kafka_conf_set_log_cb(conf, say);
-    if (!set_all(conf, ours, why) || (is_consumer(properties) && !set_all(conf, consumer, why)) || !set_all(conf, properties, why))
+    if (!set_all(conf, ours, why) || (is_consumer(properties) && !set_all(conf, consumer, why)) ||
+        !set_all(conf, properties, why))
         return false;
     settings_each(PROPERTY_PREFIX, set_from_environment, &user);
     return user.valid;
 }
 
-rd_kafka_conf_t *kafka_conf(const char *brokers, const char *client_id, const char *const *properties, struct problem *why)
+rd_kafka_conf_t *kafka_conf(const char *brokers, const char *client_id, const char *const *properties,
+                            struct problem *why)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
 
@@ -158,7 +162,7 @@ rd_kafka_t *kafka_producer(const char *brokers, const char *client_id, const cha
     return producer;
 }
 
-/* --- topics --------------------------------------------------------------------------------------------------------- */
+/* --- topics ------------------------------------------------------------------------------------------------------- */
 
 struct wanted {
     const struct topic *topics[TOPICS_MAX];
@@ -191,9 +195,10 @@ static const rd_kafka_metadata_topic_t *find_metadata(const rd_kafka_metadata_t 
     return NULL;
 }
 
-/* All topics are asked for, because a question for one by name would make it where brokers still make topics by themselves. */
-static bool find_missing(rd_kafka_t *client, const struct wanted *wanted, int64_t timeout_ms, struct wanted *ret_missing,
-                         struct problem *why)
+/* All topics are asked for, because a question for one by name would make it where brokers still make topics by
+ * themselves. */
+static bool find_missing(rd_kafka_t *client, const struct wanted *wanted, int64_t timeout_ms,
+                         struct wanted *ret_missing, struct problem *why)
 {
     const struct rd_kafka_metadata *metadata;
 
@@ -208,8 +213,10 @@ static bool find_missing(rd_kafka_t *client, const struct wanted *wanted, int64_
         if (found == NULL || found->partition_cnt == 0)
             ret_missing->topics[ret_missing->count++] = topic;
         else if (found->partition_cnt != topic->partitions)
-            fine = fail(why, "could not use the topic \"%s\": it has %d partitions, schemas/topics.json says %d, and keys would change "
-                             "places; drain it into a new topic", topic->name, found->partition_cnt, topic->partitions);
+            fine = fail(why,
+                        "could not use the topic \"%s\": it has %d partitions, schemas/topics.json says %d, and keys "
+                        "would change places; drain it into a new topic",
+                        topic->name, found->partition_cnt, topic->partitions);
     }
     rd_kafka_metadata_destroy(metadata);
     return fine;
@@ -266,7 +273,8 @@ static bool create(rd_kafka_t *client, const struct wanted *missing, int64_t tim
     if (fine) {
         rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
         rd_kafka_CreateTopics(client, made, count, NULL, queue);
-        rd_kafka_event_t *answer = rd_kafka_queue_poll(queue, timeout_ms < CREATE_MS_MIN ? CREATE_MS_MIN : (int)timeout_ms);
+        rd_kafka_event_t *answer =
+            rd_kafka_queue_poll(queue, timeout_ms < CREATE_MS_MIN ? CREATE_MS_MIN : (int)timeout_ms);
         fine = read_created(answer, why);
         if (answer != NULL)
             rd_kafka_event_destroy(answer);
@@ -283,12 +291,14 @@ static bool fail_missing(const struct wanted *missing, const char *hint, struct 
     buf_init(&names, sizeof(why->text));
     for (size_t i = 0; i < missing->count; i++)
         buf_printf(&names, "%s%s (%d)", i > 0 ? ", " : "", missing->topics[i]->name, missing->topics[i]->partitions);
-    fail(why, "could not find %zu of Kafka's topics%s; missing, with their partitions: %s", missing->count, hint, buf_text(&names).at);
+    fail(why, "could not find %zu of Kafka's topics%s; missing, with their partitions: %s", missing->count, hint,
+         buf_text(&names).at);
     buf_done(&names);
     return false;
 }
 
-bool kafka_topics_check(rd_kafka_t *client, const char *const *names, bool create_missing, int64_t timeout_ms, struct problem *why)
+bool kafka_topics_check(rd_kafka_t *client, const char *const *names, bool create_missing, int64_t timeout_ms,
+                        struct problem *why)
 {
     int64_t deadline_us = monotonic_us() + timeout_ms * 1000;
     struct wanted wanted, missing;

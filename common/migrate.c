@@ -10,11 +10,11 @@
 
 #define ATTEMPT_BYTES_MAX 192
 
-/* Ends with the transaction, so it works behind a pooler too.  The number is this product's, and means nothing else.  Whoever comes
- * second may wait for all migrations of the first. */
+/* Ends with the transaction, so it works behind a pooler too.  The number is this product's, and means nothing else.
+ * Whoever comes second may wait for all migrations of the first. */
 static const char begin_text[] =
-    "BEGIN; SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = '10min'; SELECT pg_advisory_xact_lock(5077426371);"
-    " SET LOCAL lock_timeout = '5s'";
+    "BEGIN; SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = '10min';"
+    " SELECT pg_advisory_xact_lock(5077426371); SET LOCAL lock_timeout = '5s'";
 static const char exists_text[] = "SELECT to_regclass('schema_migrations') IS NOT NULL";
 static const char create_text[] =
     "CREATE TABLE schema_migrations (number integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL,"
@@ -63,7 +63,8 @@ static bool apply(PGconn *link, const struct migration *migration, struct proble
 
     if (!is_done(result)) {
         int line = line_of(migration->text, PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION));
-        snprintf(attempt, sizeof(attempt), "could not apply migration %04d_%s (line %d)", migration->number, migration->name, line);
+        snprintf(attempt, sizeof(attempt), "could not apply migration %04d_%s (line %d)", migration->number,
+                 migration->name, line);
         pg_fail(why, attempt, PQerrorMessage(link));
         return false;
     }
@@ -83,14 +84,18 @@ static bool check_applied(const PGresult *applied, struct problem *why)
     for (int row = 0; row < PQntuples(applied); row++, migration++) {
         const char *number = PQgetvalue(applied, row, 0), *name = PQgetvalue(applied, row, 1);
         if (migration->number == 0)
-            return fail(why, "could not use the database: it is newer than this program, having migration %s_%s; this program knows %d: "
-                             "run a newer one", number, name, migration == migrations ? 0 : migration[-1].number);
+            return fail(why,
+                        "could not use the database: it is newer than this program, having migration %s_%s; this "
+                        "program knows %d: run a newer one",
+                        number, name, migration == migrations ? 0 : migration[-1].number);
         if (atoi(number) != migration->number)
-            return fail(why, "could not use the database: migration %d_%s is missing, though %s_%s was applied", migration->number,
-                        migration->name, number, name);
+            return fail(why, "could not use the database: migration %d_%s is missing, though %s_%s was applied",
+                        migration->number, migration->name, number, name);
         if (strcmp(PQgetvalue(applied, row, 2), migration->sha256) != 0)
-            return fail(why, "could not use the database: migration %04d_%s was changed since it was applied; undo the change and "
-                             "add a new migration", migration->number, migration->name);
+            return fail(why,
+                        "could not use the database: migration %04d_%s was changed since it was applied; undo the "
+                        "change and add a new migration",
+                        migration->number, migration->name);
     }
     return true;
 }

@@ -46,7 +46,7 @@ bool pg_connection_is_quiet(const struct pg_connection *connection)
     return PQstatus(connection->link) == CONNECTION_OK && poll(&socket, 1, 0) == 0;
 }
 
-/* --- what is prepared ----------------------------------------------------------------------------------------------- */
+/* --- what is prepared --------------------------------------------------------------------------------------------- */
 
 static bool is_prepared(const struct pg_connection *connection, const struct statement *statement)
 {
@@ -61,12 +61,13 @@ static void note_prepared(struct pg_connection *connection, const struct stateme
 {
     if (connection->prepared_count == connection->prepared_room) {
         connection->prepared_room = connection->prepared_room * 2 + 16;
-        connection->prepared = must_realloc(connection->prepared, connection->prepared_room * sizeof(*connection->prepared));
+        connection->prepared =
+            must_realloc(connection->prepared, connection->prepared_room * sizeof(*connection->prepared));
     }
     connection->prepared[connection->prepared_count++] = statement;
 }
 
-/* --- sending ----------------------------------------------------------------------------------------------------------- */
+/* --- sending ------------------------------------------------------------------------------------------------------ */
 
 /* How many results will come before the pipeline's end; 0: nothing could be sent. */
 static int send_steps(struct pg_connection *connection, const struct pg_run *run, bool prepare)
@@ -91,7 +92,7 @@ static int send_steps(struct pg_connection *connection, const struct pg_run *run
     return steps + 1;
 }
 
-/* --- results -------------------------------------------------------------------------------------------------------- */
+/* --- results ------------------------------------------------------------------------------------------------------ */
 
 /* One block: the pointers, then the strings. */
 static void copy_rows(const PGresult *result, struct arena *arena, struct rows *ret)
@@ -135,7 +136,8 @@ struct answer_state {
     bool broken;
 };
 
-static void note_failure(const struct pg_run *run, const PGresult *result, struct answer_state *state, struct problem *why)
+static void note_failure(const struct pg_run *run, const PGresult *result, struct answer_state *state,
+                         struct problem *why)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -164,8 +166,8 @@ static void fail_broken(const struct pg_run *run, PGconn *link, struct answer_st
 }
 
 /* Each step's result is followed by NULL, the pipeline's end by nothing. */
-static void read_results(struct pg_connection *connection, const struct pg_run *run, int steps, bool prepare, struct arena *arena,
-                         struct rows *ret, struct answer_state *state, struct problem *why)
+static void read_results(struct pg_connection *connection, const struct pg_run *run, int steps, bool prepare,
+                         struct arena *arena, struct rows *ret, struct answer_state *state, struct problem *why)
 {
     int64_t deadline_us = monotonic_us() + (int64_t)PG_ANSWER_MS_MAX * 1000;
     bool ended = false;
@@ -191,8 +193,8 @@ static void read_results(struct pg_connection *connection, const struct pg_run *
     }
 }
 
-enum pg_error pg_connection_run(struct pg_connection *connection, const struct pg_run *run, struct arena *arena, struct rows *ret,
-                                bool *ret_broken, bool *ret_stale, struct problem *why)
+enum pg_error pg_connection_run(struct pg_connection *connection, const struct pg_run *run, struct arena *arena,
+                                struct rows *ret, bool *ret_broken, bool *ret_stale, struct problem *why)
 {
     struct answer_state state = { .error = PG_FINE };
     struct rows rows = { .count = 0 };

@@ -1,8 +1,8 @@
 /* pg_pool.c: connections that are shared by threads, and the queries that need one.
  *
- * Idle connections are a stack: the last used is used next, so that what a burst opened grows old at the bottom and is closed.
- * After a failed attempt to connect one thread at a time tries again, not before a pause that doubles; the others are told
- * what that one was told. */
+ * Idle connections are a stack: the last used is used next, so that what a burst opened grows old at the bottom and is
+ * closed. After a failed attempt to connect one thread at a time tries again, not before a pause that doubles; the
+ * others are told what that one was told. */
 #include <assert.h>
 #include <pthread.h>
 #include <sodium.h>
@@ -32,8 +32,10 @@ struct pg_pool {
     struct problem last;                /* why the last attempt failed */
 };
 
-static struct metric metric_queries = METRIC_HISTOGRAM("postgres_query_seconds", "queries outside the commit, from sent to read", "statement");
-static struct metric metric_waits = METRIC_HISTOGRAM("postgres_wait_seconds", "waits for a connection of the pool", "role");
+static struct metric metric_queries =
+    METRIC_HISTOGRAM("postgres_query_seconds", "queries outside the commit, from sent to read", "statement");
+static struct metric metric_waits =
+    METRIC_HISTOGRAM("postgres_wait_seconds", "waits for a connection of the pool", "role");
 static struct metric metric_open = METRIC_GAUGE("postgres_connections", "connections the pool has open", "role");
 
 static char *copy_or_null(const char *string)
@@ -90,7 +92,7 @@ static void count_open(struct pg_pool *pool, int change)
     pthread_cond_broadcast(&pool->changed);
 }
 
-/* --- taking and giving back ----------------------------------------------------------------------------------------- */
+/* --- taking and giving back --------------------------------------------------------------------------------------- */
 
 static int64_t backoff_us(int failures)
 {
@@ -161,11 +163,12 @@ static struct pg_connection *take_locked(struct pg_pool *pool, int64_t deadline_
             return open_connection(pool, why);
         }
         if (over) {
-            fail(why, "could not get a connection to Postgres in %lld ms: all %d are in use", (long long)pool->settings.wait_ms_max,
-                 pool->settings.connections_max);
+            fail(why, "could not get a connection to Postgres in %lld ms: all %d are in use",
+                 (long long)pool->settings.wait_ms_max, pool->settings.connections_max);
             return NULL;
         }
-        over = !wait_for_change(pool, deadline_us);     /* then looks once more: the change may have come with the time-out */
+        /* then looks once more: the change may have come with the time-out */
+        over = !wait_for_change(pool, deadline_us);
     }
 }
 
@@ -224,9 +227,10 @@ static void retire_all(struct pg_pool *pool)
     } while (old != NULL);
 }
 
-/* --- queries -------------------------------------------------------------------------------------------------------- */
+/* --- queries ------------------------------------------------------------------------------------------------------ */
 
-static enum pg_error query(struct pg_pool *pool, const struct pg_run *run, struct arena *arena, struct rows *ret, struct problem *why)
+static enum pg_error query(struct pg_pool *pool, const struct pg_run *run, struct arena *arena, struct rows *ret,
+                           struct problem *why)
 {
     enum pg_error error = PG_AWAY;
     bool stale = true;
@@ -246,14 +250,14 @@ static enum pg_error query(struct pg_pool *pool, const struct pg_run *run, struc
     return error;
 }
 
-enum pg_error pg_query(struct pg_pool *pool, const struct statement *statement, struct params params, struct arena *arena,
-                       struct rows *ret, struct problem *why)
+enum pg_error pg_query(struct pg_pool *pool, const struct statement *statement, struct params params,
+                       struct arena *arena, struct rows *ret, struct problem *why)
 {
     return query(pool, &(struct pg_run){ .statement = statement, .params = params }, arena, ret, why);
 }
 
-enum pg_error pg_query_as(struct pg_pool *pool, const char *tenant, const struct statement *statement, struct params params,
-                          struct arena *arena, struct rows *ret, struct problem *why)
+enum pg_error pg_query_as(struct pg_pool *pool, const char *tenant, const struct statement *statement,
+                          struct params params, struct arena *arena, struct rows *ret, struct problem *why)
 {
     assert(tenant != NULL);
     struct pg_run run = { .statement = statement, .params = params, .tenant = tenant, .role = pool->settings.role };

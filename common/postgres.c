@@ -13,7 +13,7 @@
 #define CONNECTION_WORDS_MAX 128        /* libpq 15 has 41 */
 #define SESSION_MS_MAX 5000
 
-/* --- errors --------------------------------------------------------------------------------------------------------- */
+/* --- errors ------------------------------------------------------------------------------------------------------- */
 
 struct sqlstates {
     const char *prefix;                 /* five characters: one state; fewer: a class */
@@ -62,14 +62,15 @@ void pg_fail(struct problem *why, const char *attempt, const char *message)
     fail(why, "%s: %s", attempt, line);
 }
 
-/* --- statements and rows -------------------------------------------------------------------------------------------- */
+/* --- statements and rows ------------------------------------------------------------------------------------------ */
 
 const char *statement_text(const struct statement *statement, struct buf *scratch)
 {
     if (statement->must == 0)
         return statement->text;
     buf_clear(scratch);
-    buf_printf(scratch, "WITH s AS (%s RETURNING 1) SELECT must((SELECT count(*) FROM s), %d)", statement->text, statement->must);
+    buf_printf(scratch, "WITH s AS (%s RETURNING 1) SELECT must((SELECT count(*) FROM s), %d)", statement->text,
+               statement->must);
     assert(!scratch->overflowed);
     return scratch->at;
 }
@@ -85,7 +86,7 @@ const char *row_get(const struct rows *rows, int row, const char *column)
     return NULL;
 }
 
-/* --- connecting ----------------------------------------------------------------------------------------------------- */
+/* --- connecting --------------------------------------------------------------------------------------------------- */
 
 struct word {
     const char *keyword, *value;
@@ -156,7 +157,7 @@ static PGconn *open_link(const struct pg_pool_settings *settings, struct problem
     }
     if (!is_said(options, "application_name"))
         add_word(&words, "application_name", settings->application_name);
-    add_word(&words, "client_encoding", "UTF8");        /* not a choice: all our text is; the last one of a word counts */
+    add_word(&words, "client_encoding", "UTF8"); /* not a choice: all our text is; the last one of a word counts */
     PGconn *link = PQconnectdbParams(words.keywords, words.values, 0);
     PQconninfoFree(options);
     return link;

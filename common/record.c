@@ -27,7 +27,7 @@ struct place {
 static bool read_object(struct reading *reading, const struct place *place, const struct record *record,
                         struct json_value object, char *ret);
 
-/* --- what is wrong, and where --------------------------------------------------------------------------------------- */
+/* --- what is wrong, and where ------------------------------------------------------------------------------------- */
 
 /* RFC 6901: ~ is ~0 and / is ~1 in a name. */
 static void place_print(const struct place *place, struct buf *out)
@@ -68,8 +68,8 @@ static bool wrong(struct reading *reading, const struct place *place, const char
 static const char *kind_name(enum json_kind kind)
 {
     static const char *const names[] = {
-        [JSON_NULL] = "null",       [JSON_FALSE] = "false",         [JSON_TRUE] = "true",       [JSON_NUMBER] = "a number",
-        [JSON_STRING] = "a string", [JSON_OBJECT] = "an object",    [JSON_ARRAY] = "an array",
+        [JSON_NULL] = "null",       [JSON_FALSE] = "false",      [JSON_TRUE] = "true",      [JSON_NUMBER] = "a number",
+        [JSON_STRING] = "a string", [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",
     };
     return names[kind];
 }
@@ -85,7 +85,7 @@ static int shown_bytes(struct json_value value)
     return value.raw.bytes < SHOWN_BYTES_MAX ? (int)value.raw.bytes : SHOWN_BYTES_MAX;
 }
 
-/* --- formats -------------------------------------------------------------------------------------------------------- */
+/* --- formats ------------------------------------------------------------------------------------------------------ */
 
 static bool is_letter(char c)
 {
@@ -135,7 +135,8 @@ static bool uri_is(const char *uri)
     return true;
 }
 
-static bool check_format(struct reading *reading, const struct place *place, enum record_format format, const char *string)
+static bool check_format(struct reading *reading, const struct place *place, enum record_format format,
+                         const char *string)
 {
     int64_t us;
 
@@ -145,14 +146,15 @@ static bool check_format(struct reading *reading, const struct place *place, enu
     case RECORD_UUID:
         return uuid_is(text_of(string)) || wrong(reading, place, "must be a UUID");
     case RECORD_DATE_TIME:
-        return time_read(text_of(string), &us) || wrong(reading, place, "must be a date and time with offset (RFC 3339)");
+        return time_read(text_of(string), &us) ||
+               wrong(reading, place, "must be a date and time with offset (RFC 3339)");
     case RECORD_URI:
         return uri_is(string) || wrong(reading, place, "must be an absolute URI");
     }
     return false;
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 static size_t characters(const char *string)
 {
@@ -164,8 +166,8 @@ static size_t characters(const char *string)
 }
 
 /* `unit` is what is counted, "character"; NULL: the value itself is compared. */
-static bool check_limits(struct reading *reading, const struct place *place, const struct record_field *field, double number,
-                         const char *unit)
+static bool check_limits(struct reading *reading, const struct place *place, const struct record_field *field,
+                         double number, const char *unit)
 {
     const char *side = number < field->least ? "at least" : number > field->most ? "at most" : NULL;
     double limit = number < field->least ? field->least : field->most;
@@ -173,7 +175,8 @@ static bool check_limits(struct reading *reading, const struct place *place, con
     if (side == NULL)
         return true;
     if (unit != NULL)
-        return wrong(reading, place, "must have %s %.0f %s%s, has %.0f", side, limit, unit, limit == 1 ? "" : "s", number);
+        return wrong(reading, place, "must have %s %.0f %s%s, has %.0f", side, limit, unit, limit == 1 ? "" : "s",
+                     number);
     return wrong(reading, place, "must be %s %.15g, is %.15g", side, limit, number);
 }
 
@@ -241,7 +244,8 @@ static bool read_number(struct reading *reading, const struct place *place, cons
     if (value.kind != JSON_NUMBER)
         return wrong_kind(reading, place, "a number", value);
     if (!json_number(value, ret))
-        return wrong(reading, place, "must be a number that a double can hold, is %.*s", shown_bytes(value), value.raw.at);
+        return wrong(reading, place, "must be a number that a double can hold, is %.*s", shown_bytes(value),
+                     value.raw.at);
     return check_limits(reading, place, field, *ret, NULL);
 }
 
@@ -382,7 +386,8 @@ static const struct record_field *find_field(const struct record *record, struct
     return NULL;
 }
 
-static bool check_missing(struct reading *reading, const struct place *place, const struct record *record, uint64_t seen)
+static bool check_missing(struct reading *reading, const struct place *place, const struct record *record,
+                          uint64_t seen)
 {
     for (size_t i = 0; i < record->fields_count; i++) {
         struct place inside = { .up = place, .name = record->fields[i].name };
@@ -461,7 +466,7 @@ int record_rank(const char *const *choices, const char *value)
     return -1;
 }
 
-/* --- writing -------------------------------------------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------------------------------------------------ */
 
 static void write_value(struct buf *out, const struct record_field *field, const char *at, const void *beside);
 

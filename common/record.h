@@ -1,22 +1,23 @@
 /* record.h: JSON objects and C structs, by tables made from the schemas (schemas/generate.py).
  *
- * The generator turns each schema into a struct, one row per member, and three lines that call the functions below; the rows
- * are all that is generated, so everything a schema says is checked in one place: here.
+ * The generator turns each schema into a struct, one row per member, and three lines that call the functions below; the
+ * rows are all that is generated, so everything a schema says is checked in one place: here.
  *
  * How a member stands in its struct:
- *     string                      const char *x, terminated UTF-8; NULL: null or absent.  One of an `enum`: the table's own string
- *     string, over 64 Ki          struct text x; `at` NULL: null or absent
- *     integer, number, boolean    int64_t, double, bool x; and bool has_x when it may be null or absent
- *     object                      struct parent_x x, or a pointer to it (NULL: null or absent) when it may be
- *     array                       x (pointer to the items) and size_t x_count; x NULL: null or absent, when it may be
+ *     string                    const char *x, terminated UTF-8; NULL: null or absent.  Of an enum: the table's own
+ *     string, over 64 Ki        struct text x; `at` NULL: null or absent
+ *     integer, number, boolean  int64_t, double, bool x; and bool has_x when it may be null or absent
+ *     object                    struct parent_x x, or a pointer to it (NULL: null or absent) when it may be
+ *     array                     pointer to the items x and size_t x_count; x NULL: null or absent, when it may be
  *
- * Reading checks types, required members, limits, enums and formats, refuses members that are unknown or given twice, and stops
- * at the first thing wrong: `why` has its JSON pointer and a reason ("/duration_s", "must be at least 0, is -3").  Lengths count
- * Unicode characters; 3.0 is an integer (JSON Schema 2020-12 says so), one beyond 64 bits is not read.  `ret` is untouched on
- * failure.  What was read lives in the arena and does not point into the input, except RECORD_RAW.
+ * Reading checks types, required members, limits, enums and formats, refuses members that are unknown or given twice,
+ * and stops at the first thing wrong: `why` has its JSON pointer and a reason ("/duration_s", "must be at least 0, is
+ * -3").  Lengths count Unicode characters; 3.0 is an integer (JSON Schema 2020-12 says so), one beyond 64 bits is not
+ * read.  `ret` is untouched on failure.  What was read lives in the arena and does not point into the input, except
+ * RECORD_RAW.
  *
- * Writing checks nothing: a member that is null or absent in the struct is written as null when it is required and left out when
- * it is not.  Whoever must be sure of what was written reads it back (record_check).
+ * Writing checks nothing: a member that is null or absent in the struct is written as null when it is required and left
+ * out when it is not.  Whoever must be sure of what was written reads it back (record_check).
  *
  * Threads: any; the tables are constant. */
 #pragma once
@@ -49,7 +50,7 @@ struct record_field {
     unsigned flags;                     /* RECORD_REQUIRED | RECORD_NULLABLE */
     size_t at;                          /* offset of the value */
     size_t beside;                      /* offset of has_x or x_count, where there is one */
-    double least, most;                 /* of the number, the string's characters, the array's items; infinite: no limit */
+    double least, most;                 /* of the number, the characters, the items; infinite: no limit */
     enum record_format format;
     const char *const *choices;         /* an enum's strings, NULL ends them; NULL: any */
     const struct record *record;        /* of an object */

@@ -1,4 +1,5 @@
-/* Any bytes as a message, and as the data of every type: what is read is written and reads back the same, what is refused says why. */
+/* Any bytes as a message, and as the data of every type: what is read is written and reads back the same, what is
+ * refused says why. */
 #include "common/event.h"
 #include "common/record.h"
 #include "tests/readers.h"

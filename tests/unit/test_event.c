@@ -15,9 +15,9 @@
 #define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 /* One attribute changed at a time. */
-#define ENVELOPE(specversion, id, source, type, subject, time, more, data) \
-    "{\"specversion\":" specversion ",\"id\":" id ",\"source\":" source ",\"type\":" type ",\"subject\":" subject ",\"time\":" time more \
-    ",\"data\":" data "}"
+#define ENVELOPE(specversion, id, source, type, subject, time, more, data)                                             \
+    "{\"specversion\":" specversion ",\"id\":" id ",\"source\":" source ",\"type\":" type ",\"subject\":" subject      \
+    ",\"time\":" time more ",\"data\":" data "}"
 #define VERSION_ "\"1.0\""
 #define ID_ "\"" ID "\""
 #define SOURCE_ "\"/ingest\""
@@ -36,11 +36,14 @@ struct envelope_case {
 static const struct envelope_case cases[] = {
     { "the least", MORE(""), NULL, NULL },
     { "attributes unknown to us", MORE(",\"partitionkey\":\"x\",\"sequence\":[1],\"partitionkey\":1"), NULL, NULL },
-    { "null is absent", MORE(",\"tenant\":null,\"correlationid\":null,\"causationid\":null,\"traceparent\":null,\"resend\":null"), NULL,
+    { "null is absent",
+      MORE(",\"tenant\":null,\"correlationid\":null,\"causationid\":null,\"traceparent\":null,\"resend\":null"), NULL,
       NULL },
     { "a malformed trace breaks nothing", MORE(",\"traceparent\":\"00-zz\""), NULL, NULL },
-    { "everything", MORE(",\"datacontenttype\":\"application/json\",\"dataschema\":\"/s\",\"tenant\":\"acme\",\"correlationid\":\"CAL1\","
-                         "\"causationid\":\"" CAUSE "\",\"run\":3,\"traceparent\":\"" TRACE "\",\"askagain\":true,\"resend\":false"),
+    { "everything",
+      MORE(",\"datacontenttype\":\"application/json\",\"dataschema\":\"/s\",\"tenant\":\"acme\","
+           "\"correlationid\":\"CAL1\",\"causationid\":\"" CAUSE "\",\"run\":3,\"traceparent\":\"" TRACE "\","
+           "\"askagain\":true,\"resend\":false"),
       NULL, NULL },
 
     { "not JSON", "call", "", "" },
@@ -48,17 +51,25 @@ static const struct envelope_case cases[] = {
     { "an array", "[]", "", "must be an object" },
     { "empty", "", "", "" },
     { "nothing in it", "{}", "/specversion", "is missing" },
-    { "no data", "{\"specversion\":\"1.0\",\"id\":" ID_ ",\"source\":\"a\",\"type\":\"a\",\"subject\":\"a\",\"time\":" TIME_ "}", "/data",
-      "is missing" },
-    { "another version", ENVELOPE("\"0.3\"", ID_, SOURCE_, TYPE_, SUBJECT_, TIME_, "", DATA_), "/specversion", "must be \"1.0\"" },
-    { "an id that is none", ENVELOPE(VERSION_, "\"1\"", SOURCE_, TYPE_, SUBJECT_, TIME_, "", DATA_), "/id", "must be a UUID" },
-    { "an empty source", ENVELOPE(VERSION_, ID_, "\"\"", TYPE_, SUBJECT_, TIME_, "", DATA_), "/source", "must have at least 1" },
-    { "a number for a type", ENVELOPE(VERSION_, ID_, SOURCE_, "7", SUBJECT_, TIME_, "", DATA_), "/type", "must be a string" },
-    { "an empty subject", ENVELOPE(VERSION_, ID_, SOURCE_, TYPE_, "\"\"", TIME_, "", DATA_), "/subject", "must have at least 1" },
+    { "no data",
+      "{\"specversion\":\"1.0\",\"id\":" ID_ ",\"source\":\"a\",\"type\":\"a\",\"subject\":\"a\",\"time\":" TIME_ "}",
+      "/data", "is missing" },
+    { "another version", ENVELOPE("\"0.3\"", ID_, SOURCE_, TYPE_, SUBJECT_, TIME_, "", DATA_), "/specversion",
+      "must be \"1.0\"" },
+    { "an id that is none", ENVELOPE(VERSION_, "\"1\"", SOURCE_, TYPE_, SUBJECT_, TIME_, "", DATA_), "/id",
+      "must be a UUID" },
+    { "an empty source", ENVELOPE(VERSION_, ID_, "\"\"", TYPE_, SUBJECT_, TIME_, "", DATA_), "/source",
+      "must have at least 1" },
+    { "a number for a type", ENVELOPE(VERSION_, ID_, SOURCE_, "7", SUBJECT_, TIME_, "", DATA_), "/type",
+      "must be a string" },
+    { "an empty subject", ENVELOPE(VERSION_, ID_, SOURCE_, TYPE_, "\"\"", TIME_, "", DATA_), "/subject",
+      "must have at least 1" },
     { "no time", ENVELOPE(VERSION_, ID_, SOURCE_, TYPE_, SUBJECT_, "\"today\"", "", DATA_), "/time", "must be a date" },
-    { "data that is a string", ENVELOPE(VERSION_, ID_, SOURCE_, TYPE_, SUBJECT_, TIME_, "", "\"{}\""), "/data", "must be an object" },
+    { "data that is a string", ENVELOPE(VERSION_, ID_, SOURCE_, TYPE_, SUBJECT_, TIME_, "", "\"{}\""), "/data",
+      "must be an object" },
     { "two ids", MORE(",\"id\":" ID_), "/id", "is given twice" },
-    { "another content", MORE(",\"datacontenttype\":\"text/xml\""), "/datacontenttype", "must be \"application/json\"" },
+    { "another content", MORE(",\"datacontenttype\":\"text/xml\""), "/datacontenttype",
+      "must be \"application/json\"" },
     { "a run below 0", MORE(",\"run\":-1"), "/run", "must be at least 0" },
     { "a run beyond an int", MORE(",\"run\":2147483648"), "/run", "must be at most 2147483647" },
     { "null for a run", MORE(",\"run\":null"), "/run", "must be an integer, is null" },
@@ -77,7 +88,8 @@ static void test_envelopes(void **state)
         bool valid = event_read(text_of(cases[i].json), arena, &event, &why);
         if (valid != (cases[i].pointer == NULL))
             fail_msg("%s: %s %s", cases[i].what, why.pointer, why.text);
-        if (!valid && (strcmp(why.pointer, cases[i].pointer) != 0 || strncmp(why.text, cases[i].reason, strlen(cases[i].reason)) != 0))
+        if (!valid && (strcmp(why.pointer, cases[i].pointer) != 0 ||
+                       strncmp(why.text, cases[i].reason, strlen(cases[i].reason)) != 0))
             fail_msg("%s: \"%s\" \"%s\"", cases[i].what, why.pointer, why.text);
     }
     arena_free(arena);
@@ -95,8 +107,14 @@ static void test_key_bytes(void **state)
     for (int i = 0; i < 129; i++)
         strcat(subject, "\xC3\xA9");
     buf_init(&out, 64 * 1024);
-    event_write(&out, &(struct event){ .id = ID, .source = "/a", .type = "t", .subject = subject, .time = "2026-11-21T06:29:49Z",
-                                       .data = TEXT("{}") }, NULL, NULL);
+    event_write(&out,
+                &(struct event){ .id = ID,
+                                 .source = "/a",
+                                 .type = "t",
+                                 .subject = subject,
+                                 .time = "2026-11-21T06:29:49Z",
+                                 .data = TEXT("{}") },
+                NULL, NULL);
     assert_false(event_read(buf_text(&out), arena, &event, &why));
     assert_string_equal(why.pointer, "/subject");
     buf_done(&out);
@@ -107,10 +125,21 @@ static void test_written_is_read(void **state)
 {
     (void)state;
     struct arena *arena = arena_new(ARENA_BYTES_MAX);
-    struct call_recorded data = { .call_id = "CAL\"1", .recording_url = "http://x/y", .has_duration_s = true, .duration_s = 7 };
+    struct call_recorded data = {
+        .call_id = "CAL\"1", .recording_url = "http://x/y", .has_duration_s = true, .duration_s = 7
+    };
     struct event event = {
-        .id = ID, .source = "/ingest", .subject = "CAL\"1", .time = "2026-11-21T06:29:49.123456Z", .tenant = "acme",
-        .correlation_id = "CAL\"1", .causation_id = CAUSE, .run = 2, .traceparent = TRACE, .ask_again = true, .resend = true,
+        .id = ID,
+        .source = "/ingest",
+        .subject = "CAL\"1",
+        .time = "2026-11-21T06:29:49.123456Z",
+        .tenant = "acme",
+        .correlation_id = "CAL\"1",
+        .causation_id = CAUSE,
+        .run = 2,
+        .traceparent = TRACE,
+        .ask_again = true,
+        .resend = true,
     };
     struct event again;
     struct problem why;
@@ -198,10 +227,16 @@ static void test_traces(void **state)
 {
     (void)state;
     static const char *const malformed[] = {
-        "", "00", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-011",
-        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", "00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e47-6-00f067aa0ba902b7-01",
+        "",
+        "00",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-011",
+        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e47-6-00f067aa0ba902b7-01",
     };
     char next[TRACEPARENT_BYTES], other[TRACEPARENT_BYTES];
 
@@ -210,7 +245,8 @@ static void test_traces(void **state)
     for (size_t i = 0; i < LENGTH(malformed); i++)
         assert_false(traceparent_is(text_of(malformed[i])));
 
-    assert_true(traceparent_is(text_of(traceparent_next("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", next))));
+    assert_true(
+        traceparent_is(text_of(traceparent_next("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", next))));
     assert_memory_equal(next, TRACE, 35);
     assert_string_equal(next + 52, "-00");
     assert_memory_not_equal(next + 36, TRACE + 36, 16);

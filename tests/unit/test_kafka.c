@@ -1,5 +1,5 @@
-/* Configuration, producer and the topics' check, against librdkafka's mock cluster.  Making topics needs a real broker: the flows
- * start from an empty one. */
+/* Configuration, producer and the topics' check, against librdkafka's mock cluster.  Making topics needs a real broker:
+ * the flows start from an empty one. */
 #include "common/kafka.h"
 
 #include <librdkafka/rdkafka_mock.h>
@@ -104,8 +104,10 @@ static void test_producer_delivers(void **state)
     rd_kafka_t *producer = kafka_producer(brokers, "test", "0", QUEUE_BYTES_MAX, note_delivery, &delivered, &why);
     assert_non_null(producer);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC("delivered"), RD_KAFKA_V_KEY("k", 1), RD_KAFKA_V_VALUE("{}", 2),
-                                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END), RD_KAFKA_RESP_ERR_NO_ERROR);
+        assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC("delivered"), RD_KAFKA_V_KEY("k", 1),
+                                           RD_KAFKA_V_VALUE("{}", 2), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                           RD_KAFKA_V_END),
+                         RD_KAFKA_RESP_ERR_NO_ERROR);
     assert_int_equal(rd_kafka_flush(producer, ANSWER_MS_MAX), RD_KAFKA_RESP_ERR_NO_ERROR);
     assert_int_equal(delivered, 3);
     rd_kafka_destroy(producer);
@@ -115,9 +117,10 @@ static void test_topics_check(void **state)
 {
     (void)state;
     struct problem why;
-    const char *calls[] = { "calls", NULL }, *transcripts[] = { "calls", "transcripts", NULL }, *results[] = { "results", NULL },
-               *nobody[] = { "nobody", NULL };
-    rd_kafka_t *client = kafka_producer(rd_kafka_mock_cluster_bootstraps(cluster), "test", "0", QUEUE_BYTES_MAX, NULL, NULL, &why);
+    const char *calls[] = { "calls", NULL }, *transcripts[] = { "calls", "transcripts", NULL },
+               *results[] = { "results", NULL }, *nobody[] = { "nobody", NULL };
+    rd_kafka_t *client =
+        kafka_producer(rd_kafka_mock_cluster_bootstraps(cluster), "test", "0", QUEUE_BYTES_MAX, NULL, NULL, &why);
 
     assert_non_null(client);
     rd_kafka_mock_topic_create(cluster, "calls", topic_find("calls")->partitions, 1);

@@ -1,5 +1,5 @@
-/* Statements, errors, the pool and the migrations, against a real server: TEST_DATABASE_URL, whose user may make databases.
- * The tests make one of their own and drop it. */
+/* Statements, errors, the pool and the migrations, against a real server: TEST_DATABASE_URL, whose user may make
+ * databases. The tests make one of their own and drop it. */
 #include "common/crypto.h"
 #include "common/metrics.h"
 #include "common/postgres.h"
@@ -22,11 +22,14 @@ static struct arena *arena;
 
 static struct pg_pool *new_pool(const char *role, int connections_max, int64_t wait_ms_max)
 {
-    return pg_pool_new(&(struct pg_pool_settings){
-        .url = url, .role = role, .application_name = "test_postgres", .connections_max = connections_max, .wait_ms_max = wait_ms_max });
+    return pg_pool_new(&(struct pg_pool_settings){ .url = url,
+                                                   .role = role,
+                                                   .application_name = "test_postgres",
+                                                   .connections_max = connections_max,
+                                                   .wait_ms_max = wait_ms_max });
 }
 
-/* --- without a server ------------------------------------------------------------------------------------------------ */
+/* --- without a server --------------------------------------------------------------------------------------------- */
 
 static void test_error_classes(void **state)
 {
@@ -35,12 +38,12 @@ static void test_error_classes(void **state)
         const char *sqlstate;
         enum pg_error error;
     } cases[] = {
-        { NULL, PG_AWAY }, { "08006", PG_AWAY }, { "57P01", PG_AWAY }, { "57P03", PG_AWAY }, { "53100", PG_AWAY }, { "53300", PG_AWAY },
-        { "58030", PG_AWAY }, { "57014", PG_AWAY }, { "25006", PG_AWAY }, { "55006", PG_AWAY },
-        { "23505", PG_CONFLICT }, { "23P01", PG_CONFLICT }, { "23503", PG_CONFLICT }, { "40001", PG_CONFLICT }, { "40P01", PG_CONFLICT },
-        { "55P03", PG_CONFLICT }, { "SB001", PG_CONFLICT },
-        { "23502", PG_WRONG }, { "23514", PG_WRONG }, { "22P02", PG_WRONG }, { "42501", PG_WRONG }, { "42P01", PG_WRONG },
-        { "25P02", PG_WRONG }, { "XX000", PG_WRONG },
+        { NULL, PG_AWAY },        { "08006", PG_AWAY },     { "57P01", PG_AWAY },     { "57P03", PG_AWAY },
+        { "53100", PG_AWAY },     { "53300", PG_AWAY },     { "58030", PG_AWAY },     { "57014", PG_AWAY },
+        { "25006", PG_AWAY },     { "55006", PG_AWAY },     { "23505", PG_CONFLICT }, { "23P01", PG_CONFLICT },
+        { "23503", PG_CONFLICT }, { "40001", PG_CONFLICT }, { "40P01", PG_CONFLICT }, { "55P03", PG_CONFLICT },
+        { "SB001", PG_CONFLICT }, { "23502", PG_WRONG },    { "23514", PG_WRONG },    { "22P02", PG_WRONG },
+        { "42501", PG_WRONG },    { "42P01", PG_WRONG },    { "25P02", PG_WRONG },    { "XX000", PG_WRONG },
     };
     for (size_t i = 0; i < LENGTH(cases); i++)
         assert_int_equal(pg_error_of(cases[i].sqlstate), cases[i].error);
@@ -68,6 +71,19 @@ static void test_params_count(void **state)
     assert_int_equal(PARAMS("a", NULL, "c").count, 3);
 }
 
+/* The text went through C literals and came out whole. */
+static void test_migration_texts(void **state)
+{
+    (void)state;
+    for (const struct migration *migration = migrations; migration->number != 0; migration++) {
+        uint8_t hash[SHA256_BYTES];
+        char hex[2 * SHA256_BYTES + 1];
+        sha256(text_of(migration->text), hash);
+        assert_string_equal(hex_print(hash, sizeof(hash), hex), migration->sha256);
+        assert_int_equal(migration->number, migration - migrations + 1);
+    }
+}
+
 static const struct statement select_one = { .name = "select_one", .text = "SELECT 1 AS one" };
 
 static void test_passwords_are_not_told(void **state)
@@ -92,8 +108,10 @@ static void test_nobody_there(void **state)
     (void)state;
     struct problem why;
     struct rows rows;
-    struct pg_pool *pool = pg_pool_new(&(struct pg_pool_settings){
-        .url = "postgresql://127.0.0.1:1/x", .application_name = "test_postgres", .connections_max = 2, .wait_ms_max = 1000 });
+    struct pg_pool *pool = pg_pool_new(&(struct pg_pool_settings){ .url = "postgresql://127.0.0.1:1/x",
+                                                                   .application_name = "test_postgres",
+                                                                   .connections_max = 2,
+                                                                   .wait_ms_max = 1000 });
 
     for (int i = 0; i < 3; i++) {       /* the second and third in the pause after the first */
         assert_int_equal(pg_query(pool, &select_one, PARAMS(), arena, &rows, &why), PG_AWAY);
@@ -102,9 +120,11 @@ static void test_nobody_there(void **state)
     pg_pool_free(pool);
 }
 
-/* --- with one -------------------------------------------------------------------------------------------------------- */
+/* --- with one ----------------------------------------------------------------------------------------------------- */
 
-static const struct statement echo = { .name = "echo", .text = "SELECT $1::text AS a, $2::integer + 1 AS b", .params = 2 };
+static const struct statement echo = { .name = "echo",
+                                       .text = "SELECT $1::text AS a, $2::integer + 1 AS b",
+                                       .params = 2 };
 static const struct statement session = {
     .name = "session",
     .text = "SELECT current_setting('TimeZone') AS time_zone, current_setting('lock_timeout') AS lock_timeout,"
@@ -112,20 +132,25 @@ static const struct statement session = {
             " current_setting('idle_in_transaction_session_timeout') AS idle_timeout,"
             " current_setting('application_name') AS application, current_setting('client_encoding') AS encoding,"
             " coalesce(current_setting('switchboard.tenant', true), '') AS tenant, pg_backend_pid() AS pid" };
-static const struct statement make_things = { .name = "make_things", .text = "CREATE TABLE things (id integer PRIMARY KEY, n integer)" };
-static const struct statement put_thing = { .name = "put_thing", .text = "INSERT INTO things VALUES ($1, $2)", .params = 2 };
+static const struct statement make_things = { .name = "make_things",
+                                              .text = "CREATE TABLE things (id integer PRIMARY KEY, n integer)" };
+static const struct statement put_thing = { .name = "put_thing",
+                                            .text = "INSERT INTO things VALUES ($1, $2)",
+                                            .params = 2 };
 static const struct statement move_thing = {
     .name = "move_thing", .text = "UPDATE things SET n = $2::integer WHERE id = $1", .params = 2, .must = 1 };
 static const struct statement read_things = { .name = "read_things", .text = "SELECT * FROM things ORDER BY id" };
-static const struct statement widen_things = { .name = "widen_things", .text = "ALTER TABLE things ADD COLUMN name text" };
+static const struct statement widen_things = { .name = "widen_things",
+                                               .text = "ALTER TABLE things ADD COLUMN name text" };
 static const struct statement drop_things = { .name = "drop_things", .text = "DROP TABLE things" };
 static const struct statement forget = { .name = "forget", .text = "DEALLOCATE ALL" };
 static const struct statement no_table = { .name = "no_table", .text = "SELECT * FROM nowhere" };
 static const struct statement no_number = { .name = "no_number", .text = "SELECT $1::integer", .params = 1 };
-static const struct statement end_others = {
-    .name = "end_others",
-    .text = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()" };
-static const struct statement end_myself = { .name = "end_myself", .text = "SELECT pg_terminate_backend(pg_backend_pid())" };
+static const struct statement end_others = { .name = "end_others",
+                                             .text = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                                                     "WHERE datname = current_database() AND pid <> pg_backend_pid()" };
+static const struct statement end_myself = { .name = "end_myself",
+                                             .text = "SELECT pg_terminate_backend(pg_backend_pid())" };
 
 static void query(struct pg_pool *pool, const struct statement *statement, struct params params, struct rows *ret)
 {
@@ -312,12 +337,17 @@ static void *run_migrate(void *unused)
     return done ? url : NULL;
 }
 
-static const struct statement newer = { .name = "newer", .text = "INSERT INTO schema_migrations VALUES ($1, 'tomorrow', 'x')", .params = 1 };
-static const struct statement not_newer = { .name = "not_newer", .text = "DELETE FROM schema_migrations WHERE name = 'tomorrow'" };
-static const struct statement edit = { .name = "edit", .text = "UPDATE schema_migrations SET sha256 = 'x' || sha256 WHERE number = 1" };
+static const struct statement newer = { .name = "newer",
+                                        .text = "INSERT INTO schema_migrations VALUES ($1, 'tomorrow', 'x')",
+                                        .params = 1 };
+static const struct statement not_newer = { .name = "not_newer",
+                                            .text = "DELETE FROM schema_migrations WHERE name = 'tomorrow'" };
+static const struct statement edit = { .name = "edit",
+                                       .text = "UPDATE schema_migrations SET sha256 = 'x' || sha256 WHERE number = 1" };
 static const struct statement unedit = {
     .name = "unedit", .text = "UPDATE schema_migrations SET sha256 = substr(sha256, 2) WHERE number = 1" };
-static const struct statement count_applied = { .name = "count_applied", .text = "SELECT count(*) AS n FROM schema_migrations" };
+static const struct statement count_applied = { .name = "count_applied",
+                                                .text = "SELECT count(*) AS n FROM schema_migrations" };
 
 /* Runs first: the roles and tables are there for the rest. */
 static void test_migrations(void **state)
@@ -356,7 +386,7 @@ static void test_migrations(void **state)
     pg_pool_free(pool);
 }
 
-/* --- a database of one's own ------------------------------------------------------------------------------------------ */
+/* --- a database of one's own -------------------------------------------------------------------------------------- */
 
 static int run_on_server(const char *before, const char *after)
 {
@@ -411,8 +441,9 @@ int main(void)
 {
     struct problem why;
     const struct CMUnitTest alone[] = {
-        cmocka_unit_test(test_error_classes),          cmocka_unit_test(test_statement_text), cmocka_unit_test(test_params_count),
-        cmocka_unit_test(test_passwords_are_not_told), cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_error_classes), cmocka_unit_test(test_statement_text),
+        cmocka_unit_test(test_params_count),  cmocka_unit_test(test_passwords_are_not_told),
+        cmocka_unit_test(test_nobody_there),  cmocka_unit_test(test_migration_texts),
     };
     const struct CMUnitTest with_server[] = {
         cmocka_unit_test(test_migrations), cmocka_unit_test(test_rows),   cmocka_unit_test(test_session),

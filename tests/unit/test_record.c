@@ -20,18 +20,20 @@ struct reader_case {
     const char *reason;         /* its beginning */
 };
 
-#define PROGRESSED(members) \
-    "{\"call_id\":\"CAL1\",\"status\":\"ringing\",\"tracking_number\":null,\"customer_number\":null,\"answered\":null" members "}"
+#define PROGRESSED(members)                                                                                            \
+    "{\"call_id\":\"CAL1\",\"status\":\"ringing\",\"tracking_number\":null,\"customer_number\":null,"                  \
+    "\"answered\":null" members "}"
 #define RECORDED(url) "{\"call_id\":\"CAL1\",\"recording_url\":" url "}"
-#define ANALYZED(score) \
-    "{\"call_id\":\"CAL1\",\"provider\":\"rules\",\"lead_qualification\":\"hot\",\"booking_status\":\"booked\"," \
+#define ANALYZED(score)                                                                                                \
+    "{\"call_id\":\"CAL1\",\"provider\":\"rules\",\"lead_qualification\":\"hot\",\"booking_status\":\"booked\","       \
     "\"call_outcome_category\":\"booked\",\"sentiment_score\":" score "}"
 
 static const struct reader_case cases[] = {
     { "the least that is required", &EVENT_CALL_PROGRESSED, PROGRESSED(""), NULL, NULL },
     { "white space", &EVENT_CALL_RECORDED, " { \"call_id\" : \"a\" ,\n\t\"recording_url\" : \"a:b\" } ", NULL, NULL },
     { "another order", &EVENT_CALL_RECORDED, "{\"recording_url\":\"http://x/y\",\"call_id\":\"a\"}", NULL, NULL },
-    { "an escaped name", &EVENT_CALL_RECORDED, "{\"c\\u0061ll_id\":\"a\",\"recording_url\":\"http://x/y\"}", NULL, NULL },
+    { "an escaped name", &EVENT_CALL_RECORDED, "{\"c\\u0061ll_id\":\"a\",\"recording_url\":\"http://x/y\"}", NULL,
+      NULL },
     { "null where it may be", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"duration_s\":null"), NULL, NULL },
 
     { "not JSON", &EVENT_CALL_RECORDED, "{\"call_id\":", "", "" },
@@ -44,18 +46,20 @@ static const struct reader_case cases[] = {
     { "an empty name", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"\":1"), "/", "is not in the schema" },
     { "a name to escape", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"a/b~c\\n\":1"), "/a~1b~0c\n", "is not in the schema" },
     { "a member twice", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"call_id\":\"CAL1\""), "/call_id", "is given twice" },
-    { "a member twice, null first", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"lead_id\":null,\"lead_id\":null"), "/lead_id",
-      "is given twice" },
+    { "a member twice, null first", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"lead_id\":null,\"lead_id\":null"),
+      "/lead_id", "is given twice" },
 
     { "a number for a string", &EVENT_CALL_RECORDED, RECORDED("1"), "/recording_url", "must be a string, is a number" },
     { "null for a string", &EVENT_CALL_RECORDED, RECORDED("null"), "/recording_url", "must be a string, is null" },
     { "a string for a boolean", &EVENT_CALL_PROGRESSED,
-      "{\"call_id\":\"a\",\"status\":\"ringing\",\"tracking_number\":null,\"customer_number\":null,\"answered\":\"yes\"}", "/answered",
-      "must be true or false, is a string" },
+      "{\"call_id\":\"a\",\"status\":\"ringing\",\"tracking_number\":null,\"customer_number\":null,\"answered\":"
+      "\"yes\"}",
+      "/answered", "must be true or false, is a string" },
     { "a string for an integer", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"duration_s\":\"3\""), "/duration_s",
       "must be an integer, is a string" },
 
-    { "an integer below", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"duration_s\":-3"), "/duration_s", "must be at least 0, is -3" },
+    { "an integer below", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"duration_s\":-3"), "/duration_s",
+      "must be at least 0, is -3" },
     { "an integer with a fraction", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"duration_s\":3.5"), "/duration_s",
       "must be an integer of 64 bits, is 3.5" },
     { "an integer too large", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"duration_s\":9223372036854775808"), "/duration_s",
@@ -74,26 +78,29 @@ static const struct reader_case cases[] = {
     { "none of the list", &EVENT_CALL_ANALYZED,
       "{\"call_id\":\"a\",\"provider\":\"rules\",\"lead_qualification\":\"lukewarm\"}", "/lead_qualification",
       "must be \"hot\", \"warm\" or \"cold\", is \"lukewarm\"" },
-    { "the beginning of one of the list", &EVENT_CALL_TRANSCRIBED, "{\"call_id\":\"a\",\"provider\":\"loca\"}", "/provider",
-      "must be \"local\" or \"openai\", is \"loca\"" },
+    { "the beginning of one of the list", &EVENT_CALL_TRANSCRIBED, "{\"call_id\":\"a\",\"provider\":\"loca\"}",
+      "/provider", "must be \"local\" or \"openai\", is \"loca\"" },
 
     { "no UUID", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"lead_id\":\"886313e1\""), "/lead_id", "must be a UUID" },
     { "a UUID", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"lead_id\":\"" UUID "\""), NULL, NULL },
-    { "a time without offset", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"started_at\":\"2026-11-21T06:29:49\""), "/started_at",
-      "must be a date and time" },
-    { "a day that is not", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"started_at\":\"2026-02-30T06:29:49Z\""), "/started_at",
-      "must be a date and time" },
-    { "a relative reference", &EVENT_CALL_RECORDED, RECORDED("\"//host/path\""), "/recording_url", "must be an absolute URI" },
-    { "a URI with a space", &EVENT_CALL_RECORDED, RECORDED("\"http://host/a b\""), "/recording_url", "must be an absolute URI" },
-    { "a URI with half an escape", &EVENT_CALL_RECORDED, RECORDED("\"http://host/%4\""), "/recording_url", "must be an absolute URI" },
+    { "a time without offset", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"started_at\":\"2026-11-21T06:29:49\""),
+      "/started_at", "must be a date and time" },
+    { "a day that is not", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"started_at\":\"2026-02-30T06:29:49Z\""),
+      "/started_at", "must be a date and time" },
+    { "a relative reference", &EVENT_CALL_RECORDED, RECORDED("\"//host/path\""), "/recording_url",
+      "must be an absolute URI" },
+    { "a URI with a space", &EVENT_CALL_RECORDED, RECORDED("\"http://host/a b\""), "/recording_url",
+      "must be an absolute URI" },
+    { "a URI with half an escape", &EVENT_CALL_RECORDED, RECORDED("\"http://host/%4\""), "/recording_url",
+      "must be an absolute URI" },
     { "a URI with two fragments", &EVENT_CALL_RECORDED, RECORDED("\"http://host/#a#b\""), "/recording_url",
       "must be an absolute URI" },
     { "a URI with brackets in its path", &EVENT_CALL_RECORDED, RECORDED("\"http://host/[1]\""), "/recording_url",
       "must be an absolute URI" },
-    { "a URI with everything", &EVENT_CALL_RECORDED, RECORDED("\"https://u:p@[::1]:80/a;b=c/%C3%A9?d[]#e\""), "/recording_url",
-      "must be an absolute URI" },
-    { "a URI with what it may have", &EVENT_CALL_RECORDED, RECORDED("\"https://u:p@[::1]:80/a;b=c/%C3%A9?d=1&e=(2)#f/g?\""), NULL,
-      NULL },
+    { "a URI with everything", &EVENT_CALL_RECORDED, RECORDED("\"https://u:p@[::1]:80/a;b=c/%C3%A9?d[]#e\""),
+      "/recording_url", "must be an absolute URI" },
+    { "a URI with what it may have", &EVENT_CALL_RECORDED,
+      RECORDED("\"https://u:p@[::1]:80/a;b=c/%C3%A9?d=1&e=(2)#f/g?\""), NULL, NULL },
 };
 
 static void test_cases(void **state)
@@ -106,7 +113,8 @@ static void test_cases(void **state)
             fail_msg("%s: %s %s", cases[i].what, why.pointer, why.text);
         if (valid)
             continue;
-        if (strcmp(why.pointer, cases[i].pointer) != 0 || strncmp(why.text, cases[i].reason, strlen(cases[i].reason)) != 0)
+        if (strcmp(why.pointer, cases[i].pointer) != 0 ||
+            strncmp(why.text, cases[i].reason, strlen(cases[i].reason)) != 0)
             fail_msg("%s: \"%s\" \"%s\"", cases[i].what, why.pointer, why.text);
     }
 }
@@ -149,12 +157,15 @@ static void test_long_names_are_cut(void **state)
     buf_done(&json);
 }
 
-#define ANALYSIS_HEAD \
-    "{\"lead_qualification\":\"hot\",\"booking_status\":\"booked\",\"call_outcome_category\":\"booked\",\"sentiment_score\":0.25," \
-    "\"objections\":[{\"category\":\"price\",\"quote\":\"too \\\"dear\\\"\"},{\"category\":\"timing\",\"quote\":\"\xE2\x82\xAC\"}]," \
+#define ANALYSIS_HEAD                                                                                                  \
+    "{\"lead_qualification\":\"hot\",\"booking_status\":\"booked\",\"call_outcome_category\":\"booked\","              \
+    "\"sentiment_score\":0.25,"                                                                                        \
+    "\"objections\":[{\"category\":\"price\",\"quote\":\"too \\\"dear\\\"\"},"                                         \
+    "{\"category\":\"timing\",\"quote\":\"\xE2\x82\xAC\"}],"                                                           \
     "\"sop_compliance\":{\"score\":1,\"missed_steps\":[\"greeting\",\"name\"]},"
 #define ANALYSIS_TAIL ",\"summary\":\"s\",\"evidence\":[]}"
-#define APPOINTMENT(start) "\"appointment\":{\"scheduled_start\":" start ",\"service_type\":\"roof\",\"location\":null,\"quote\":\"q\"}"
+#define APPOINTMENT(start)                                                                                             \
+    "\"appointment\":{\"scheduled_start\":" start ",\"service_type\":\"roof\",\"location\":null,\"quote\":\"q\"}"
 
 static void test_nested(void **state)
 {
@@ -200,7 +211,8 @@ static const struct nested_case nested_cases[] = {
     { "\"2026-11-21T09:00:00-05:00\"", "\"tomorrow\"", "/appointment/scheduled_start", "must be a date" },
     { "\"location\":null,", "\"location\":null,\"location\":null,", "/appointment/location", "is given twice" },
     { "\"score\":1,", "\"score\":1,\"grade\":1,", "/sop_compliance/grade", "is not in the schema" },
-    { "\"evidence\":[]", "\"evidence\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "/evidence", "must have at most 20 items, has 21" },
+    { "\"evidence\":[]", "\"evidence\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "/evidence",
+      "must have at most 20 items, has 21" },
     { "\"evidence\":[]", "\"evidence\":[1]", "/evidence/0", "must be an object, is a number" },
 };
 
@@ -236,8 +248,9 @@ static void test_absent_and_null(void **state)
 
     buf_init(&out, 64 * 1024);
     call_progressed_write(&out, &call);
-    assert_string_equal(buf_text(&out).at, "{\"call_id\":\"a\",\"status\":\"missed\",\"tracking_number\":null,\"customer_number\":null,"
-                                           "\"answered\":null,\"duration_s\":0}");
+    assert_string_equal(buf_text(&out).at,
+                        "{\"call_id\":\"a\",\"status\":\"missed\",\"tracking_number\":null,\"customer_number\":null,"
+                        "\"answered\":null,\"duration_s\":0}");
     assert_true(call_progressed_read(buf_text(&out), arena, &call, &why));
     assert_false(call.has_answered);
     assert_true(call.has_duration_s);
@@ -258,8 +271,12 @@ static void test_long_text(void **state)
     struct arena *arena = arena_new(ARENA_BYTES_MAX);
     struct problem why;
     struct callrail_call_received hook = {
-        .hook = "call.incoming", .received_at = "2026-11-21T06:29:49Z", .content_type = "application/json", .signature = "",
-        .encoding = "text", .body = TEXT("{\"a\":\"\\u00e9\n\"}"),
+        .hook = "call.incoming",
+        .received_at = "2026-11-21T06:29:49Z",
+        .content_type = "application/json",
+        .signature = "",
+        .encoding = "text",
+        .body = TEXT("{\"a\":\"\\u00e9\n\"}"),
     };
     struct callrail_call_received again;
     struct buf out;
