@@ -21,7 +21,7 @@ BOOKED_CALL = (
     ("agent", "I am sorry to hear that. What is your address?"),
     ("customer", "It is twenty five Oak Street."),
     ("agent", "I see. It costs eighty dollars. Robert can come on Tuesday at ten o'clock."),
-    ("customer", "That is a little expensive. But that is good."),
+    ("customer", "That sounds too expensive. But I need it, so please come."),
     ("agent", "You are booked for Tuesday at ten o'clock. Thank you, and goodbye."),
     ("customer", "Thank you very much. Goodbye."),
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 DEFAULTS = {
     "TWILIO_ACCOUNT_SID": "AC5a6dba5a6dba5a6dba5a6dba5a6dba5a",
     "TWILIO_AUTH_TOKEN": "sandbox-twilio-auth-token",
-    "TWILIO_WHATSAPP_FROM": "whatsapp:+14155238886",
+    "TWILIO_WHATSAPP_FROM": "+14155238886",
     "TWILIO_CONTENT_SID_LEAD": "HX5a6dba5a6dba5a6dba5a6dba5a6dba5a",
     "CALLRAIL_ACCOUNT_ID": "ACC5a6dba5a6dba5a6dba5a6dba5a6dba5a",
     "CALLRAIL_API_KEY": "sandbox-callrail-api-key",
