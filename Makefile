@@ -83,6 +83,15 @@ $(B)/tests/%: $(B)/tests/unit/%.o $(stage_objects) $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(speech_libs) $(libs) -lcmocka
 
+# the stage of the runtime's own tests, with its own topics and events beside the product's
+$(B)/echo/gen/.done: $(B)/gen/.done $(wildcard tests/stage/schemas/*.json tests/stage/schemas/events/*.json)
+	$(Q)mkdir -p $(B)/echo/gen && python3 schemas/generate.py $(B)/echo/gen tests/stage/schemas && touch $@
+echo_sources := tests/stage/echo.c $(addprefix $(B)/echo/gen/,events.c topics.c)
+$(B)/tests/echo: tests/stage/echo.c $(B)/echo/gen/.done $(B)/libcommon.a
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(echo_sources) $(B)/libcommon.a $(libs)
+
 unit: $(unit_tests)
 	$(Q)failed=0; for t in $^; do $$t || failed=1; done; exit $$failed
 
