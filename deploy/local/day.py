@@ -27,6 +27,8 @@ WAIT_S = 90.0  # from the last webhook to the last result
 POLL_S = 0.2
 HTTP_TIMEOUT_S = 10.0
 TRANSCRIPT_TURNS_SHOWN_MAX = 20
+TOKEN_KNOWN_S = 20.0  # from a new token to the first answer
+API_ANSWER_SHOWN_BYTES = 200
 
 
 class Stop(Exception):
@@ -121,11 +123,13 @@ class Day:
 
     def __post_init__(self):
         self.sandbox = Sandbox(self.settings)
+        self.ingest = self.settings["INGEST_URL"].rstrip("/")
 
     def prepare(self):
         """The company, its number and its people; the recording; whoever listens at the topics."""
         self.database = sample.open_database(self.settings)
         self.company = sample.make_company(self.database, self.settings, self.sandbox.sends_messages)
+        self.token = sample.make_token(ROOT, self.company, self.settings)
         call = speech.speak(speech.BOOKED_CALL)
         name = f"{self.call_id}.wav"
         self.sandbox.control("PUT", f"/files/{name}", raw=call.wav, content_type="audio/wav")
@@ -144,11 +148,7 @@ class Day:
         """CallRail's webhooks, all signed; the call is over when the last of them comes."""
         self.out.head(f"Call {self.call_id}")
         self.began = time.time()
-        webhooks = {
-            "target": self.settings["INGEST_URL"].rstrip("/") + "/api/v1/callrail",
-            "gap_ms": 250,
-            "wait": False,
-        }
+        webhooks = {"target": self.ingest + "/api/v1/callrail", "gap_ms": 250, "wait": False}
         if self.settings.get("CALLRAIL_SIGNING_KEY"):
             webhooks["signing_key"] = self.settings["CALLRAIL_SIGNING_KEY"].split(",")[0].strip()
         self.sandbox.control(
@@ -224,20 +224,32 @@ class Day:
             self.out.fact("WhatsApp", f"to {result['recipient']}, {result['delivery']}:")
             self.out.lines(result["content"].splitlines())
 
+    def ask_api(self):
+        """The call as the API shows it; a new token is known at the door a moment later.  What is wrong, or None."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        deadline = time.monotonic() + TOKEN_KNOWN_S
+        while True:
+            status, body = http("GET", f"{self.ingest}/api/v1/calls/{self.call_id}", headers=headers)
+            if status == 200 and self.call_id.encode() in body:
+                self.out.fact("API", f"GET /api/v1/calls/{self.call_id} shows it")
+                return None
+            if time.monotonic() > deadline:
+                return f"HTTP {status}: {body[:API_ANSWER_SHOWN_BYTES].decode('utf-8', 'replace')}"
+            time.sleep(POLL_S)
+
     def show_more(self):
-        ingest, brokers = self.settings["INGEST_URL"].rstrip("/"), self.settings["KAFKA_BROKERS"]
-        token = sample.token_for(ROOT, self.company, self.settings)
+        brokers = self.settings["KAFKA_BROKERS"]
+        python = Path(sys.executable)
+        shown = python.relative_to(ROOT) if python.is_relative_to(ROOT) else python
         self.out.head("Where to look next")
         self.out.command(
             "the call, with transcript, analysis and history",
-            f"curl -s -H 'Authorization: Bearer {token or '$TOKEN'}' {ingest}/api/v1/calls/{self.call_id}",
+            f"curl -s -H 'Authorization: Bearer {self.token}' {self.ingest}/api/v1/calls/{self.call_id}",
         )
-        if token is None:
-            self.out.command("a token for it", f"build/bin/sb token create --tenant {self.company.tenant} --role admin")
-        self.out.command("the events as they are", f"kcat -b {brokers} -C -t calls -o beginning -e -q")
-        self.out.command("the events as they come", "build/bin/sb tail")
-        self.out.command("what the providers got", f"curl -s '{self.sandbox.url}/_sandbox/messages?format=text'")
-        self.out.command("another such day", f"{sys.executable} deploy/local/day.py")
+        self.out.command("its way through all stages", f"build/bin/sb tail --from-start --key {self.call_id}")
+        self.out.command("a topic as it is", f"kcat -b {brokers} -C -t calls -o beginning -e -q")
+        self.out.command("the WhatsApp messages", f"curl -s '{self.sandbox.url}/_sandbox/messages?format=text'")
+        self.out.command("another such day", f"{shown} deploy/local/day.py")
 
 
 def play(day, out):
@@ -247,6 +259,9 @@ def play(day, out):
     missing = day.follow()
     took_s = time.time() - day.began
     day.show_results()
+    if not missing:
+        problem = day.ask_api()
+        missing = [("the call in the API's answer", problem)] if problem else []
     if missing:
         out.head(f"Missing after {took_s:.0f} s")
         for number, (what, hint) in enumerate(missing):
@@ -269,7 +284,7 @@ def main():
     try:
         day = Day(read_settings(), out)
         return play(day, out)
-    except (Stop, sample.CannotPrepare, speech.CannotSpeak, watch.CannotWatch) as reason:
+    except (Stop, sample.CannotGoOn, speech.CannotSpeak, watch.CannotWatch) as reason:
         out.failed(str(reason))
         return 1
     except (KeyboardInterrupt, BrokenPipeError):

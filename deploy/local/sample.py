@@ -60,7 +60,7 @@ LEFT JOIN deliveries d ON d.tenant = c.tenant AND d.subject = c.call_id
 WHERE c.tenant = %s AND c.call_id = %s"""
 
 
-class CannotPrepare(Exception):
+class CannotGoOn(Exception):
     pass
 
 
@@ -83,7 +83,7 @@ def open_database(settings):
             application_name="sample day",
         )
     except psycopg.Error as error:
-        raise CannotPrepare(f"could not reach Postgres at DATABASE_URL: {error}") from None
+        raise CannotGoOn(f"could not reach Postgres at DATABASE_URL: {error}") from None
 
 
 def make_company(database, settings, sandbox_sends):
@@ -103,11 +103,11 @@ def make_company(database, settings, sandbox_sends):
             (TRACKING_NUMBER,),
         ).fetchone()
     except psycopg.errors.UndefinedTable:
-        raise CannotPrepare("the tables are not there: the daemons make them when they start") from None
+        raise CannotGoOn("the tables are not there: the daemons make them when they start") from None
     except psycopg.Error as error:
-        raise CannotPrepare(f"could not make the sample company: {error}") from None
+        raise CannotGoOn(f"could not make the sample company: {error}") from None
     if owner["tenant"] != TENANT:
-        raise CannotPrepare(f"{TRACKING_NUMBER} belongs to the company {owner['tenant']}, not to {TENANT}")
+        raise CannotGoOn(f"{TRACKING_NUMBER} belongs to the company {owner['tenant']}, not to {TENANT}")
     return Company(
         owner["tenant"],
         owner["name"],
@@ -118,7 +118,10 @@ def make_company(database, settings, sandbox_sends):
 
 
 def results(database, company, call_id):
-    return database.execute(RESULTS, (company.tenant, call_id)).fetchone() or {}
+    try:
+        return database.execute(RESULTS, (company.tenant, call_id)).fetchone() or {}
+    except psycopg.Error as error:
+        raise CannotGoOn(f"Postgres does not answer any more: {error}") from None
 
 
 def accepted(webhook):
@@ -205,19 +208,22 @@ def as_list(value):
     return json.loads(value) if isinstance(value, str) else value or []
 
 
-def token_for(root, company, settings):
-    """A token to look with, made by sb; None when sb is not there."""
+def make_token(root, company, settings):
+    """A token for the API, as an operator makes one."""
     program = root / "build/bin/sb"
-    if not program.exists():
-        return None
+    wanted = ["--tenant", company.tenant, "--role", "admin", "--label", "sample day", "--expires", "1d"]
     try:
         made = subprocess.run(
-            [program, "token", "create", "--tenant", company.tenant, "--role", "admin", "--label", "sample day"],
+            [program, "token", "create", *wanted],
             env={**os.environ, "DATABASE_URL": settings["DATABASE_URL"]},
             capture_output=True,
             text=True,
             timeout=TOKEN_TIMEOUT_S,
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return made.stdout.split()[0] if made.returncode == 0 and made.stdout.split() else None
+    except FileNotFoundError:
+        raise CannotGoOn(f"{program} is not there: run `make`, which builds it") from None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CannotGoOn(f"could not make a token: {error}") from None
+    if made.returncode != 0 or not made.stdout.split():
+        raise CannotGoOn(f"could not make a token: {made.stderr.strip()}")
+    return made.stdout.split()[0]

@@ -1,0 +1,60 @@
+"""The sample day's own parts; the whole of it is played by `make run ONCE=1`."""
+
+import array
+import importlib
+import io
+import os
+import subprocess
+import sys
+import wave
+
+import pytest
+from sandbox_process import ROOT, WAIT_S
+
+FOLDER = ROOT / "deploy/local"
+
+
+@pytest.fixture
+def part(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+def test_the_call_has_the_agent_left_and_the_customer_right(part):
+    speech = part("speech")
+    call = speech.speak((("agent", "Good morning."), ("customer", "Hello.")))
+    with wave.open(io.BytesIO(call.wav)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, 16_000)
+        assert file.getnframes() / 16_000 == pytest.approx(call.seconds, abs=0.01)
+        samples = array.array("h", file.readframes(file.getnframes()))
+    for segment in call.segments:
+        begin, end = (int(segment[name] * 16_000) for name in ("start", "end"))
+        left, right = (max(map(abs, samples[2 * begin + side : 2 * end : 2])) for side in (0, 1))
+        assert (left > 1000, right > 1000) == (segment["speaker"] == "agent", segment["speaker"] == "customer")
+
+
+def test_a_voice_that_is_not_there_is_said(part):
+    speech = part("speech")
+    with pytest.raises(speech.CannotSpeak, match="nobody"):
+        speech.speak((("agent", "Good morning."),), {"agent": "nobody"})
+
+
+def test_settings_are_read_as_the_daemons_read_them(part, tmp_path):
+    path = tmp_path / ".env"
+    path.write_text('# a remark\nexport A="x \\"q\\" \\$HOME"\nB=\'one # two\'\nC=plain value # a remark\nD=\nE=a#b\n')
+    expected = {"A": 'x "q" $HOME', "B": "one # two", "C": "plain value", "D": "", "E": "a#b"}
+    assert part("day").settings_of_file(path) == expected
+
+
+@pytest.mark.parametrize("missing", ["postgres", "settings"])
+def test_what_is_missing_is_said_in_a_sentence(tmp_path, missing):
+    names = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "SANDBOX_URL")}
+    if missing == "postgres":
+        names["DATABASE_URL"] = f"postgresql://{tmp_path}:1/nothing"
+    elif (ROOT / ".run/env").exists() or (ROOT / ".env").exists():
+        pytest.skip("settings are found in .env or .run/env here")
+    day = [sys.executable, "-W", "error", FOLDER / "day.py"]
+    done = subprocess.run(day, env=names, capture_output=True, text=True, timeout=WAIT_S)
+    assert done.returncode == 1 and done.stderr == ""
+    assert "The sample day could not be played: " in done.stdout
+    assert ("Postgres" if missing == "postgres" else "DATABASE_URL is not set") in done.stdout
