@@ -1,0 +1,58 @@
+/* ingest.h: what the files of the ingest daemon share.
+ *
+ *     main.c            settings, routes, start and end
+ *     callrail_hooks.c  POST /api/v1/callrail/…      authentic? readable? whose?
+ *     twilio_hooks.c    POST /twilio-status
+ *     inbound.c         the webhook becomes an event in inbound.* or dead.ingest and is answered once it is durable
+ *     door.c            Kafka or the spool          producers.c, spool.c: its two ways
+ *     keys.c            who may knock
+ *     calls.c, messages.c   the recorder: inbound.* → rows and domain events
+ *
+ * Threads: hooks, inbound and door run on the HTTP server's loop thread; the recorder's handlers on the stage's
+ * workers. */
+#pragma once
+
+#include "common/http_server.h"
+#include "common/stage.h"
+#include "ingest/door.h"
+#include "ingest/keys.h"
+
+#define WEBHOOK_BYTES_MAX (16 * 1024 * 1024)
+#define SOURCES_MAX 128                 /* told apart; what comes from more counts as "other" */
+
+/* Who sends: CallRail, a company's own account there, Twilio. */
+struct source {
+    char name[sizeof("callrail/") + TENANT_BYTES];
+    int64_t in_flight;                  /* webhooks without an answer */
+    int64_t heard_s;                    /* when the metrics were told last, in seconds since 1970 … */
+    int key;                            /* … and of which key */
+};
+
+struct ingest {
+    /* settings */
+    const char *listen;
+    const char *public_url;             /* NULL: Twilio's webhooks cannot be checked */
+    const char *default_region;         /* of phone numbers written without a country */
+    bool spool;
+    const char *spool_dir;
+    int64_t spool_bytes_max;
+    const char *callrail_signing_key, *twilio_auth_token;
+    int64_t connections_max, connections_per_address_max, in_flight_bytes_max, in_flight_per_key_max;
+    int64_t request_deadline_ms;
+
+    /* the door's */
+    struct http_server *server;
+    struct door *door;
+    struct keyring *keyring;
+    struct arena *scratch;              /* of one webhook, on the loop thread */
+    struct source sources[SOURCES_MAX];
+    size_t source_count;
+};
+
+/* The recorder: one table, of calls.c and messages.c.  A call's id is the event's subject, which the door read from
+ * the body. */
+extern const struct route ingest_routes[];
+/* GET /api/v1/… and /openapi.yaml. */
+extern const struct http_route ingest_api_routes[];
+/* The webhooks. */
+extern const struct http_route callrail_hook_routes[], twilio_hook_routes[];

@@ -1,0 +1,226 @@
+/* ingest: the door, where webhooks come in and are kept before they are acknowledged, and the recorder, which makes
+ * rows and domain events of them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/metrics.h"
+#include "ingest/inbound.h"
+
+#define SCRATCH_BYTES_MAX ((size_t)96 * 1024 * 1024)    /* of one webhook: its body decoded, and in base64 */
+#define ROUTES_MAX 64
+#define ANSWER_DEADLINE_MS 10000        /* senders give up earlier; the door needs 250 ms and the disk */
+#define DRAIN_PART 5                    /* of the drain deadline is the door's: a fifth */
+#define METRICS_BYTES_MAX (8 * 1024 * 1024)
+#define KEYS_FILE "keys.json"
+
+static struct ingest ingest;
+
+#define AT(field) offsetof(struct ingest, field)
+static const struct setting settings[] = {
+    { "INGEST_LISTEN", SET_LISTEN, AT(listen), "0.0.0.0:5000",
+      .help = "where webhooks, the API, /health, /ready and /metrics are served" },
+    { "PUBLIC_URL", SET_URL, AT(public_url), NULL,
+      .help = "the address providers see; Twilio's signatures depend on it" },
+    { "CALLRAIL_SIGNING_KEY", SET_SECRET, AT(callrail_signing_key), NULL,
+      .help = "signs CallRail's webhooks; several, separated by commas, while it is changed" },
+    { "TWILIO_AUTH_TOKEN", SET_SECRET, AT(twilio_auth_token), NULL,
+      .help = "signs Twilio's callbacks; several, separated by commas, while it is changed" },
+    { "DEFAULT_REGION", SET_TEXT, AT(default_region), "US",
+      .help = "the region of phone numbers written without a country" },
+    { "SPOOL", SET_SWITCH, AT(spool), "on",
+      .help = "off: no disk that outlives the process; webhooks are answered 503 while Kafka is away" },
+    { "SPOOL_DIR", SET_TEXT, AT(spool_dir), ".run/spool",
+      .help = "folder of what was accepted while Kafka was away; one for each instance" },
+    { "SPOOL_BYTES_MAX", SET_BYTES, AT(spool_bytes_max), "4GiB", .least = 1024 * 1024,
+      .help = "size of the spool; then webhooks are answered 503" },
+    { "INGEST_CONNECTIONS_MAX", SET_COUNT, AT(connections_max), "4096", 16, 65536, .help = "open connections in all" },
+    { "INGEST_CONNECTIONS_PER_ADDRESS_MAX", SET_COUNT, AT(connections_per_address_max), "1024", 1, 65536,
+      .help = "open connections of one address; behind a proxy they are all of one" },
+    { "INGEST_REQUEST_DEADLINE", SET_DURATION, AT(request_deadline_ms), "10s", 100, 600000,
+      .help = "from a request's first byte to its last, then 408" },
+    { "INGEST_IN_FLIGHT_BYTES_MAX", SET_BYTES, AT(in_flight_bytes_max), "256MiB", .least = 32 * 1024 * 1024,
+      .help = "bodies held at once, then 503" },
+    { "INGEST_IN_FLIGHT_PER_KEY_MAX", SET_COUNT, AT(in_flight_per_key_max), "10000", 1, 1000000,
+      .help = "webhooks of one source without an answer, then 429" },
+    { 0 },
+};
+
+static struct metric requests =
+    METRIC_COUNTER("ingest_requests_total", "HTTP requests by route and status", "route", "status");
+static struct metric request_time =
+    METRIC_HISTOGRAM("ingest_request_seconds", "from a request's first byte to its answer, by route", "route");
+
+/* --- the server ----------------------------------------------------------------------------------------------- */
+
+static void note_answer(void *context, const char *route, int status, int64_t took_us)
+{
+    char number[12];
+    (void)context;
+    snprintf(number, sizeof(number), "%d", status);
+    metric_add(&requests, 1, route ? route : "none", number);
+    metric_time(&request_time, took_us, route ? route : "none");
+}
+
+static void answer_health(struct http_exchange *exchange, void *context)
+{
+    (void)context;
+    http_answer(exchange, 200, "text/plain", TEXT("ok\n"), NULL);
+}
+
+/* Ready is who can keep a webhook.  That the recorder waits for Postgres must not keep webhooks out: it is said,
+ * not failed. */
+static void answer_ready(struct http_exchange *exchange, void *context)
+{
+    struct problem why = { 0 };
+    char text[sizeof(why.text) + 64];
+    (void)context;
+    if (daemon_stopping()) {
+        http_answer_problem(exchange, 503, "stopping", NULL);
+    } else if (!door_ready(ingest.door, &why)) {
+        http_answer_problem(exchange, 503, why.text, NULL);
+    } else {
+        bool recorder_ready = stage_ready(&why);
+        snprintf(text, sizeof(text), recorder_ready ? "ready%s\n" : "ready; the recorder waits: %s\n",
+                 recorder_ready ? "" : why.text);
+        http_answer(exchange, 200, "text/plain", text_of(text), NULL);
+    }
+}
+
+static void answer_metrics(struct http_exchange *exchange, void *context)
+{
+    struct buf out;
+    (void)context;
+    buf_init(&out, METRICS_BYTES_MAX);
+    door_metrics(ingest.door);
+    metrics_print(&out);
+    if (out.overflowed)
+        http_answer_problem(exchange, 500, "the metrics are larger than 8 MiB", NULL);
+    else
+        http_answer(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", buf_text(&out), NULL);
+    buf_done(&out);
+}
+
+static const struct http_route operators_routes[] = {
+    { "GET", "/health", answer_health, 0, NULL },
+    { "GET", "/ready", answer_ready, 0, NULL },
+    { "GET", "/metrics", answer_metrics, 0, NULL },
+    { 0 },
+};
+
+/* One table of all: it lives as long as the server. */
+static bool gather_routes(const struct http_route **ret, struct problem *why)
+{
+    static struct http_route all[ROUTES_MAX + 1];
+    static const struct http_route *const tables[] = { callrail_hook_routes, twilio_hook_routes, ingest_api_routes,
+                                                       operators_routes };
+    size_t count = 0;
+
+    for (size_t i = 0; i < LENGTH(tables); i++)
+        for (const struct http_route *route = tables[i]; route->method; route++) {
+            if (count == ROUTES_MAX)
+                return fail(why, "there are more than %d routes", ROUTES_MAX);
+            all[count++] = *route;
+        }
+    *ret = all;
+    return true;
+}
+
+static bool watch(void *loop, int fd, void (*ready)(void *context), void *context, struct problem *why)
+{
+    return http_server_watch(loop, fd, ready, context, why);
+}
+
+/* --- start and end -------------------------------------------------------------------------------------------- */
+
+static bool open_keyring(struct problem *why)
+{
+    static char path[1024];
+    snprintf(path, sizeof(path), "%s/" KEYS_FILE, daemon_settings()->state_dir);
+    ingest.keyring = keyring_open(&(struct keyring_settings){ .shared_keys = ingest.callrail_signing_key,
+                                                              .database_url = daemon_settings()->database_url,
+                                                              .database_role = "switchboard_ingest",
+                                                              .copy_path = path },
+                                  why);
+    return ingest.keyring;
+}
+
+static bool open_door(struct problem *why)
+{
+    static const struct topic *door_topics[8];
+    size_t count = 0;
+
+    for (const struct topic *topic = topics; topic->name; topic++)
+        if (strncmp(topic->name, "inbound.", strlen("inbound.")) == 0 || strcmp(topic->name, "dead.ingest") == 0) {
+            if (count == LENGTH(door_topics) - 1)
+                return fail(why, "there are more than %zu topics for the door", count);
+            door_topics[count++] = topic;
+        }
+    struct door_settings door_settings = {
+        .brokers = daemon_settings()->kafka_brokers,
+        .client_id = daemon_settings()->instance,
+        .topics = door_topics,
+        .spool_directory = ingest.spool ? ingest.spool_dir : NULL,
+        .spool_bytes_max = ingest.spool_bytes_max,
+        .watch = watch,
+    };
+    ingest.door = door_open(&door_settings, why);
+    return ingest.door;
+}
+
+static bool open_server(struct problem *why)
+{
+    const struct http_route *routes;
+    struct http_server_settings server = {
+        .listen = ingest.listen,
+        .connections_max = ingest.connections_max,
+        .connections_per_address_max = ingest.connections_per_address_max,
+        .request_deadline_ms = ingest.request_deadline_ms,
+        .answer_deadline_ms = ANSWER_DEADLINE_MS,
+        .in_flight_bytes_max = (size_t)ingest.in_flight_bytes_max,
+        .on_answer = note_answer,
+        .context = &ingest,
+    };
+    if (!gather_routes(&routes, why))
+        return false;
+    ingest.server = http_server_start(&server, routes, why);
+    if (!ingest.server || !door_start(ingest.door, ingest.server, why))
+        return false;
+    log_info("serving", LOG_TEXT("listen", ingest.listen), LOG_INT("port", http_server_port(ingest.server)));
+    return true;
+}
+
+static bool ingest_open(void *context, struct problem *why)
+{
+    (void)context;
+    metric_register(&requests);
+    metric_register(&request_time);
+    inbound_open();
+    ingest.scratch = arena_new(SCRATCH_BYTES_MAX);
+    return open_keyring(why) && open_door(why) && open_server(why);
+}
+
+static void ingest_close(void *context)
+{
+    int64_t deadline_ms = daemon_settings()->drain_deadline_ms / DRAIN_PART / 2;
+    (void)context;
+    if (ingest.server)
+        http_server_drain(ingest.server, deadline_ms);
+    door_close(ingest.door, deadline_ms);
+    keyring_close(ingest.keyring);
+    arena_free(ingest.scratch);
+}
+
+int main(int argc, char **argv)
+{
+    return stage_main(argc, argv, &(struct stage){
+        .name = "ingest",
+        .summary = "keeps what comes in from providers, acknowledges it, and records it as rows and events",
+        .settings = settings,
+        .context = &ingest,
+        .routes = ingest_routes,
+        .open = ingest_open,
+        .close = ingest_close,
+        .own_metrics_server = true,
+    });
+}
