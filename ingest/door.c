@@ -32,6 +32,7 @@ struct lane {
     int32_t partition;
     int64_t spooled;                    /* in the spool, or on the way into it */
     int64_t sending;                    /* in a producer, not from the spool */
+    enum producer_linger linger;                 /* its producer: changed when nothing is on its way, for the sake of order */
     bool draining;                      /* being read, or sent from the spool */
     bool drain_failed;
     int64_t drain_again_us, drain_wait_ms;
@@ -262,8 +263,8 @@ static void spool_added(void *context, void *message_context, bool on_disk)
 static bool parcel_send(struct parcel *parcel)
 {
     struct door *door = parcel->door;
-    if (producers_send(door->producers, parcel->from_spool, parcel->topic, parcel->lane->partition, parcel_key(parcel),
-                       buf_text(&parcel->payload), parcel) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (producers_send(door->producers, parcel->lane->linger, parcel->topic, parcel->lane->partition,
+                       parcel_key(parcel), buf_text(&parcel->payload), parcel) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return false;
     parcel->in_producer = true;
     if (!parcel->from_spool) {
@@ -277,7 +278,6 @@ static void wait_for_kafka(struct parcel *parcel)
 {
     struct door *door = parcel->door;
     waiting_add(door, parcel);
-    producers_note(door->producers, door->waiting, parcel->accepted_us);
     start_ticking(door);
 }
 
@@ -297,6 +297,9 @@ void door_keep(struct door *door, struct parcel *parcel)
     parcel->lane = lane_of(door, parcel->topic, parcel_key(parcel));
     parcel->accepted_us = monotonic_us();
     bool behind = parcel->lane->spooled > 0 || door_is_away(door);
+    enum producer_linger suiting = producers_suiting(door->producers, door->waiting + 1, parcel->accepted_us);
+    if (parcel->lane->sending == 0)
+        parcel->lane->linger = suiting;
     if (!behind && parcel_send(parcel)) {
         wait_for_kafka(parcel);
     } else if (door->spool) {
@@ -365,6 +368,7 @@ static void lane_drain(struct door *door, struct lane *lane)
         monotonic_us() < lane->drain_again_us)
         return;
     lane->draining = true;
+    lane->linger = LINGER_SHORT;
     lane->drain_failed = false;
     door->draining++;
     spool_read(door->spool, lane->topic->name, lane->partition, door->away ? 1 : SPOOL_READ_MAX);

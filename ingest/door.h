@@ -8,13 +8,11 @@
  *
  * Order.  A lane is a partition of a topic.  While the spool holds anything for a lane, new messages of the lane go
  * behind it; when the first of a lane is spooled, all of the lane that are still on their way to Kafka are spooled
- * with it.  The spool is sent lane by lane in order, when nothing of the lane is on its way by other means.  So
- * within a key the order of acceptance holds, but for the few messages at the moment the linger changes (see below)
- * and what a broker loses.
+ * with it.  The spool is sent lane by lane in order, when nothing of the lane is on its way by other means.  A lane
+ * changes between the two producers (producers.h) only when nothing of it is on its way.  So within a key the order of
+ * acceptance holds.
  *
- * Two producers, linger 0 and 1 ms: the second is used while many messages are in flight, since there it saves both
- * sides work, and for the spool.  A producer that fails for good is replaced; what it had not delivered is sent by
- * the new one or spooled.
+ * A producer that fails for good is replaced; what it had not delivered is sent by the new one or spooled.
  *
  * Threads: everything on the owner's one loop thread, which also calls back. */
 #pragma once

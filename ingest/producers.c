@@ -13,13 +13,11 @@
 static struct metric replaced =
     METRIC_COUNTER("ingest_producers_replaced_total", "producers that failed for good and were replaced");
 
-enum which { LINGER_NONE, LINGER_SHORT, PRODUCERS };
-
-static const char *const linger_ms[PRODUCERS] = { [LINGER_NONE] = "0", [LINGER_SHORT] = "1" };
+static const char *const linger_ms[LINGERS] = { [LINGER_NONE] = "0", [LINGER_SHORT] = "1" };
 
 struct producer {
     struct producers *producers;
-    enum which which;
+    enum producer_linger linger;
     rd_kafka_t *client;
     rd_kafka_queue_t *queue;
     rd_kafka_topic_t *topics[PRODUCERS_TOPICS_MAX];
@@ -29,11 +27,11 @@ struct producer {
 
 struct producers {
     struct producers_settings settings;
-    struct producer *current[PRODUCERS];
+    struct producer *current[LINGERS];
     struct producer *retired;       /* still to report; freed outside their callbacks */
     int fd;
     bool closing;
-    enum which suits;
+    enum producer_linger suits;
     int64_t most_in_flight, window_end_us;
 };
 
@@ -55,16 +53,16 @@ static void producer_free(struct producer *producer)
 
 static void report(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque);
 
-static struct producer *producer_new(struct producers *producers, enum which which, struct problem *why)
+static struct producer *producer_new(struct producers *producers, enum producer_linger linger, struct problem *why)
 {
     static const uint64_t one = 1;      /* what an eventfd takes */
     struct producer *producer = must_alloc(sizeof(*producer));
     const struct producers_settings *settings = &producers->settings;
 
     producer->producers = producers;
-    producer->which = which;
+    producer->linger = linger;
     producer->made_us = monotonic_us();
-    producer->client = kafka_producer(settings->brokers, settings->client_id, linger_ms[which],
+    producer->client = kafka_producer(settings->brokers, settings->client_id, linger_ms[linger],
                                       PRODUCERS_QUEUE_BYTES_MAX, report, producer, why);
     bool good = producer->client;
     for (size_t i = 0; good && settings->topics[i]; i++) {
@@ -90,19 +88,19 @@ static bool producer_replace(struct producer *producer)
     struct problem why = { 0 };
     char reason[256] = "";
 
-    if (producers->current[producer->which] != producer)
+    if (producers->current[producer->linger] != producer)
         return true;        /* it was, already */
     if (producers->closing || monotonic_us() - producer->made_us < PRODUCERS_REPLACE_MS * 1000)
         return false;
     rd_kafka_fatal_error(producer->client, reason, sizeof(reason));
     log_error("a Kafka producer failed for good and is replaced", LOG_TEXT("reason", reason));
-    struct producer *fresh = producer_new(producers, producer->which, &why);
+    struct producer *fresh = producer_new(producers, producer->linger, &why);
     if (!fresh) {
         log_error("a Kafka producer could not be replaced", LOG_TEXT("reason", why.text));
         producer->made_us = monotonic_us();
         return false;
     }
-    producers->current[producer->which] = fresh;
+    producers->current[producer->linger] = fresh;
     producer->next = producers->retired;
     producers->retired = producer;
     eventfd_write(producers->fd, 1);
@@ -139,8 +137,8 @@ struct producers *producers_open(const struct producers_settings *settings, stru
     producers->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     metric_register(&replaced);
     bool good = producers->fd >= 0 || fail(why, "could not make an event for Kafka: %s", strerror(errno));
-    for (int i = 0; i < PRODUCERS && good; i++) {
-        producers->current[i] = producer_new(producers, (enum which)i, why);
+    for (int i = 0; i < LINGERS && good; i++) {
+        producers->current[i] = producer_new(producers, (enum producer_linger)i, why);
         good = producers->current[i];
     }
     if (good)
@@ -165,7 +163,7 @@ void producers_close(struct producers *producers, int64_t deadline_ms)
     int64_t end_us = monotonic_us() + deadline_ms * 1000;
     producers->closing = true;
     retire_replaced(producers);
-    for (int i = 0; i < PRODUCERS; i++) {
+    for (int i = 0; i < LINGERS; i++) {
         if (!producers->current[i])
             continue;
         while (rd_kafka_outq_len(producers->current[i]->client) > 0 && monotonic_us() < end_us)
@@ -187,14 +185,14 @@ void producers_serve(struct producers *producers)
     eventfd_t ignored;
 
     eventfd_read(producers->fd, &ignored);
-    for (int i = 0; i < PRODUCERS; i++)
+    for (int i = 0; i < LINGERS; i++)
         rd_kafka_poll(producers->current[i]->client, 0);
     retire_replaced(producers);
 }
 
-/* The most in flight within a window, not the number at the moment: that is near 0 each time a batch has been
+/* By the most in flight within a window, not the number at the moment: that is near 0 each time a batch has been
  * acknowledged. */
-void producers_note(struct producers *producers, int64_t in_flight, int64_t at_us)
+enum producer_linger producers_suiting(struct producers *producers, int64_t in_flight, int64_t at_us)
 {
     if (at_us >= producers->window_end_us) {
         if (producers->most_in_flight <= PRODUCERS_FEW_IN_FLIGHT)
@@ -206,6 +204,7 @@ void producers_note(struct producers *producers, int64_t in_flight, int64_t at_u
         producers->most_in_flight = in_flight;
     if (in_flight >= PRODUCERS_MANY_IN_FLIGHT)
         producers->suits = LINGER_SHORT;
+    return producers->suits;
 }
 
 static size_t topic_index(const struct producers *producers, const struct topic *topic)
@@ -218,16 +217,15 @@ static size_t topic_index(const struct producers *producers, const struct topic 
     return index;
 }
 
-rd_kafka_resp_err_t producers_send(struct producers *producers, bool in_order, const struct topic *topic,
+rd_kafka_resp_err_t producers_send(struct producers *producers, enum producer_linger linger, const struct topic *topic,
                                    int32_t partition, struct text key, struct text payload, void *message_context)
 {
     size_t index = topic_index(producers, topic);
-    enum which which = in_order ? LINGER_SHORT : producers->suits;
 
     for (;;) {
-        struct producer *producer = producers->current[which];
-        if (rd_kafka_produce(producer->topics[index], partition, 0, (void *)(uintptr_t)payload.at, payload.bytes,
-                             key.at, key.bytes, message_context) == 0)
+        struct producer *producer = producers->current[linger];
+        if (rd_kafka_produce(producer->topics[index], partition, 0, (void *)(uintptr_t)payload.at, payload.bytes, key.at,
+                             key.bytes, message_context) == 0)
             return RD_KAFKA_RESP_ERR_NO_ERROR;
         rd_kafka_resp_err_t error = rd_kafka_last_error();
         if (error != RD_KAFKA_RESP_ERR__FATAL || !producer_replace(producer))

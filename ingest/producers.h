@@ -23,6 +23,8 @@
 
 struct producers;
 
+enum producer_linger { LINGER_NONE, LINGER_SHORT, LINGERS };
+
 struct producers_settings {
     const char *brokers, *client_id;
     const struct topic *const *topics;      /* NULL-terminated */
@@ -41,10 +43,10 @@ void producers_close(struct producers *producers, int64_t deadline_ms);
 int producers_fd(const struct producers *producers);
 void producers_serve(struct producers *producers);
 
-/* Which one would be right with so many in flight. */
-void producers_note(struct producers *producers, int64_t in_flight, int64_t at_us);
+/* The one that suits so many in flight. */
+enum producer_linger producers_suiting(struct producers *producers, int64_t in_flight, int64_t at_us);
 
-/* `key` and `payload` must live until `delivered`.  What is in order goes through one producer always; the rest
- * through the one that suits the load.  RD_KAFKA_RESP_ERR_NO_ERROR: `delivered` will be called; else it will not. */
-rd_kafka_resp_err_t producers_send(struct producers *producers, bool in_order, const struct topic *topic,
+/* `key` and `payload` must live until `delivered`.  What goes through one of the two stays in order; between them there
+ * is none.  RD_KAFKA_RESP_ERR_NO_ERROR: `delivered` will be called; else it will not. */
+rd_kafka_resp_err_t producers_send(struct producers *producers, enum producer_linger linger, const struct topic *topic,
                                    int32_t partition, struct text key, struct text payload, void *message_context);
