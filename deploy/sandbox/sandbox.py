@@ -54,19 +54,20 @@ def provider_of(path):
 
 @web.middleware
 async def kept_and_disturbed(request, handler):
+    """A provider's request is kept when it is whole, before anything is done about it."""
     provider, path = provider_of(request.path)
     if provider is None:
         return await handler(request)
     state = request.app[STATE]
-    entry = state.requests.begin(provider, request, path)
     started = time.monotonic()
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return error_response(provider, 413, f"the body has more than {limits.REQUEST_BYTES_MAX} bytes")
+    rule = state.faults.take(set(REQUEST_FAULTS), provider, path, request.method)
+    entry = state.requests.keep(provider, request, path, body, rule.what if rule else None)
 
     async def act():
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return error_response(provider, 413, f"the body has more than {limits.REQUEST_BYTES_MAX} bytes")
-        state.requests.set_body(entry, body, request.headers.get("Content-Type", ""))
         try:
             return await handler(request)
         except web.HTTPNotFound:
@@ -74,20 +75,17 @@ async def kept_and_disturbed(request, handler):
         except web.HTTPMethodNotAllowed:
             return error_response(provider, 405, f"{request.method} is not allowed here")
 
-    rule = state.faults.take(set(REQUEST_FAULTS), provider, path, request.method)
     try:
         response = await (disturbed(rule, provider, request, act) if rule else act())
-        entry["status"] = response.status
+        entry["status"] = None if rule and rule.what == "cut" else response.status
         return response
     finally:
-        entry["fault"] = rule.what if rule else None
         entry["took_ms"] = round((time.monotonic() - started) * 1000, 1)
-        state.requests.keep(entry)
+        state.news.tell()
         if request.app[LOG]:
             fault = f"  ({rule.what})" if rule else ""
-            print(
-                f"{entry['at']}  {provider:8} {request.method} {path} -> {entry['status'] or 'cut'}{fault}", flush=True
-            )
+            line = f"{entry['at']}  {provider:8} {request.method} {path} -> {entry['status'] or 'cut'}{fault}"
+            print(line, flush=True)
 
 
 def application(config, log=True):

@@ -107,9 +107,10 @@ class Requests:
         self.bytes = 0
         self.last_id = 0
 
-    def begin(self, provider, request, path):
+    def keep(self, provider, request, path, body, fault):
+        """The entry, to which status and time are added when it was answered."""
         self.last_id += 1
-        return {
+        entry = {
             "id": self.last_id,
             "at": now_text(),
             "provider": provider,
@@ -117,28 +118,21 @@ class Requests:
             "path": path,
             "query": {name: MASKED if name in SECRET_QUERY else value for name, value in request.query.items()},
             "headers": masked_headers(request.headers),
-            "body": None,
-            "body_bytes": 0,
-            "body_sha256": None,
+            "body": readable_body(body, request.headers.get("Content-Type", "")),
+            "body_bytes": len(body),
+            "body_sha256": hashlib.sha256(body).hexdigest() if body else None,
             "status": None,
-            "fault": None,
+            "fault": fault,
             "took_ms": None,
         }
-
-    def set_body(self, entry, body, content_type):
-        entry["body_bytes"] = len(body)
-        if body:
-            entry["body_sha256"] = hashlib.sha256(body).hexdigest()
-            entry["body"] = readable_body(body, content_type)
-
-    def keep(self, entry):
-        cost = 1024 + min(entry["body_bytes"], limits.REQUEST_BODY_KEPT_BYTES_MAX)
+        cost = 1024 + min(len(body), limits.REQUEST_BODY_KEPT_BYTES_MAX)
         self.entries.append((cost, entry))
         self.bytes += cost
         while len(self.entries) > limits.REQUESTS_KEPT_MAX or self.bytes > limits.REQUESTS_KEPT_BYTES_MAX:
             dropped_cost, _ = self.entries.popleft()
             self.bytes -= dropped_cost
         self.news.tell()
+        return entry
 
     def select(self, provider=None, method=None, path=None, since=0):
         return [

@@ -362,6 +362,8 @@ def test_faults_before_and_after_acting(sandbox):
         sandbox.fault(provider="twilio", what=what)
         with pytest.raises(ValueError):
             sandbox.send(Body="hello")
+    last = sandbox.control("GET", "/requests?provider=twilio")["requests"][-1]
+    assert (last["body"]["Body"], last["fault"], last["status"]) == ("hello", "empty", 201)
     sandbox.fault(provider="twilio", what="stall", seconds=0.3)
     sandbox.fault(provider="twilio", what="slow", bytes_per_s=5000)
     assert sandbox.send(Body="hello")["status"] == "queued"
