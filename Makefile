@@ -22,9 +22,11 @@ endif
 packages := rdkafka libpq libcjson libcurl libcrypto libsodium libmicrohttpd sqlite3
 speech   := sndfile soxr pocketsphinx sphinxbase
 # PocketSphinx's and Postgres' headers are not ours to warn about
-external_cflags := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(packages) $(speech)))
-libs            := $(shell pkg-config --libs $(packages)) -lwslay -lphonenumber -lstdc++ -lm -lpthread
-speech_libs     := $(shell pkg-config --libs $(speech))
+external_cflags  = $(patsubst -I%,-isystem %,$(call found,cflags_found,--cflags $(packages) $(speech)))
+libs             = $(call found,libs_found,--libs $(packages)) -lwslay -lphonenumber -lstdc++ -lm -lpthread
+speech_libs      = $(call found,speech_libs_found,--libs $(speech))
+# asked once, and not before it is needed: `make deps` comes before pkg-config is there
+found            = $(if $(filter undefined,$(origin $(1))),$(eval $(1) := $(shell pkg-config $(2))))$($(1))
 
 warnings := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef
 CFLAGS   ?= -O2 -g
@@ -36,7 +38,7 @@ daemons := ingest transcribe analyze notifier
 objects  = $(patsubst %.c,$(B)/%.o,$(sort $(wildcard $(1)/*.c))) $(patsubst %.cc,$(B)/%.o,$(sort $(wildcard $(1)/*.cc)))
 common_objects := $(call objects,common) $(call objects,common/stage) $(B)/gen/events.o $(B)/gen/answers.o $(B)/gen/topics.o $(B)/gen/migrations.o $(B)/gen/settings_known.o
 
-build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb
+build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb     ## the daemons and sb, in build/bin (the default)
 
 # --- generated from schemas/ -------------------------------------------------
 generated := $(addprefix $(B)/gen/,events.h events.c answers.h answers.c topics.h topics.c migrations.c settings_known.c)
@@ -65,7 +67,7 @@ define daemon_rule
 $(B)/bin/$(1): $$(call objects,$(1)) $(B)/libcommon.a
 	@echo "  LD    $$@"
 	@mkdir -p $$(@D)
-	$(Q)$(CC) $$(ldflags) -o $$@ $$^ $(if $(filter transcribe,$(1)),$(speech_libs)) $(libs)
+	$(Q)$(CC) $$(ldflags) -o $$@ $$^ $(if $(filter transcribe,$(1)),$$(speech_libs)) $$(libs)
 endef
 $(foreach d,$(daemons),$(eval $(call daemon_rule,$(d))))
 
@@ -92,12 +94,44 @@ $(B)/tests/echo: tests/stage/echo.c $(B)/echo/gen/.done $(B)/libcommon.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(echo_sources) $(B)/libcommon.a $(libs)
 
-unit: $(unit_tests)
+unit: $(unit_tests)         ## the unit tests
 	$(Q)failed=0; for t in $^; do $$t || failed=1; done; exit $$failed
 
-clean:
+# --- to run it here: everything is kept in .run/ ---------------------------------
+deps:                       ## install the Debian packages that are missing (sudo or root for apt alone)
+	@sh deploy/local/deps.sh
+deps-test:                  ## the same, and what the tests need
+	@sh deploy/local/deps.sh test
+
+python := .run/venv-sandbox
+$(python)/.done: deploy/local/requirements.txt deploy/sandbox/requirements.txt
+	@echo "  VENV  $(python)"
+	$(Q)mkdir -p .run && python3 -m venv $(python) && $(python)/bin/pip install -q --disable-pip-version-check -r $< && touch $@ || \
+	{ echo "make: could not fetch the Python packages of $< (pip's reason stands above): is its index reachable? PIP_INDEX_URL and" \
+	"PIP_FIND_LINKS name another. Without the sandbox: build/bin/sb up --without sandbox" >&2; exit 1; }
+venvs: $(python)/.done      ## fetch the Python packages of the sandbox and the sample day
+
+.run/kafka/.done: deploy/local/kafka/pom.xml
+	@echo "  MVN   .run/kafka/libs"
+	$(Q)rm -rf .run/kafka/new && mkdir -p .run/kafka && \
+	mvn -q -B -C -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.run/kafka/new && \
+	rm -rf .run/kafka/libs && mv .run/kafka/new .run/kafka/libs && touch $@ || \
+	{ echo "make: could not fetch Kafka from Maven Central (maven's reason stands above): a mirror is named in ~/.m2/settings.xml;" \
+	"or use a Kafka of your own: make run KAFKA_BROKERS=host:9092" >&2; exit 1; }
+kafka: .run/kafka/.done     ## fetch Kafka (43 MB), as pinned in deploy/local/kafka/pom.xml
+
+own_kafka = $(or $(KAFKA_BROKERS),$(shell grep -sE '^ *(export +)?KAFKA_BROKERS=.' .env))
+run: deps                   ## do all of that, start everything, play the sample day; ONCE=1 ends after it
+	@$(MAKE) --no-print-directory -j$(JOBS) build
+	@$(MAKE) --no-print-directory venvs $(if $(own_kafka),,kafka)
+	@exec $(B)/bin/sb up --day $(if $(ONCE),--once)
+
+help:                       ## this
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+clean:                      ## remove what was built
 	rm -rf build
 
-.PHONY: build unit clean
+.PHONY: build unit clean deps deps-test venvs kafka run help
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

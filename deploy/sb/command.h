@@ -1,0 +1,30 @@
+/* command.h: sb's commands: a table in main.c, a file each.
+ *
+ * Exit codes are the same everywhere: EXIT_FINE, EXIT_FAILED (what was asked could not be done, or is bad), EXIT_WRONG
+ * (the command line or a setting).  Answers go to standard output, everything else to standard error. */
+#pragma once
+
+#include "common/base.h"
+
+enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_WRONG = 2 };
+
+struct command {
+    const char *name;
+    const char *summary; /* one line */
+    const char *help;    /* after the summary: usage, options, examples */
+    /* `argv[0]` is "sb NAME", as getopt wants to print it; --help was dealt with */
+    int (*run)(int argc, char **argv);
+};
+
+extern const struct command command_up;
+extern const struct command command_down;
+extern const struct command command_status;
+extern const struct command command_topics;
+extern const struct command command_tail;
+extern const struct command command_token;
+
+/* Says it on standard error as "sb NAME: …" and returns the code: `return command_fail(argv, EXIT_FAILED, "%s",
+ * why.text)`. */
+int command_fail(char **argv, int code, const char *format, ...) PRINTF_LIKE(3, 4);
+/* After getopt has said what is wrong; or `what` says it. */
+int command_misused(char **argv, const char *what);

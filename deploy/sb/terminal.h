@@ -1,0 +1,19 @@
+/* terminal.h: colours where a person looks at standard output and has not set NO_COLOR; else nothing. */
+#pragma once
+
+#include "common/buf.h"
+
+enum colour { PLAIN, BOLD, FAINT, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN };
+
+bool terminal_is(void);                       /* is standard output a terminal? */
+int terminal_columns(void);                   /* how wide; 0 when it is none */
+const char *colour_begin(enum colour colour); /* "" without colours */
+const char *colour_end(void);
+
+/* Adds at most `columns` characters of `text` (0: all), made printable: what controls a terminal is shown as a space,
+ * bytes that are not UTF-8 as U+FFFD. What is cut off is shown by an ellipsis. */
+void terminal_add(struct buf *out, struct text text, int columns);
+
+#define AGE_BYTES 16
+/* "3 s", "12 min", "4 h", "9 d" */
+char *age_print(int64_t us, char ret[AGE_BYTES]);
