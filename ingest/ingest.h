@@ -6,10 +6,11 @@
  *     inbound.c         the webhook becomes an event in inbound.* or dead.ingest and is answered once it is durable
  *     door.c            Kafka or the spool          producers.c, spool.c: its two ways
  *     keys.c            who may knock
- *     calls.c, messages.c   the recorder: inbound.* → rows and domain events
+ *     api.c, api_*.c    GET /api/v1/…                tokens.c: who asks
+ *     recorder.c, calls.c, messages.c   the recorder: inbound.* → rows and domain events
  *
- * Threads: hooks, inbound and door run on the HTTP server's loop thread; the recorder's handlers on the stage's
- * workers. */
+ * Threads: hooks, inbound and door run on the HTTP server's loop thread; the recorder's handlers on the stage's workers;
+ * the API's on its own. */
 #pragma once
 
 #include "common/http_server.h"
@@ -39,11 +40,13 @@ struct ingest {
     const char *callrail_signing_key, *twilio_auth_token;
     int64_t connections_max, connections_per_address_max, in_flight_bytes_max, in_flight_per_key_max;
     int64_t request_deadline_ms;
+    int64_t api_threads, api_queue_max;
 
     /* the door's */
     struct http_server *server;
     struct door *door;
     struct keyring *keyring;
+    struct api *api;
     struct arena *scratch;              /* of one webhook, on the loop thread */
     struct source sources[SOURCES_MAX];
     size_t source_count;

@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "common/metrics.h"
+#include "ingest/api.h"
 #include "ingest/inbound.h"
 
 #define SCRATCH_BYTES_MAX ((size_t)96 * 1024 * 1024)    /* of one webhook: its body decoded, and in base64 */
@@ -43,6 +44,8 @@ static const struct setting settings[] = {
       .help = "bodies held at once, then 503" },
     { "INGEST_IN_FLIGHT_PER_KEY_MAX", SET_COUNT, AT(in_flight_per_key_max), "10000", 1, 1000000,
       .help = "webhooks of one source without an answer, then 429" },
+    { "API_THREADS", SET_COUNT, AT(api_threads), "4", 1, 64, .help = "API requests that ask Postgres at once" },
+    { "API_QUEUE_MAX", SET_COUNT, AT(api_queue_max), "256", 1, 65536, .help = "API requests that wait for it, then 503" },
     { 0 },
 };
 
@@ -197,7 +200,8 @@ static bool ingest_open(void *context, struct problem *why)
     metric_register(&request_time);
     inbound_open();
     ingest.scratch = arena_new(SCRATCH_BYTES_MAX);
-    return open_keyring(why) && open_door(why) && open_server(why);
+    ingest.api = api_open(&ingest, why);
+    return ingest.api && open_keyring(why) && open_door(why) && open_server(why);
 }
 
 static void ingest_close(void *context)
@@ -206,6 +210,7 @@ static void ingest_close(void *context)
     (void)context;
     if (ingest.server)
         http_server_drain(ingest.server, deadline_ms);
+    api_close(ingest.api);
     door_close(ingest.door, deadline_ms);
     keyring_close(ingest.keyring);
     arena_free(ingest.scratch);
