@@ -35,7 +35,8 @@
 #define STAGE_STACK_BYTES (256 * 1024)
 #define STAGE_EFFECTS_MAX 256               /* rows and events of one handler */
 #define STAGE_ARENA_BYTES_MAX (96 * 1024 * 1024)
-#define STAGE_RERUNS_MAX 5                  /* after a conflict at commit */
+#define STAGE_RERUNS_MAX 5                  /* after a conflict at commit (unique, exclusion, foreign key) … */
+#define STAGE_CONTENTION_RERUNS_MAX 60      /* … and after losing a race for a row (must, serialization, deadlock, lock): with growing pauses */
 
 enum outcome { DONE, RETRY, REJECT };
 

@@ -7,11 +7,14 @@
 #include "common/stage/runtime.h"
 
 #include <assert.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PREPARED_MAX 1024               /* statements of one program: a power of two, far more than any has */
 #define RECONNECT_MS 200
+#define CONTENTION_PAUSE_MS 5           /* at most so long for each rerun there was */
+#define ANSWER_TIMEOUT_MS 40000         /* beyond the server's own statement time-out: a frozen server answers nothing at all */
 
 static const struct statement begin_group = { "runtime_begin", "BEGIN", 0, 0 };
 static const struct statement commit_group = { "runtime_commit", "COMMIT", 0, 0 };
@@ -103,6 +106,7 @@ struct committer {
 struct commit_failure {
     enum pg_error error;
     int owner;                          /* whose statement failed */
+    bool contended;                     /* a race for a row was lost: with some patience it will be won */
     const struct statement *statement;
     char constraint[64];
     struct problem why;
@@ -298,12 +302,22 @@ static bool is_prepared(struct committer *committer, const struct statement *sta
     return found;
 }
 
+static bool is_contention(const char *sqlstate)
+{
+    static const char *const states[] = { "SB001", "40001", "40P01", "55P03" };
+    for (size_t i = 0; i < LENGTH(states); i++)
+        if (strcmp(sqlstate, states[i]) == 0)
+            return true;
+    return false;
+}
+
 static void commit_fail(struct commit_failure *failure, const struct step *step, const PGresult *result, PGconn *connection)
 {
     const char *sqlstate = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     const char *constraint = result ? PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME) : NULL;
     const char *message = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
     failure->error = pg_error_of(sqlstate);
+    failure->contended = failure->error == PG_CONFLICT && is_contention(sqlstate);
     failure->owner = step ? step->owner : OF_GROUP;
     failure->statement = step ? step->statement : NULL;
     snprintf(failure->constraint, sizeof(failure->constraint), "%s", constraint ? constraint : "");
@@ -348,6 +362,11 @@ static bool run_steps(struct committer *committer, const struct step *steps, int
     }
     bool fine = true;
     for (int i = 0; i < count; i++) {
+        if (!pg_wait(committer->connection, ANSWER_TIMEOUT_MS)) {
+            commit_fail(failure, NULL, NULL, committer->connection);
+            disconnect(committer);
+            return false;
+        }
         PGresult *result = PQgetResult(committer->connection);
         ExecStatusType status = PQresultStatus(result);
         if (fine && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
@@ -388,7 +407,8 @@ static bool prepare_steps(struct committer *committer, struct commit_failure *fa
             unprepared[count++] = committer->steps[i];
     if (count == 0 || run_steps(committer, unprepared, count, send_prepare, failure))
         return true;
-    disconnect(committer);      /* what was prepared is not known: a new connection starts afresh */
+    if (committer->connection)
+        disconnect(committer);  /* what was prepared is not known: a new connection starts afresh */
     return false;
 }
 
@@ -396,6 +416,8 @@ static bool prepare_steps(struct committer *committer, struct commit_failure *fa
 static void roll_back(struct committer *committer)
 {
     static const struct statement roll_back_group = { "runtime_rollback", "ROLLBACK", 0, 0 };
+    if (!committer->connection)
+        return;
     if (PQstatus(committer->connection) != CONNECTION_OK) {
         disconnect(committer);
         return;
@@ -404,11 +426,8 @@ static void roll_back(struct committer *committer)
         return;
     struct commit_failure ignored;
     struct step step = { &roll_back_group, NULL, OF_GROUP };
-    if (!is_prepared(committer, &roll_back_group, true) && !run_steps(committer, &step, 1, send_prepare, &ignored)) {
-        disconnect(committer);
-        return;
-    }
-    if (!run_steps(committer, &step, 1, send_execute, &ignored))
+    bool prepared = is_prepared(committer, &roll_back_group, true) || run_steps(committer, &step, 1, send_prepare, &ignored);
+    if ((!prepared || !run_steps(committer, &step, 1, send_execute, &ignored)) && committer->connection)
         disconnect(committer);
 }
 
@@ -470,7 +489,12 @@ static void rerun(struct work *work, const struct commit_failure *failure)
     work->conflict = true;
     work->reruns++;
     snprintf(work->constraint, sizeof(work->constraint), "%s", failure->constraint);
-    make_ready(work);
+    int64_t pause_ms = failure->contended && work->reruns > STAGE_RERUNS_MAX
+                           ? 1 + (int64_t)randombytes_uniform((uint32_t)(work->reruns * CONTENTION_PAUSE_MS)) : 0;
+    if (pause_ms > 0)
+        wait_until(work, monotonic_us() + pause_ms * 1000);
+    else
+        make_ready(work);
     pthread_mutex_unlock(&runtime.lock);
 }
 
@@ -498,12 +522,13 @@ static void pause_and_retry(struct work *work, const struct commit_failure *fail
 /* A work that was committed alone and failed for a reason of its own. */
 static void settle_failure(struct work *work, const struct commit_failure *failure)
 {
+    int reruns_max = failure->contended ? STAGE_CONTENTION_RERUNS_MAX : STAGE_RERUNS_MAX;
     bool of_ledger = failure->statement == &insert_ledger || failure->statement == &update_ledger;
     if (failure->error == PG_CONFLICT && of_ledger)
         look_up_again(work);
     else if (work->verdict == VERDICT_REJECTED)
         pause_and_retry(work, failure);
-    else if (failure->error == PG_CONFLICT && work->reruns < STAGE_RERUNS_MAX && work->verdict != VERDICT_PARKED)
+    else if (failure->error == PG_CONFLICT && work->reruns < reruns_max && work->verdict != VERDICT_PARKED)
         rerun(work, failure);
     else
         reject_work(work, &failure->why);

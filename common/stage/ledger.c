@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define RECONNECT_MS 500
+#define ANSWER_TIMEOUT_MS 40000         /* beyond the server's own statement time-out: a frozen server answers nothing at all */
 
 static const struct statement find_handled = {
     .name = "runtime_find_handled",
@@ -167,14 +168,24 @@ static void note_emitted(struct lookup *lookup, PGresult *result)
 static bool lookup_query(struct lookup *lookup, const struct statement *statement, const char *const *params,
                          void (*note)(struct lookup *lookup, PGresult *result), struct problem *why)
 {
-    PGresult *result = PQexecPrepared(lookup->connection, statement->name, statement->params, params, NULL, NULL, 0);
+    PGresult *result = NULL;
+    if (PQsendQueryPrepared(lookup->connection, statement->name, statement->params, params, NULL, NULL, 0)
+        && pg_wait(lookup->connection, ANSWER_TIMEOUT_MS))
+        result = PQgetResult(lookup->connection);
     bool done = PQresultStatus(result) == PGRES_TUPLES_OK;
     if (done)
         note(lookup, result);
     else
-        fail(why, "could not look into the ledger (\"%s\"): %s", statement->name, PQresultErrorMessage(result));
+        fail(why, "could not look into the ledger (\"%s\"): %s", statement->name, PQerrorMessage(lookup->connection));
     PQclear(result);
-    return done;
+    if (!done) {                /* whatever it was: a new connection knows no more than this one did, and waits for nothing */
+        PQfinish(lookup->connection);
+        lookup->connection = NULL;
+        return false;
+    }
+    while ((result = PQgetResult(lookup->connection)))
+        PQclear(result);
+    return true;
 }
 
 static bool look_up(struct lookup *lookup, struct problem *why)
@@ -218,7 +229,7 @@ static void settle(struct work *work)
     make_ready(work);
 }
 
-static void postgres_is_away(struct lookup *lookup, const struct problem *why)
+static void postgres_is_away(const struct problem *why)
 {
     pthread_mutex_lock(&runtime.lock);
     if (runtime.postgres_away_us == 0) {
@@ -226,10 +237,6 @@ static void postgres_is_away(struct lookup *lookup, const struct problem *why)
         log_error("postgres is away; events wait", LOG_TEXT("why", why->text));
     }
     pthread_mutex_unlock(&runtime.lock);
-    if (lookup->connection && PQstatus(lookup->connection) != CONNECTION_OK) {
-        PQfinish(lookup->connection);
-        lookup->connection = NULL;
-    }
     struct timespec pause = { .tv_nsec = RECONNECT_MS * 1000000L };
     nanosleep(&pause, NULL);
 }
@@ -260,7 +267,7 @@ static bool look_up_surely(struct lookup *lookup)
             postgres_is_back();
             return true;
         }
-        postgres_is_away(lookup, &why);
+        postgres_is_away(&why);
     }
     return false;
 }

@@ -7,10 +7,17 @@ DECLARE
 BEGIN
     FOREACH role_name IN ARRAY ARRAY['switchboard_ingest', 'switchboard_transcribe', 'switchboard_analyze',
                                      'switchboard_vision', 'switchboard_notifier', 'switchboard_api'] LOOP
+        -- roles belong to the whole cluster: another database may be migrating at this moment
         IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = role_name) THEN
-            EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;
+            END;
         END IF;
-        EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
+        IF NOT pg_has_role(current_user, role_name, 'MEMBER') THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
+        END IF;
     END LOOP;
 END $$;
 

@@ -53,3 +53,13 @@ SELECT protect(ARRAY['companies', 'tracking_numbers', 'users', 'api_tokens'], AR
 REVOKE SELECT ON companies, api_tokens FROM switchboard_api, switchboard_transcribe, switchboard_analyze, switchboard_vision, switchboard_notifier;
 GRANT SELECT (tenant, name, time_zone, default_region, alert_whatsapp, created_at, updated_at) ON companies
     TO switchboard_api, switchboard_transcribe, switchboard_analyze, switchboard_vision, switchboard_notifier;
+
+-- Whose token has this SHA-256 (hex).  The API knows a token by its hash alone, and sees none it was not shown.
+CREATE FUNCTION token_of(hash text) RETURNS TABLE (tenant text, role text, state text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT t.tenant, t.role,
+           CASE WHEN t.revoked_at IS NOT NULL THEN 'revoked' WHEN t.expires_at <= now() THEN 'expired' ELSE 'valid' END
+    FROM api_tokens t WHERE t.token_hash = decode(hash, 'hex')
+$$;
+REVOKE EXECUTE ON FUNCTION token_of(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION token_of(text) TO switchboard_api;

@@ -51,12 +51,16 @@ CREATE TABLE calls (
     version             bigint      NOT NULL DEFAULT 1, -- changed by every update: a predicate for the next
     created_at          timestamptz NOT NULL DEFAULT now(),
     updated_at          timestamptz NOT NULL DEFAULT now(),
+    -- when it was, for lists.  A column, since row-level security keeps conditions on a COALESCE out of an index
+    call_at             timestamptz NOT NULL GENERATED ALWAYS AS (coalesce(started_at, created_at)) STORED,
     PRIMARY KEY (tenant, call_id),
-    UNIQUE (source, call_id),
+    UNIQUE (call_id, source),
     FOREIGN KEY (tenant, contact_id) REFERENCES contact_cards (tenant, contact_id) ON UPDATE CASCADE,
     FOREIGN KEY (tenant, lead_id) REFERENCES leads (tenant, lead_id) ON UPDATE CASCADE
 );
-CREATE INDEX calls_newest ON calls (tenant, (coalesce(started_at, created_at)) DESC, call_id DESC);
+CREATE INDEX calls_newest ON calls (tenant, call_at DESC, call_id DESC);
+-- the same for those who see all companies
+CREATE INDEX calls_newest_of_all ON calls (call_at DESC, call_id DESC, tenant DESC);
 CREATE FUNCTION calls_forward() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF call_status_rank(NEW.status) < call_status_rank(OLD.status) THEN
@@ -184,11 +188,11 @@ CREATE POLICY writer_switchboard_analyze ON leads FOR UPDATE TO switchboard_anal
 GRANT SELECT ON deliveries TO switchboard_api, switchboard_ingest, switchboard_notifier;
 
 -- Full-text search under row-level security would not use the index: this function takes the tenant from the session.
-CREATE FUNCTION calls_matching(query text) RETURNS SETOF text
+CREATE FUNCTION calls_matching(query text) RETURNS TABLE (tenant text, call_id text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT call_id FROM call_transcripts
-    WHERE search @@ websearch_to_tsquery('simple', query)
-      AND (tenant = current_setting('switchboard.tenant', true) OR current_setting('switchboard.tenant', true) = '*')
+    SELECT t.tenant, t.call_id FROM call_transcripts t
+    WHERE t.search @@ websearch_to_tsquery('simple', query)
+      AND (t.tenant = current_setting('switchboard.tenant', true) OR current_setting('switchboard.tenant', true) = '*')
 $$;
 REVOKE EXECUTE ON FUNCTION calls_matching(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION calls_matching(text) TO switchboard_api;
