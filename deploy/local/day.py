@@ -133,7 +133,9 @@ class Day:
         call = speech.speak(speech.BOOKED_CALL)
         name = f"{self.call_id}.wav"
         self.sandbox.control("PUT", f"/files/{name}", raw=call.wav, content_type="audio/wav")
-        self.sandbox.control("PUT", "/transcripts", {"file": name, "segments": call.segments})
+        for speaker in speech.VOICES:  # for a transcription by the sandbox's OpenAI, which gets each channel on its own
+            said = [segment for segment in call.segments if segment["speaker"] == speaker]
+            self.sandbox.control("PUT", "/transcripts", {"file_name": f"{self.call_id}-{speaker}-*", "segments": said})
         before = self.sandbox.control("GET", "/health")
         self.first_message, self.first_webhook = before["messages"], before["webhooks"]
         self.watcher = watch.Watcher(self.settings, ROOT, self.call_id, self.company)

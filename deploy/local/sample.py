@@ -148,7 +148,11 @@ def missing(database, company, call_id, webhooks, rejected):
         (row.get("contact_phone"), "the caller in contact_cards", "stage ingest, the recorder"),
         (row.get("lead"), "the lead in leads", "stage ingest, the recorder"),
         (row.get("recording"), "the copy of the recording", "stage transcribe: may it reach the sandbox's address?"),
-        (row.get("words"), "the transcript in call_transcripts", "stage transcribe: topic calls"),
+        (
+            row.get("words"),
+            "the transcript in call_transcripts",
+            "stage transcribe: it heard no words" if row.get("words") == 0 else "stage transcribe: topic calls",
+        ),
         (row.get("booking_status"), "the analysis in call_analyses", "stage analyze: topic transcripts"),
         (
             row.get("appointment_id"),
@@ -179,7 +183,10 @@ def facts_of(row):
     facts = [
         ("contact", f"{row['contact_phone'] or 'nobody'} {row['contact_name'] or ''}"),
         ("lead", row["lead"] or "none"),
-        ("call", f"{row['status']}, {row['duration_s']} s, taken by {row['csr'] or 'nobody known'}"),
+        (
+            "call",
+            f"{row['status']}, {row['duration_s']} s, " + (f"taken by {row['csr']}" if row["csr"] else "unattributed"),
+        ),
     ]
     if row["booking_status"]:
         facts += [

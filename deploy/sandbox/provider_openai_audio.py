@@ -4,6 +4,7 @@ import hashlib
 import math
 import re
 import struct
+from fnmatch import fnmatchcase
 
 from aiohttp import web
 
@@ -144,8 +145,10 @@ def audio_seconds(audio):
     """The length of what looks like audio, by its first bytes; None when it does not."""
     if audio[:4] == b"RIFF" and audio[8:12] == b"WAVE":
         return wav_seconds(audio)
+    if audio[:4] == b"fLaC":
+        return flac_seconds(audio)
     mpeg = audio[:3] == b"ID3" or (len(audio) > 1 and audio[0] == 0xFF and audio[1] & 0xE0 == 0xE0)
-    if mpeg or audio[:4] in (b"fLaC", b"OggS", b"\x1a\x45\xdf\xa3") or audio[4:8] == b"ftyp":
+    if mpeg or audio[:4] in (b"OggS", b"\x1a\x45\xdf\xa3") or audio[4:8] == b"ftyp":
         return len(audio) * 8 / AUDIO_BITS_PER_S_GUESSED
     return None
 
@@ -178,11 +181,25 @@ def checked_audio(form):
     return audio, file.filename, seconds
 
 
+def known_by_name(state, filename):
+    patterns = (name for name in state.transcripts if name.startswith("name:"))
+    return next((state.transcripts[name] for name in patterns if fnmatchcase(filename, name[5:])), None)
+
+
+def flac_seconds(audio):
+    """From STREAMINFO, which is the first block: 20 bits of sample rate, 36 of sample count."""
+    if len(audio) < 26:
+        return None
+    packed = int.from_bytes(audio[18:26], "big")
+    rate, samples = packed >> 44, packed & 0xFFFFFFFFF
+    return samples / rate if rate else None
+
+
 def heard(state, audio, filename):
     """What was registered for this audio; nothing is made up, so otherwise nothing was said."""
     known = (
         state.transcripts.get(hashlib.sha256(audio).hexdigest())
-        or state.transcripts.get("name:" + filename)
+        or known_by_name(state, filename)
         or state.transcripts.get("*")
     )
     return known or {"text": "", "segments": [], "language": "english"}

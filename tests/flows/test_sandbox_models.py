@@ -292,6 +292,12 @@ def transcribe(sandbox, status=200, file=None, name="call.wav", **form):
     return answer.json() if answer.headers["Content-Type"].startswith("application/json") else answer.text
 
 
+def flac_of(seconds):
+    """The beginning of a FLAC file: its STREAMINFO."""
+    packed = (16_000 << 44) | (15 << 36) | int(seconds * 16_000)
+    return b"fLaC\0\0\0\x22" + bytes(10) + packed.to_bytes(8, "big") + bytes(16)
+
+
 def test_transcriptions_say_what_was_registered_and_nothing_else(sandbox):
     silent = transcribe(sandbox)
     assert (silent["text"], silent["segments"], silent["duration"]) == ("", [], 1.0)
@@ -314,7 +320,10 @@ def test_transcriptions_say_what_was_registered_and_nothing_else(sandbox):
     assert [segment["speaker"] for segment in speakers["segments"]] == ["A", "B"]
     assert transcribe(sandbox, response_format="json")["text"] == "good morning hello"
     assert "00:00:00,500 --> 00:00:01,000" in transcribe(sandbox, response_format="srt")
-    kept = sandbox.control("GET", "/requests?provider=openai")["requests"][-1]
+    sandbox.control("PUT", "/transcripts", json={"file_name": "CAL1-agent-*", "text": "by its name"})
+    assert transcribe(sandbox, name="CAL1-agent-1.flac", file=flac_of(2.5))["text"] == "by its name"
+    assert transcribe(sandbox, name="CAL1-customer-1.flac", file=flac_of(2.5))["duration"] == 2.5
+    kept = sandbox.control("GET", "/requests?provider=openai")["requests"][-3]
     assert kept["body"]["file"]["filename"] == "call.wav" and kept["body"]["response_format"] == "srt"
 
 
