@@ -11,9 +11,9 @@ JOBS    ?= $(shell nproc)
 
 # SANITIZE=address,undefined or SANITIZE=thread builds into a folder of its own
 SANITIZE ?=
-ifneq ($(SANITIZE),)
-B := $(B)/$(subst $(comma),-,$(SANITIZE))
 comma := ,
+ifneq ($(SANITIZE),)
+override B := $(B)/$(subst $(comma),-,$(SANITIZE))
 sanitize_flags := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 else
 hardening := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
@@ -36,13 +36,13 @@ ldflags   = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(sanitize_flags) $(LDFLAGS
 
 daemons := ingest transcribe analyze notifier
 objects  = $(patsubst %.c,$(B)/%.o,$(sort $(wildcard $(1)/*.c))) $(patsubst %.cc,$(B)/%.o,$(sort $(wildcard $(1)/*.cc)))
-common_objects := $(call objects,common) $(call objects,common/stage) $(B)/gen/events.o $(B)/gen/answers.o $(B)/gen/topics.o $(B)/gen/migrations.o $(B)/gen/settings_known.o
+common_objects := $(call objects,common) $(call objects,common/stage) $(B)/gen/events.o $(B)/gen/answers.o $(B)/gen/topics.o $(B)/gen/migrations.o $(B)/gen/settings_known.o $(B)/gen/openapi.o
 
 build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb     ## the daemons and sb, in build/bin (the default)
 
 # --- generated from schemas/ -------------------------------------------------
-generated := $(addprefix $(B)/gen/,events.h events.c answers.h answers.c topics.h topics.c migrations.c settings_known.c)
-$(B)/gen/.done: schemas/generate.py $(wildcard schemas/*.json schemas/events/*.json schemas/answers/*.json schemas/postgres/*.sql */prompts/*.txt)
+generated := $(addprefix $(B)/gen/,events.h events.c answers.h answers.c topics.h topics.c migrations.c settings_known.c openapi.c)
+$(B)/gen/.done: schemas/generate.py $(wildcard schemas/*.json schemas/openapi.yaml schemas/events/*.json schemas/answers/*.json schemas/postgres/*.sql */prompts/*.txt)
 	@echo "  GEN   $(B)/gen"
 	$(Q)mkdir -p $(B)/gen && python3 schemas/generate.py $(B)/gen && touch $@
 $(generated): $(B)/gen/.done ;
@@ -88,8 +88,8 @@ $(B)/tests/%: $(B)/tests/unit/%.o $(stage_objects) $(B)/libcommon.a
 # the stage of the runtime's own tests, with its own topics and events beside the product's
 $(B)/echo/gen/.done: $(B)/gen/.done $(wildcard tests/stage/schemas/*.json tests/stage/schemas/events/*.json)
 	$(Q)mkdir -p $(B)/echo/gen && python3 schemas/generate.py $(B)/echo/gen tests/stage/schemas && touch $@
-echo_sources := tests/stage/echo.c $(addprefix $(B)/echo/gen/,events.c topics.c)
-$(B)/tests/echo: tests/stage/echo.c $(B)/echo/gen/.done $(B)/libcommon.a
+echo_sources := tests/stage/echo.c $(addprefix $(B)/echo/gen/,events.c topics.c) $(if $(filter thread,$(SANITIZE)),tests/stage/tsan_threads.c -rdynamic)
+$(B)/tests/echo: $(wildcard tests/stage/*.c) $(B)/echo/gen/.done $(B)/libcommon.a
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(echo_sources) $(B)/libcommon.a $(libs)

@@ -1,7 +1,7 @@
 """Makes C of the contracts in this folder.
 
-    generate.py OUTDIR [MORE]   events.h .c, answers.h .c, topics.h .c, migrations.c, settings_known.c; MORE is a folder with
-                                topics.json and events/ of its own, added to these (the runtime's own tests have a stage)
+    generate.py OUTDIR [MORE]   events.h .c, answers.h .c, topics.h .c, migrations.c, settings_known.c, openapi.c; MORE is a folder
+                                with topics.json and events/ of its own, added to these (the runtime's own tests have a stage)
     generate.py --asyncapi      prints asyncapi.yaml
 
 Every JSON Schema keyword is either turned into something that is checked or refused here, by name: a schema never says more than
@@ -575,6 +575,15 @@ def settings_code():
             f"const char *const settings_remarks[] = {{\n{remarks}\n    NULL,\n}};\n")
 
 
+# --- OpenAPI -----------------------------------------------------------------
+
+
+def openapi_code():
+    text = (HERE / "openapi.yaml").read_text(encoding="utf-8")
+    return (GENERATED.format("schemas/openapi.yaml") + "extern const char openapi_yaml[];\n"
+            f"const char openapi_yaml[] =\n{c_lines(text, 200)};\n")
+
+
 # --- AsyncAPI ----------------------------------------------------------------
 
 ABOUT = ("Events between the stages of Switchboard: CloudEvents 1.0, structured JSON, one line a message, keyed by the conversation. "
@@ -666,6 +675,7 @@ def generate(folder):
         "topics.c": topics_code(topic_map, topics),
         "migrations.c": migrations_code(),
         "settings_known.c": settings_code(),
+        "openapi.c": openapi_code(),
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
