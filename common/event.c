@@ -189,13 +189,27 @@ bool traceparent_is(struct text text)
            hex_is(copy + TRACE_FLAGS_AT, 2, &zero_flags);
 }
 
+/* Drawn a thousand at a time: every event needs some, and each draw is a system call. */
+static void draw_random(uint8_t *ret, size_t bytes)
+{
+    static _Thread_local uint8_t drawn[1024];
+    static _Thread_local size_t left;
+
+    if (left < bytes) {
+        randombytes_buf(drawn, sizeof(drawn));
+        left = sizeof(drawn);
+    }
+    left -= bytes;
+    memcpy(ret, drawn + left, bytes);
+}
+
 /* Random bits in hex, not all zero, which the standard keeps for "none". */
 static void print_random(size_t bytes, char *ret)
 {
     uint8_t random[TRACE_ID_BYTES];
 
     do {
-        randombytes_buf(random, bytes);
+        draw_random(random, bytes);
     } while (sodium_is_zero(random, bytes));
     hex_print(random, bytes, ret);
 }
