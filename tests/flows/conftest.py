@@ -12,8 +12,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from daemons import Daemon, Topics, event  # noqa: E402
-from environment import ROOT, Environment  # noqa: E402
+from environment import ROOT, Environment, wait_until  # noqa: E402
 from jsonschema import Draft202012Validator, FormatChecker  # noqa: E402
+
+
+MIGRATIONS = len(list((ROOT / "schemas" / "postgres").glob("*.sql")))
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +37,13 @@ def topics(environment):
 @pytest.fixture(scope="session")
 def schema_ready(environment, topics, tmp_path_factory):
     """Migrations applied, topics made, and the test stage's role and tables."""
-    first = Daemon("notifier", environment, tmp_path_factory.mktemp("first"))
+    first = Daemon("echo", environment, tmp_path_factory.mktemp("first"))
+    wait_until(lambda: "migration applied" in first.log(), "the migrations")
+    with environment.connect() as connection:
+        wait_until(lambda: connection.execute("SELECT count(*) FROM schema_migrations").fetchone()[0] == MIGRATIONS, "all migrations")
+        connection.execute((ROOT / "tests" / "stage" / "echo.sql").read_text())
     first.ready()
     assert first.stop() == 0
-    with environment.connect() as connection:
-        connection.execute((ROOT / "tests" / "stage" / "echo.sql").read_text())
     return environment
 
 

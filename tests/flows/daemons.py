@@ -33,6 +33,7 @@ class Daemon:
             "CREATE_TOPICS": "on", "INSTANCE": self.instance, "STATE_DIR": str(self.folder / "state"),
             f"{name.upper()}_METRICS_LISTEN": listen, f"{name.upper()}_LISTEN": listen, "LOG_LEVEL": "info",
             "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1",
+            "TSAN_OPTIONS": f"exitcode=66:suppressions={ROOT}/tests/stage/tsan.supp",
             "KAFKA_PROP_session_timeout_ms": "6000", **settings}
         if name == "ingest":
             del self.settings["INGEST_METRICS_LISTEN"]
