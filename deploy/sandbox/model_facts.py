@@ -206,10 +206,9 @@ def agreed_time(conversation):
         clock = minute_of_day(text) or clock
     if day is None or clock is None:
         return None
-    at = conversation.moment.replace(
+    return conversation.moment.replace(
         year=day.year, month=day.month, day=day.day, hour=clock[0], minute=clock[1], second=0, microsecond=0
     )
-    return at.isoformat()
 
 
 def location_of(conversation):
@@ -293,7 +292,7 @@ def objections_of(conversation):
 def summary_of(service, booking, qualification, when):
     subject = f"about {service}" if service else "with a request"
     if booking.value == "booked":
-        return f"The customer called {subject}; a visit was agreed{' for ' + when if when else ''}."
+        return f"The customer called {subject}; a visit was agreed{when.strftime(' for %A %-d %B, %H:%M') if when else ''}."
     if booking.value == "service_not_offered":
         return f"The customer called {subject}, which is not offered."
     return f"The customer called {subject}; nothing was booked, the lead is {qualification.value}."
@@ -311,7 +310,12 @@ def understand(conversation):
     when = agreed_time(conversation) if booking.value == "booked" else None
     appointment = None
     if booking.value == "booked":
-        appointment = {"scheduled_start": when, "service_type": service, "location": location, "quote": booking.quote}
+        appointment = {
+            "scheduled_start": when.isoformat() if when else None,
+            "service_type": service,
+            "location": location,
+            "quote": booking.quote,
+        }
     basis = {
         "lead_qualification": qualification,
         "booking_status": booking,
