@@ -2,8 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "topics.h"
+
+#define GROUP_PAUSE_MS 50
 
 rd_kafka_t *look_client(const char *brokers, struct problem *why)
 {
@@ -66,6 +69,7 @@ struct look *look_new(const char *brokers, struct problem *why)
     look->topics = must_alloc(look->count * sizeof(*look->topics));
     for (size_t i = 0; i < look->count; i++)
         look->topics[i].topic = &topics[i];
+    look->brokers = brokers;
     look->client = look_client(brokers, why);
     if (look->client && look_metadata(look, why) && look_offsets(look, RD_KAFKA_OFFSET_BEGINNING, why) &&
         look_offsets(look, RD_KAFKA_OFFSET_END, why))
@@ -103,24 +107,14 @@ const struct look_topic *look_find(const struct look *look, const char *name)
 /* --- a stage's group
  * -------------------------------------------------------------------------------------------------- */
 
-static const char *const *reads_of(const char *stage)
-{
-    for (const struct stage_topics *at = stage_topics; at->stage; at++)
-        if (strcmp(at->stage, stage) == 0)
-            return at->reads;
-    return NULL;
-}
-
-static int64_t behind_of(const struct look *look, const rd_kafka_topic_partition_list_t *committed,
-                         const char *const *reads)
+static int64_t behind_of(const struct look *look, rd_kafka_topic_partition_list_t *committed, const char *const *reads)
 {
     int64_t behind = 0;
 
     for (; *reads; reads++) {
         const struct look_topic *topic = look_find(look, *reads);
         for (int partition = 0; topic && partition < topic->partitions; partition++) {
-            const rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_find(
-                (rd_kafka_topic_partition_list_t *)(uintptr_t)committed, *reads, partition);
+            const rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_find(committed, *reads, partition);
             int64_t from = found && found->offset > topic->low[partition] ? found->offset : topic->low[partition];
             behind += topic->high[partition] > from ? topic->high[partition] - from : 0;
         }
@@ -128,47 +122,63 @@ static int64_t behind_of(const struct look *look, const rd_kafka_topic_partition
     return behind;
 }
 
-/* What the group has committed; the caller frees the event the list is in. */
-static rd_kafka_event_t *ask_committed(const struct look *look, const char *group,
-                                       const rd_kafka_topic_partition_list_t **ret, struct problem *why)
+/* What the group has committed of its topics, which the caller frees.  By a consumer that never joins:
+ * librdkafka 2.0.2's admin call for it crashes when the coordinator has just started. */
+static rd_kafka_topic_partition_list_t *ask_committed(const char *brokers, const struct stage_topics *stage,
+                                                      struct problem *why)
 {
-    size_t count;
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(look->client);
-    rd_kafka_ListConsumerGroupOffsets_t *question = rd_kafka_ListConsumerGroupOffsets_new(group, NULL);
+    char reason[256];
+    const char *properties[] = { "group.id", stage->stage, "log_level", "0", NULL };
+    rd_kafka_conf_t *conf = kafka_conf(brokers, "sb", properties, why);
+    rd_kafka_t *client = conf ? rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof(reason)) : NULL;
 
-    rd_kafka_ListConsumerGroupOffsets(look->client, &question, 1, NULL, queue);
-    rd_kafka_event_t *answer = rd_kafka_queue_poll(queue, LOOK_MS);
-    rd_kafka_ListConsumerGroupOffsets_destroy(question);
-    rd_kafka_queue_destroy(queue);
-    const rd_kafka_ListConsumerGroupOffsets_result_t *result =
-        answer ? rd_kafka_event_ListConsumerGroupOffsets_result(answer) : NULL;
-    const rd_kafka_group_result_t **groups =
-        result ? rd_kafka_ListConsumerGroupOffsets_result_groups(result, &count) : NULL;
-    *ret = groups && count == 1 && rd_kafka_group_result_error(groups[0]) == NULL
-               ? rd_kafka_group_result_partitions(groups[0])
-               : NULL;
-    if (*ret)
-        return answer;
-    fail(why, "could not ask Kafka how far the group \"%s\" is: %s", group,
-         answer == NULL                 ? "no answer in time"
-         : rd_kafka_event_error(answer) ? rd_kafka_event_error_string(answer)
-         : groups && count == 1 && rd_kafka_group_result_error(groups[0])
-             ? rd_kafka_error_string(rd_kafka_group_result_error(groups[0]))
-             : "an empty answer");
-    if (answer)
-        rd_kafka_event_destroy(answer);
+    if (client == NULL) {
+        if (conf)
+            rd_kafka_conf_destroy(conf);
+        fail(why, "could not start a Kafka client: %s", conf ? reason : why->text);
+        return NULL;
+    }
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(64);
+    for (const char *const *name = stage->reads; *name; name++)
+        for (int partition = 0; partition < topic_find(*name)->partitions; partition++)
+            rd_kafka_topic_partition_list_add(list, *name, partition);
+    rd_kafka_resp_err_t error = rd_kafka_committed(client, list, LOOK_MS);
+    rd_kafka_destroy(client);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return list;
+    fail(why, "could not ask Kafka how far the group \"%s\" is: %s", stage->stage, rd_kafka_err2str(error));
+    rd_kafka_topic_partition_list_destroy(list);
     return NULL;
 }
 
-bool look_behind(const struct look *look, const char *stage, int64_t *ret, struct problem *why)
+bool look_behind(const struct look *look, const char *name, int64_t *ret, struct problem *why)
 {
-    const rd_kafka_topic_partition_list_t *committed;
-    const char *const *reads = reads_of(stage);
+    const struct stage_topics *stage = stage_topics;
 
-    rd_kafka_event_t *answer = reads ? ask_committed(look, stage, &committed, why) : NULL;
-    if (answer == NULL)
+    while (strcmp(stage->stage, name) != 0)
+        stage++;
+    rd_kafka_topic_partition_list_t *committed = ask_committed(look->brokers, stage, why);
+    if (committed == NULL)
         return false;
-    *ret = behind_of(look, committed, reads);
-    rd_kafka_event_destroy(answer);
+    *ret = behind_of(look, committed, stage->reads);
+    rd_kafka_topic_partition_list_destroy(committed);
+    return true;
+}
+
+bool look_wait_for_groups(const char *brokers, int64_t timeout_ms, struct problem *why)
+{
+    int64_t deadline_us = monotonic_us() + timeout_ms * 1000;
+
+    for (const struct stage_topics *stage = stage_topics; stage->stage;) {
+        rd_kafka_topic_partition_list_t *committed = ask_committed(brokers, stage, why);
+        if (committed) {
+            rd_kafka_topic_partition_list_destroy(committed);
+            stage++;
+        } else if (monotonic_us() >= deadline_us) {
+            return false;
+        } else {
+            nanosleep(&(struct timespec){ .tv_nsec = GROUP_PAUSE_MS * 1000000L }, NULL);
+        }
+    }
     return true;
 }

@@ -14,6 +14,7 @@ struct look_topic {
 };
 
 struct look {
+    const char *brokers;
     rd_kafka_t *client;
     struct look_topic *topics; /* one for each of topics[], in its order */
     size_t count;
@@ -29,4 +30,7 @@ void look_free(struct look *look);
 int64_t look_kept(const struct look_topic *topic); /* messages in it */
 const struct look_topic *look_find(const struct look *look, const char *name);
 /* How many messages of its topics the stage has not finished; false: `why`. */
-bool look_behind(const struct look *look, const char *stage, int64_t *ret, struct problem *why);
+bool look_behind(const struct look *look, const char *name, int64_t *ret, struct problem *why);
+/* Waits until the stages' groups can be joined: a consumer that is told "not coordinator" by a broker that has just
+ * started waits three seconds before it tries again. */
+bool look_wait_for_groups(const char *brokers, int64_t timeout_ms, struct problem *why);

@@ -18,15 +18,19 @@
 #include "deploy/sb/place.h"
 #include "deploy/sb/terminal.h"
 
-#define TOPICS_NAMED_MAX 64
-#define PARTITIONS_MAX   1024
-#define LINES_PER_S_MAX  200 /* at a terminal, of what comes now: more cannot be read */
-#define WAIT_MS          200
-#define LINE_BYTES_MAX   (64 * 1024)
-#define SECOND_US        INT64_C(1000000)
-#define TYPE_COLUMNS     22
-#define KEY_COLUMNS      20
-#define DATA_COLUMNS_MIN 30
+#define TOPICS_NAMED_MAX      64
+#define PARTITIONS_MAX        1024
+#define LINES_PER_S_MAX       200 /* at a terminal, of what comes now: more cannot be read */
+#define WAIT_MS               200
+#define LINE_BYTES_MAX        (64 * 1024)
+#define SECOND_US             INT64_C(1000000)
+#define TIME_COLUMNS          14 /* 06:29:49.123 and the gap */
+#define GAP_COLUMNS           2
+#define TYPE_COLUMNS          22
+#define KEY_COLUMNS           36 /* a CallRail call: CAL and 32 digits */
+#define KEY_COLUMNS_NARROW    16
+#define TERMINAL_COLUMNS_WIDE 150
+#define DATA_COLUMNS_MIN      30
 
 enum form { READABLE, JSON_LINES, RAW };
 
@@ -196,7 +200,7 @@ static void add_padded(struct buf *out, struct text text, int columns)
 {
     size_t before = out->bytes;
     int shown = 0;
-    terminal_add(out, text, columns);
+    terminal_add(out, text, terminal_is() ? columns : 0);
     for (size_t i = before; i < out->bytes; i++)
         shown += ((unsigned char)out->at[i] & 0xC0) != 0x80;
     buf_printf(out, "%*s  ", columns > shown ? columns - shown : 0, "");
@@ -207,7 +211,9 @@ static void print_readable(const struct tail *tail, const rd_kafka_message_t *me
 {
     const struct topic *topic = topic_find(rd_kafka_topic_name(message->rkt));
     int64_t time_ms = rd_kafka_message_timestamp(message, NULL);
-    int data_columns = terminal_columns();
+    int columns = terminal_columns();
+    int key_columns = columns == 0 || columns >= TERMINAL_COLUMNS_WIDE ? KEY_COLUMNS : KEY_COLUMNS_NARROW;
+    int data_columns = columns - TIME_COLUMNS - topic_columns(tail) - TYPE_COLUMNS - key_columns - 3 * GAP_COLUMNS;
     char clock[32];
     struct tm local;
     struct buf out;
@@ -220,11 +226,11 @@ static void print_readable(const struct tail *tail, const rd_kafka_message_t *me
     add_padded(&out, text_of(topic->name), topic_columns(tail));
     add_padded(&out, shown->type.at ? shown->type : TEXT("not an event"), TYPE_COLUMNS);
     buf_add_string(&out, colour_end());
-    add_padded(&out, key, KEY_COLUMNS);
-    if (data_columns > 0) {
-        data_columns -= (int)sizeof("06:29:49.123") + 1 + topic_columns(tail) + TYPE_COLUMNS + KEY_COLUMNS + 3 * 2;
-        data_columns = data_columns > DATA_COLUMNS_MIN ? data_columns : DATA_COLUMNS_MIN;
-    }
+    add_padded(&out, key, key_columns);
+    if (columns == 0)
+        data_columns = 0;
+    else if (data_columns < DATA_COLUMNS_MIN)
+        data_columns = DATA_COLUMNS_MIN;
     terminal_add(&out, shown->data, data_columns);
     printf("%s\n", buf_text(&out).at);
     buf_done(&out);

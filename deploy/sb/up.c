@@ -216,7 +216,8 @@ static int make_schemas(void *context)
 
     log_init("schemas", LOG_WARNING);
     rd_kafka_t *client = look_client(up->kafka_brokers, &why);
-    bool good = client && kafka_topics_check(client, NULL, true, TOPICS_MS, &why);
+    bool good = client && kafka_topics_check(client, NULL, true, TOPICS_MS, &why) &&
+                look_wait_for_groups(up->kafka_brokers, TOPICS_MS, &why);
     if (client)
         rd_kafka_destroy(client);
     good = good && pg_migrate(up->database_url, &why);
