@@ -101,6 +101,11 @@ void work_set_tenant(struct work *work, const char *tenant);
 const char *work_tenant(const struct work *work);           /* may be NULL */
 char *work_time(struct work *work, int64_t us);             /* RFC 3339, in the arena */
 
+/* Around anything that waits and is neither a query nor an HTTP request of this header (a decoder, a lock): meanwhile another handler
+ * may compute. */
+void work_waits(struct work *work);
+void work_goes_on(struct work *work);
+
 /* --- how it ended ------------------------------------------------------------------------------------------------------ */
 enum outcome retry(struct work *work, int64_t after_ms, const char *format, ...) PRINTF_LIKE(3, 4);  /* after_ms 0: the runtime's back-off */
 enum outcome reject(struct work *work, const char *format, ...) PRINTF_LIKE(2, 3);

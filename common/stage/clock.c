@@ -4,7 +4,7 @@
 
 #include <sodium.h>
 
-#define SLEEP_MS_MAX 1000
+#define SLEEP_MS_MAX 5                  /* also how late works that nobody takes are noticed */
 
 static void heap_swap(size_t a, size_t b)
 {
@@ -113,6 +113,11 @@ void *clock_main(void *unused)
             make_ready(heap_pop());
         if (!runtime.stopping)
             circuit_probe_due(now, &next);
+        if (!runtime.stopping) {
+            workers_tick();
+            if (runtime.ready.count > 0)
+                next = now + WORKERS_TICK_MS * 1000;
+        }
         if (runtime.heap_count > 0 && runtime.heap[0]->due_us > now && runtime.heap[0]->due_us < next)
             next = runtime.heap[0]->due_us;
         struct timespec until = { .tv_sec = next / 1000000, .tv_nsec = next % 1000000 * 1000 };

@@ -462,8 +462,8 @@ static void committed(struct committer *committer)
         else if (work->verdict == VERDICT_PARKED)
             log_warning("event parked", LOG_TEXT("event_id", work->event.id), LOG_TEXT("type", work->event.type),
                         LOG_TEXT("subject", work_subject(work)), LOG_TEXT("why", work->why.text));
-        produce_work(work);
     }
+    produce_works(committer->works, committer->count);
 }
 
 static void commit_again(struct work *work, enum verdict verdict)

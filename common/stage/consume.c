@@ -11,15 +11,18 @@
 #define PREFETCH_KIB "16384"
 #define PREFETCH_MESSAGES "4000"
 
-/* Lock held. */
-void offsets_store(struct partition *partition)
+void offsets_store(void)
 {
-    int64_t offset = offsets_lowest(partition);
-    if (!partition->assigned || !runtime.consumer || offset < 0)
-        return;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, partition->topic, partition->number)->offset = offset;
-    rd_kafka_offsets_store(runtime.consumer, list);     /* fails only when the partition just went: its next owner asks the ledger */
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+    pthread_mutex_lock(&runtime.lock);
+    for (struct partition *partition = runtime.partitions; partition; partition = partition->next)
+        if (partition->assigned && partition->moved) {
+            rd_kafka_topic_partition_list_add(list, partition->topic, partition->number)->offset = offsets_lowest(partition);
+            partition->moved = false;
+        }
+    pthread_mutex_unlock(&runtime.lock);
+    if (list->cnt > 0)
+        rd_kafka_offsets_store(runtime.consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -53,16 +56,19 @@ static void assigned(rd_kafka_topic_partition_list_t *list)
 static void revoked(rd_kafka_topic_partition_list_t *list)
 {
     int64_t deadline = monotonic_us() + REBALANCE_COMMIT_MS_MAX * 1000;
-    pthread_mutex_lock(&runtime.lock);
     struct timespec until = { .tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000 };
+    pthread_mutex_lock(&runtime.lock);
     while (runtime.committing > 0 && pthread_cond_timedwait(&runtime.room, &runtime.lock, &until) == 0)
         ;
+    pthread_mutex_unlock(&runtime.lock);
+    offsets_store();
+    rd_kafka_commit(runtime.consumer, NULL, 0);
+    pthread_mutex_lock(&runtime.lock);
     for (int i = 0; i < list->cnt; i++) {
         struct partition *partition = partition_get(list->elems[i].topic, list->elems[i].partition);
         partition->assigned = false;
     }
     pthread_mutex_unlock(&runtime.lock);
-    rd_kafka_commit(runtime.consumer, NULL, 0);
     rd_kafka_assign(runtime.consumer, NULL);
 }
 
@@ -138,7 +144,6 @@ static void accept_record(const rd_kafka_message_t *record)
     pthread_mutex_lock(&runtime.lock);
     if (!work->unread && !work->route) {        /* not for this stage */
         offsets_finish(partition, work->offset);
-        offsets_store(partition);
         work_free(work);
     } else {
         runtime.in_flight++;
@@ -226,7 +231,6 @@ static bool work_is_waiting(void)
 {
     pthread_mutex_lock(&runtime.lock);
     bool room = there_is_room(true);
-    runtime.last_poll_us = monotonic_us();
     pthread_mutex_unlock(&runtime.lock);
     return !room;
 }
@@ -234,8 +238,17 @@ static bool work_is_waiting(void)
 void consume_run(void)
 {
     bool all_paused = false;
-    unsigned polls = 0;
+    int64_t next_upkeep = 0;
     while (!daemon_stopping()) {
+        int64_t now = monotonic_us();
+        if (now >= next_upkeep) {
+            offsets_store();
+            next_upkeep = now + OFFSETS_STORE_MS * 1000;
+            if (!all_paused) {
+                pause_partitions(false, true);
+                pause_partitions(false, false);
+            }
+        }
         if (all_paused) {
             poll_once(POLL_MS);                     /* keeps the group membership while nothing is taken */
             if (!work_is_waiting()) {
@@ -252,11 +265,6 @@ void consume_run(void)
             continue;
         }
         poll_once(POLL_MS);
-        if (++polls % 256 == 0) {
-            pause_partitions(false, true);
-            pause_partitions(false, false);
-            work_is_waiting();
-        }
     }
 }
 
@@ -295,11 +303,9 @@ void consume_close(void)
 {
     if (!runtime.consumer)
         return;
+    offsets_store();
     rd_kafka_commit(runtime.consumer, NULL, 0);
     rd_kafka_consumer_close(runtime.consumer);
-    pthread_mutex_lock(&runtime.lock);
-    rd_kafka_t *consumer = runtime.consumer;
+    rd_kafka_destroy(runtime.consumer);
     runtime.consumer = NULL;
-    pthread_mutex_unlock(&runtime.lock);
-    rd_kafka_destroy(consumer);
 }

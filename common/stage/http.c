@@ -11,7 +11,10 @@ enum outcome work_http_any(struct work *work, const struct http_request *request
     struct http_request with_cancel = *request;
     with_cancel.cancelled = &work->cancelled;
     bool once = work->asked && work->asked->kind == ASK_ONCE;
-    switch (http_call(stage_http(), &with_cancel, work->arena, ret, &why)) {
+    work_waits(work);
+    enum http_result result = http_call(stage_http(), &with_cancel, work->arena, ret, &why);
+    work_goes_on(work);
+    switch (result) {
     case HTTP_ANSWERED:
         return DONE;
     case HTTP_NOT_SENT:

@@ -297,8 +297,7 @@ void *ledger_main(void *unused)
             else
                 settle(lookup.works[i]);
         pthread_mutex_unlock(&runtime.lock);
-        for (int i = 0; i < again_count; i++)
-            produce_work(again[i]);
+        produce_works(again, again_count);
         pthread_mutex_lock(&runtime.lock);
     }
     pthread_mutex_unlock(&runtime.lock);

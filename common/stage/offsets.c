@@ -69,6 +69,7 @@ bool offsets_begin(struct partition *partition, int64_t offset)
 static void drop_finished(struct partition *partition)
 {
     while (partition->count > 0 && slot(partition, 0)->finished) {
+        partition->moved = true;
         partition->stored = slot(partition, 0)->offset + 1;
         partition->first = (partition->first + 1) & (partition->room - 1);
         partition->count--;

@@ -13,7 +13,6 @@ void work_finish(struct work *work)
 {
     metric_time(&metric_hop_time, monotonic_us() - work->consumed_us, work->event.type);
     offsets_finish(work->partition, work->offset);
-    offsets_store(work->partition);
     key_pop(work);
     runtime.in_flight--;
     runtime.in_flight_bytes -= (int64_t)work->message.bytes;
@@ -62,35 +61,52 @@ static rd_kafka_resp_err_t produce(const char *topic, const char *key, struct te
     }
 }
 
-void produce_work(struct work *work)
+static int event_count(const struct work *work)
 {
     int count = 0;
     for (const struct event_effect *event = work->events; event; event = event->next)
         count++;
-    pthread_mutex_lock(&runtime.lock);
-    if (work->from_ledger)
-        runtime.committing++;
-    work->state = WORK_PRODUCING;
-    work->acks_due = count + 1;         /* one for this function, so that it is not finished before all are handed over */
-    pthread_mutex_unlock(&runtime.lock);
+    return count;
+}
 
-    bool sent = true;
-    for (const struct event_effect *event = work->events; event && sent; event = event->next) {
+/* Hands a work's events over; false when that failed, and the stage ends. */
+static bool produce_events(struct work *work)
+{
+    /* the last one's report may finish and free the work: `next` is read before */
+    for (const struct event_effect *event = work->events, *next; event; event = next) {
+        next = event->next;
+        metric_add(&metric_emitted, 1, event->topic);
         rd_kafka_resp_err_t error = produce(event->topic, event->key, event->payload, work);
-        sent = error == RD_KAFKA_RESP_ERR_NO_ERROR;
-        if (sent) {
-            metric_add(&metric_emitted, 1, event->topic);
-        } else {
+        if (error) {
             log_error("could not send an event", LOG_TEXT("topic", event->topic), LOG_TEXT("why", rd_kafka_err2str(error)));
             daemon_stop("an event could not be sent");
+            return false;
         }
     }
+    return true;
+}
+
+void produce_works(struct work *const *works, int count)
+{
+    struct work *speaking[LOOKUP_BATCH_MAX];
+    int speaking_count = 0;
     pthread_mutex_lock(&runtime.lock);
-    if (sent && --work->acks_due == 0) {
-        runtime.committing--;
-        work_finish(work);
+    for (int i = 0; i < count; i++) {
+        if (works[i]->from_ledger)
+            runtime.committing++;
+        works[i]->state = WORK_PRODUCING;
+        works[i]->acks_due = event_count(works[i]);
+        if (works[i]->acks_due > 0) {
+            speaking[speaking_count++] = works[i];
+        } else {
+            runtime.committing--;
+            work_finish(works[i]);
+        }
     }
     pthread_mutex_unlock(&runtime.lock);
+    for (int i = 0; i < speaking_count; i++)
+        if (!produce_events(speaking[i]))
+            return;
 }
 
 bool produce_payload(const char *topic, const char *key, struct text payload, struct problem *why)

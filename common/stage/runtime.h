@@ -22,6 +22,9 @@
 #include <pthread.h>
 
 #define WORKER_IDLE_MS_MAX 10000            /* then a worker thread ends */
+#define WORKERS_BUSY 4                      /* handlers that compute at once; more only while these wait for something */
+#define WORKERS_TICK_MS 2                   /* ready works that nobody took for so long get more workers */
+#define OFFSETS_STORE_MS 100
 #define LOOKUP_BATCH_MAX 256
 #define COMMIT_GROUP_MAX 64                 /* events in one transaction: measured, see README of common */
 #define COMMIT_STATEMENTS_MAX 512           /* in one pipeline: its answers fit the socket's buffer, so sending never blocks for ever */
@@ -63,6 +66,7 @@ struct partition {
     int32_t number;
     bool assigned;
     bool paused;                        /* for too many unfinished offsets */
+    bool moved;                         /* its lowest unfinished offset did, since it was stored */
     bool is_replay;                     /* replay.<stage> */
     int64_t stored;                     /* offset given to rd_kafka_offsets_store; -1: none yet */
     struct offset_slot *slots;          /* ring of `room`, a power of two */
@@ -190,6 +194,8 @@ struct runtime {
     size_t heap_count, heap_room;
     struct worker *idle;                /* most recently idle first */
     int workers, running;
+    int busy;                           /* workers that were woken or run, and do not wait inside a query or an ask */
+    int64_t taken;                      /* works that workers took, ever */
     struct key **buckets;
     size_t bucket_count, key_count;
     struct partition *partitions;
@@ -204,7 +210,6 @@ struct runtime {
     bool failed;                        /* the exit code is 1 */
     bool resume_parked;                 /* the sweeper shall look now */
     int64_t postgres_away_us;           /* since when; 0: it is there */
-    int64_t last_poll_us;
     bool subscribed;
 
     pthread_t ledger_thread, commit_thread, clock_thread, sweep_thread, produce_thread;
@@ -231,6 +236,8 @@ uint64_t key_hash(struct text name);
 
 /* workers.c */
 void make_ready(struct work *work);                                     /* lock held */
+/* Lock held, each WORKERS_TICK_MS while works are ready: more workers when nobody took any since the last time. */
+void workers_tick(void);
 void workers_stop(int64_t deadline_us);
 
 /* offsets.c: lock held */
@@ -245,7 +252,7 @@ int64_t offsets_lowest(const struct partition *partition);              /* what 
 bool consume_open(struct problem *why);
 void consume_run(void);                                                 /* the main thread, until stopping */
 void consume_close(void);
-void offsets_store(struct partition *partition);                        /* lock held */
+void offsets_store(void);                                               /* of all partitions that moved */
 
 /* ledger.c */
 void *ledger_main(void *unused);
@@ -255,7 +262,7 @@ void commit_push(struct work *work, enum verdict verdict);              /* lock 
 /* produce.c */
 bool produce_open(struct problem *why);
 void *produce_main(void *unused);
-void produce_work(struct work *work);                                   /* no lock; then PRODUCING or finished */
+void produce_works(struct work *const *works, int count);               /* no lock; then they are PRODUCING or finished */
 bool produce_payload(const char *topic, const char *key, struct text payload, struct problem *why);
 void work_finish(struct work *work);                                    /* lock held */
 /* clock.c */

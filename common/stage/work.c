@@ -220,7 +220,10 @@ enum outcome work_query_params(struct work *work, const struct statement *statem
     assert(params.count == statement->params);
     if (work->try)
         return work->try->query(work->try->context, statement, params, work->arena, ret);
-    switch (pg_query(runtime.pool, statement, params, work->arena, ret, &work->why)) {
+    work_waits(work);
+    enum pg_error error = pg_query(runtime.pool, statement, params, work->arena, ret, &work->why);
+    work_goes_on(work);
+    switch (error) {
     case PG_FINE:
         return DONE;
     case PG_AWAY:

@@ -1,8 +1,9 @@
 /* workers.c: threads that run handlers.
  *
- * There are as many as handlers wait at once, never more than `workers_max`.  A worker that takes a work while more are ready wakes or
- * starts the next one, so a burst of quick handlers is done by few threads and slow ones get a thread each.  The most recently idle
- * worker is woken first; one that was idle for WORKER_IDLE_MS_MAX ends. */
+ * A thousand handlers may wait for providers at once, each on a thread of its own; but only a few compute.  So WORKERS_BUSY workers are
+ * woken for what is ready, and one more for each that begins to wait inside a query or an ask.  A handler that holds its worker up in
+ * any other way is noticed by the clock: works that nobody took for WORKERS_TICK_MS get more workers.  The most recently idle worker is
+ * woken first; one that was idle for WORKER_IDLE_MS_MAX ends. */
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -44,9 +45,10 @@ static void wake_one(void)
         struct worker *worker = runtime.idle;
         runtime.idle = worker->next;
         worker->is_idle = false;
+        runtime.busy++;
         pthread_cond_signal(&worker->wake);
-    } else if (runtime.workers < runtime.workers_max) {
-        worker_start();
+    } else if (runtime.workers < runtime.workers_max && worker_start()) {
+        runtime.busy++;
     }
 }
 
@@ -54,8 +56,42 @@ void make_ready(struct work *work)
 {
     work->state = WORK_READY;
     list_push(&runtime.ready, work);
-    if (runtime.ready.count == 1)       /* else a woken worker is on its way and wakes the next */
+    if (runtime.busy < WORKERS_BUSY)
         wake_one();
+}
+
+void workers_tick(void)
+{
+    static int64_t taken_before;
+    static int more = 1;
+    if (runtime.ready.count == 0 || runtime.taken != taken_before)
+        more = 1;
+    else
+        for (int i = 0; i < more && i < runtime.ready.count; i++)
+            wake_one();
+    if (runtime.ready.count > 0 && runtime.taken == taken_before && more < runtime.workers_max)
+        more *= 2;
+    taken_before = runtime.taken;
+}
+
+void work_waits(struct work *work)
+{
+    if (work->try)
+        return;
+    pthread_mutex_lock(&runtime.lock);
+    runtime.busy--;
+    if (runtime.ready.count > 0 && runtime.busy < WORKERS_BUSY)
+        wake_one();
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+void work_goes_on(struct work *work)
+{
+    if (work->try)
+        return;
+    pthread_mutex_lock(&runtime.lock);
+    runtime.busy++;
+    pthread_mutex_unlock(&runtime.lock);
 }
 
 /* Lock held: waits until woken; false when it was idle for too long and shall end. */
@@ -111,12 +147,13 @@ static void *worker_main(void *unused)
     for (;;) {
         struct work *work = runtime.stopping ? NULL : list_pop(&runtime.ready);
         if (work) {
-            if (runtime.ready.count > 0)
-                wake_one();
+            runtime.taken++;
             worker_run(work);
-        } else if (runtime.stopping || !worker_wait(&worker)) {
-            break;
+            continue;
         }
+        runtime.busy--;
+        if (runtime.stopping || !worker_wait(&worker))
+            break;
     }
     runtime.workers--;
     pthread_cond_signal(&runtime.room);
@@ -129,7 +166,7 @@ void workers_stop(int64_t deadline_us)
 {
     pthread_mutex_lock(&runtime.lock);
     while (runtime.idle)
-        wake_one();
+        wake_one();             /* to end */
     while (runtime.workers > 0 && monotonic_us() < deadline_us) {
         struct timespec until = { .tv_sec = deadline_us / 1000000, .tv_nsec = deadline_us % 1000000 * 1000 };
         pthread_cond_timedwait(&runtime.room, &runtime.lock, &until);

@@ -116,8 +116,11 @@ static enum outcome misbehave(struct work *work, const struct echo_asked *asked)
 {
     if (asked->crash)
         abort();
-    if (asked->has_sleep_ms)
+    if (asked->has_sleep_ms) {
+        work_waits(work);
         pause_ms(asked->sleep_ms);
+        work_goes_on(work);
+    }
     if (asked->reject)
         return reject(work, "%s", asked->reject);
     if (asked->has_retries && (asked->retries < 0 || work_attempt(work) <= asked->retries))
