@@ -28,7 +28,7 @@ speech_libs      = $(call found,speech_libs_found,--libs $(speech))
 # asked once, and not before it is needed: `make deps` comes before pkg-config is there
 found            = $(if $(filter undefined,$(origin $(1))),$(eval $(1) := $(shell pkg-config $(2))))$($(1))
 
-warnings := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef
+warnings := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef $(if $(findstring clang,$(CC)),-Wno-string-concatenation)
 CFLAGS   ?= -O2 -g
 cflags    = -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) $(sanitize_flags) -fPIE -I. -I$(B)/gen $(external_cflags) -MMD -MP $(CFLAGS)
 cxxflags  = -std=c++17 -Wall -Wextra -Werror $(hardening) $(sanitize_flags) -fPIE -I. -MMD -MP $(CFLAGS)
@@ -94,8 +94,34 @@ $(B)/tests/echo: $(wildcard tests/stage/*.c) $(B)/echo/gen/.done $(B)/libcommon.
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(echo_sources) $(B)/libcommon.a $(libs)
 
-unit: $(unit_tests)         ## the unit tests
+unit: $(unit_tests)         ## the unit tests alone
 	$(Q)failed=0; for t in $^; do $$t || failed=1; done; exit $$failed
+
+# the fuzzers are clang's: build them with `make fuzzers`, which calls make again with its compiler and flags
+fuzz_targets := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(stage_objects) $(B)/libcommon.a
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(speech_libs) $(libs)
+fuzz-targets: $(fuzz_targets)
+fuzzers:
+	@$(MAKE) --no-print-directory CC=clang CXX=clang++ SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
+
+test-python := .run/venv/bin/python
+$(test-python): tests/requirements.txt
+	@echo "  VENV  .run/venv"
+	$(Q)mkdir -p .run && python3 -m venv .run/venv && .run/venv/bin/pip install -q --disable-pip-version-check -r $< && touch $@ || \
+	{ echo "make: could not fetch the Python packages of $< (pip's reason stands above): is its index reachable?" >&2; exit 1; }
+
+# SUITE: some of the parts, see tests/run.py
+test: deps-test             ## everything: unit tests, flows with real Kafka and Postgres, sanitizers, fuzzers
+	@$(MAKE) --no-print-directory -j$(JOBS) build unit-programs $(B)/tests/echo $(B)/tests/record_check
+	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=address,undefined build unit-programs $(B)/address-undefined/tests/echo
+	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=thread unit-programs $(B)/thread/tests/echo
+	@$(MAKE) --no-print-directory -j$(JOBS) fuzzers
+	@$(MAKE) --no-print-directory $(test-python) venvs kafka
+	@$(test-python) tests/run.py $(SUITE)
+unit-programs: $(unit_tests)
 
 # --- to run it here: everything is kept in .run/ ---------------------------------
 deps:                       ## install the Debian packages that are missing (sudo or root for apt alone)
@@ -122,7 +148,7 @@ kafka: .run/kafka/.done     ## fetch Kafka (43 MB), as pinned in deploy/local/ka
 
 own_kafka = $(or $(KAFKA_BROKERS),$(shell grep -sE '^ *(export +)?KAFKA_BROKERS=.' .env))
 run: deps                   ## do all of that, start everything, play the sample day; ONCE=1 ends after it
-	@$(MAKE) --no-print-directory -j$(JOBS) build
+	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS)) build
 	@$(MAKE) --no-print-directory venvs $(if $(own_kafka),,kafka)
 	@exec $(B)/bin/sb up --day $(if $(ONCE),--once)
 
@@ -132,6 +158,6 @@ help:                       ## this
 clean:                      ## remove what was built
 	rm -rf build
 
-.PHONY: build unit clean deps deps-test venvs kafka run help
+.PHONY: build unit unit-programs fuzz-targets fuzzers test clean deps deps-test venvs kafka run help
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

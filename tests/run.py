@@ -1,0 +1,137 @@
+"""Everything that `make test` runs, in order; the programs are built.  `run.py PART…` runs some parts.
+
+    unit      the unit tests, plain and under AddressSanitizer and UndefinedBehaviorSanitizer
+    threads   the unit tests that have threads, and the runtime's stories, under ThreadSanitizer
+    flows     the stories: the daemons built with AddressSanitizer, real Kafka and Postgres, the provider sandbox
+    fuzz      each fuzzer for FUZZ_SECONDS (10) from its kept corpus
+
+Ends with "N passed, N failed" of all parts together; what skips says why."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build"
+sys.path.insert(0, str(ROOT / "tests" / "flows"))
+THREADED = ["test_http_server", "test_http_patience", "test_websocket", "test_http_client", "test_http_outside", "test_metrics", "test_spool"]
+UNIT_TIMEOUT_S = 300
+SANITIZERS = {"ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1",
+              "LSAN_OPTIONS": f"suppressions={ROOT}/tests/unit/leaks.supp:print_suppressions=0",
+              "TSAN_OPTIONS": f"exitcode=66:suppressions={ROOT}/tests/stage/tsan.supp"}
+
+
+class Count:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def add(self, passed, failed, skipped=0):
+        self.passed, self.failed, self.skipped = self.passed + passed, self.failed + failed, self.skipped + skipped
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run_unit(program, count, **environment):
+    """One cmocka program; what it prints is shown when something is wrong or skipped."""
+    began = time.monotonic()
+    try:
+        done = subprocess.run([program], env={**os.environ, **SANITIZERS, **environment}, capture_output=True, text=True, errors="replace",
+                              timeout=UNIT_TIMEOUT_S, cwd=ROOT)
+        output, code = done.stdout + done.stderr, done.returncode
+    except subprocess.TimeoutExpired as expired:
+        output, code = f"{expired.stdout}\n{expired.stderr}\nno end within {UNIT_TIMEOUT_S} s", -1
+    passed = sum(int(number) for number in re.findall(r"\[  PASSED  \] (\d+) test", output))
+    failed = sum(int(number) for number in re.findall(r"\[  FAILED  \] .*?(\d+) test", output))
+    skipped = sum(int(number) for number in re.findall(r"\[  SKIPPED \] .*?(\d+) test", output))
+    if code != 0 and failed == 0:
+        failed = 1
+    count.add(passed, failed, skipped)
+    verdict = "ok  " if code == 0 else "FAIL"
+    say(f"  {verdict} {program.relative_to(BUILD)}: {passed} passed, {failed} failed, {skipped} skipped ({time.monotonic() - began:.1f} s)")
+    if code != 0:
+        say(output[-6000:])
+
+
+def unit(count):
+    from environment import Postgres
+    folder = Path(tempfile.mkdtemp(prefix="switchboard-unit-", dir="/tmp"))
+    folder.chmod(0o755)
+    postgres = Postgres(folder)
+    try:
+        for build in (BUILD, BUILD / "address-undefined"):
+            for program in sorted((build / "tests").glob("test_*")):
+                if os.access(program, os.X_OK) and program.is_file() and not program.suffix:
+                    run_unit(program, count, TEST_DATABASE_URL=postgres.url())
+    finally:
+        postgres.stop("immediate")
+        subprocess.run(["rm", "-rf", str(folder)], check=False)
+
+
+def run_pytest(count, *arguments, **environment):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", *arguments]
+    process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    tail = ""
+    for line in process.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        tail = (tail + line)[-4000:]
+    code = process.wait()
+    number = lambda word: sum(int(found) for found in re.findall(rf"(\d+) {word}", tail.splitlines()[-1] if tail else ""))  # noqa: E731
+    failed = number("failed") + number("error")
+    count.add(number("passed"), failed if failed or code == 0 else 1, number("skipped"))
+
+
+def threads(count):
+    for name in THREADED:
+        run_unit(BUILD / "thread" / "tests" / name, count)
+    run_pytest(count, "tests/flows/test_stage.py", SWITCHBOARD_BUILD=str(BUILD / "thread"))
+
+
+def flows(count):
+    run_pytest(count, "tests/flows", SWITCHBOARD_BUILD=str(BUILD / "address-undefined"))
+
+
+def fuzz(count):
+    seconds = os.environ.get("FUZZ_SECONDS", "10")
+    for program in sorted((BUILD / "fuzzer-no-link-address-undefined" / "fuzz").glob("fuzz_*")):
+        corpus = ROOT / "tests" / "fuzz" / "corpus" / program.name.removeprefix("fuzz_")
+        with tempfile.TemporaryDirectory() as found:
+            done = subprocess.run([program, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048", f"-artifact_prefix={found}/", found,
+                                   *([corpus] if corpus.is_dir() else [])], capture_output=True, text=True, errors="replace", cwd=found)
+            runs = re.findall(r"Done (\d+) runs", done.stderr)
+            count.add(*((1, 0) if done.returncode == 0 and runs else (0, 1)))
+            if done.returncode == 0 and runs:
+                say(f"  ok   {program.name}: {runs[-1]} runs in {seconds} s")
+            else:
+                say(f"  FAIL {program.name}\n{done.stderr[-6000:]}")
+                for crash in Path(found).glob("crash-*"):
+                    say(f"the input, in hex: {crash.read_bytes()[:2000].hex()}")
+
+
+PARTS = {"unit": unit, "fuzz": fuzz, "threads": threads, "flows": flows}
+
+
+def main(names):
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        print(f"run.py: {unknown[0]} is no part; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    total = Count()
+    for name in names or PARTS:
+        say(f"== {name}")
+        count, began = Count(), time.monotonic()
+        PARTS[name](count)
+        say(f"== {name}: {count.passed} passed, {count.failed} failed, {count.skipped} skipped in {time.monotonic() - began:.0f} s\n")
+        total.add(count.passed, count.failed, count.skipped)
+    say(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
