@@ -1,0 +1,82 @@
+/* main.c: the transcribe stage: recordings become words. */
+#include "transcribe/transcribe.h"
+
+static struct transcribe transcribe;
+
+#define MINUTE_MS     INT64_C(60000)
+#define GIBIBYTE      (INT64_C(1) << 30)
+#define OFFSET(field) offsetof(struct transcribe, field)
+static const struct setting settings[] = {
+    { "TRANSCRIBE_WITH", SET_CHOICE, OFFSET(with), "local", .choices = transcribe_providers,
+      .help = "who listens: local is PocketSphinx in this process and needs no key" },
+    { "RECORDINGS_DIR", SET_TEXT, OFFSET(recordings.dir), ".run/recordings",
+      .help = "folder of the copied recordings" },
+    { "RECORDING_BYTES_MAX", SET_BYTES, OFFSET(recordings.bytes_max), "256MiB", 1024, 16 * GIBIBYTE,
+      .help = "a larger recording is refused" },
+    { "RECORDING_DURATION_MAX", SET_DURATION, OFFSET(recordings.duration_ms_max), "4h", 1000, 24 * 60 * MINUTE_MS,
+      .help = "a longer recording is refused" },
+    { "RECORDING_TIMEOUT", SET_DURATION, OFFSET(recordings.timeout_ms), "10m", 1000, 60 * MINUTE_MS,
+      .help = "fetching a recording, end to end" },
+    { "RECORDING_STALL_TIMEOUT", SET_DURATION, OFFSET(recordings.stall_timeout_ms), "30s", 100, 10 * MINUTE_MS,
+      .help = "without a byte for so long it is given up and tried again" },
+    { "POCKETSPHINX_MODEL_DIR", SET_TEXT, OFFSET(model_dir), "/usr/share/pocketsphinx/model/en-us",
+      .help = "of TRANSCRIBE_WITH=local: en-us, en-us.lm.bin, cmudict-en-us.dict; loaded at the first use" },
+    { "LOCAL_DECODERS_MAX", SET_COUNT, OFFSET(decoders_max), "1", 1, LOCAL_DECODERS_MOST,
+      .help = "recordings PocketSphinx listens to at once: a core and about 100 MiB each" },
+    { "OPENAI_API_KEY", SET_SECRET, OFFSET(openai_key), NULL, .help = "needed with TRANSCRIBE_WITH=openai" },
+    { "OPENAI_BASE_URL", SET_URL, OFFSET(openai_url), "https://api.openai.com/v1",
+      .help = "any OpenAI-compatible server" },
+    { "OPENAI_TRANSCRIBE_MODEL", SET_TEXT, OFFSET(openai_model), "whisper-1",
+      .help = "the model asked; names that begin with gpt- give no times" },
+    { "OPENAI_TRANSCRIBE_TIMEOUT", SET_DURATION, OFFSET(openai_timeout_ms), "10m", 1000, 60 * MINUTE_MS,
+      .help = "one answer to at most ten minutes of sound, end to end" },
+    { 0 },
+};
+
+static bool provider_is_ready(const struct transcribe *opened, struct problem *why)
+{
+    if (opened->with == TRANSCRIBE_LOCAL)
+        return local_ready(opened, why);
+    return opened->openai_key ||
+           fail(why, "TRANSCRIBE_WITH is openai but OPENAI_API_KEY is not set; set it, or TRANSCRIBE_WITH=local");
+}
+
+static bool transcribe_open(void *context, struct problem *why)
+{
+    const struct transcribe *opened = context;
+    return provider_is_ready(opened, why) && recordings_prepare(opened->recordings.dir, why);
+}
+
+static void transcribe_close(void *context)
+{
+    (void)context;
+    local_close();
+}
+
+static bool transcribe_check(void *context, struct buf *out)
+{
+    const struct transcribe *checked = context;
+    struct problem why;
+    bool folder = recordings_prepare(checked->recordings.dir, &why);
+    buf_printf(out, folder ? "ok   recordings %s\n" : "bad  recordings %s\n",
+               folder ? checked->recordings.dir : why.text);
+    bool provider = provider_is_ready(checked, &why);
+    buf_printf(out, provider ? "ok   speech %s\n" : "bad  speech %s\n",
+               provider ? transcribe_providers[checked->with] : why.text);
+    return folder && provider;
+}
+
+int main(int argc, char **argv)
+{
+    return stage_main(argc, argv,
+                      &(struct stage){
+                          .name = "transcribe",
+                          .summary = "copies calls' recordings and writes down what is said in them, and by whom",
+                          .settings = settings,
+                          .context = &transcribe,
+                          .routes = transcribe_routes,
+                          .open = transcribe_open,
+                          .close = transcribe_close,
+                          .check = transcribe_check,
+                      });
+}
