@@ -11,10 +11,11 @@
 #include "ingest/tokens.h"
 
 #define PROBLEM_BYTES_MAX 4096
-#define HEADERS_MAX 4
+#define HEADERS_MAX       4
 
 static struct metric waiting_requests = METRIC_GAUGE("ingest_api_waiting", "API requests that wait for a thread");
-static struct metric refused_tokens = METRIC_COUNTER("ingest_tokens_refused_total", "API requests that were not let in, by reason", "reason");
+static struct metric refused_tokens =
+    METRIC_COUNTER("ingest_tokens_refused_total", "API requests that were not let in, by reason", "reason");
 
 struct waiting {
     struct http_exchange *exchange;
@@ -26,14 +27,14 @@ struct api {
     struct tokens *tokens;
     pthread_t *threads;
     size_t thread_count;
-    pthread_mutex_t lock;               /* guards what follows */
+    pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
-    struct waiting *queue;              /* a ring */
+    struct waiting *queue; /* a ring */
     size_t first, count, room;
     bool closing;
 };
 
-/* --- answers -------------------------------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------------------- */
 
 static void answer(struct http_exchange *exchange, int status, const char *content_type, struct text body,
                    const struct http_answer_header *more)
@@ -71,7 +72,8 @@ static void answer_problem(struct http_exchange *exchange, int status, const cha
 
 static void answer_later(struct http_exchange *exchange, const char *detail, const char *after_s)
 {
-    answer_problem(exchange, 503, detail, NULL, (const struct http_answer_header[]){ { "Retry-After", after_s }, { 0 } });
+    answer_problem(exchange, 503, detail, NULL,
+                   (const struct http_answer_header[]){ { "Retry-After", after_s }, { 0 } });
 }
 
 void api_refuse(struct api_request *request, int status, const char *detail, const char *parameter)
@@ -96,7 +98,8 @@ bool api_query(struct api_request *request, const struct statement *statement, s
     if (error == PG_FINE)
         return true;
     if (error == PG_WRONG) {
-        log_error("an API request failed", LOG_TEXT("path", http_path(request->exchange)), LOG_TEXT("reason", why.text));
+        log_error("an API request failed", LOG_TEXT("path", http_path(request->exchange)),
+                  LOG_TEXT("reason", why.text));
         answer_problem(request->exchange, 500, "the database could not answer this; the log says why", NULL, NULL);
     } else {
         answer_later(request->exchange, "the database does not answer at the moment", API_AGAIN_S);
@@ -104,14 +107,15 @@ bool api_query(struct api_request *request, const struct statement *statement, s
     return false;
 }
 
-/* --- who asks ------------------------------------------------------------------------------------------------------- */
+/* --- who asks -------------------------------------------------------------------------------------------- */
 
 /* RFC 6750: a client that has shown nothing is only told the scheme. */
 static void refuse_token(struct http_exchange *exchange, const char *reason, const char *detail)
 {
     bool shown = http_header(exchange, "Authorization").at;
     const struct http_answer_header headers[] = {
-        { "WWW-Authenticate", shown ? "Bearer realm=\"switchboard\", error=\"invalid_token\"" : "Bearer realm=\"switchboard\"" },
+        { "WWW-Authenticate",
+          shown ? "Bearer realm=\"switchboard\", error=\"invalid_token\"" : "Bearer realm=\"switchboard\"" },
         { 0 },
     };
 
@@ -149,7 +153,7 @@ static bool check_role(struct http_exchange *exchange, const struct token *token
     return false;
 }
 
-/* --- threads -------------------------------------------------------------------------------------------------------- */
+/* --- threads --------------------------------------------------------------------------------------------- */
 
 static void run(struct api *api, const struct waiting *waiting)
 {
@@ -225,7 +229,7 @@ void api_accept(struct http_exchange *exchange, void *ingest, api_handler *handl
         answer_later(exchange, "too many requests are waiting", API_BUSY_AGAIN_S);
 }
 
-/* --- start and end -------------------------------------------------------------------------------------------------- */
+/* --- start and end --------------------------------------------------------------------------------------- */
 
 struct api *api_open(struct ingest *ingest, struct problem *why)
 {
@@ -273,7 +277,7 @@ void api_close(struct api *api)
     free(api);
 }
 
-/* --- routes --------------------------------------------------------------------------------------------------------- */
+/* --- routes ---------------------------------------------------------------------------------------------- */
 
 static void list_calls(struct http_exchange *exchange, void *context)
 {

@@ -8,10 +8,10 @@
 #include "common/form.h"
 #include "events.h"
 
-#define CHECKSUM_BYTES 8
+#define CHECKSUM_BYTES   8
 #define LIMIT_DIGITS_MAX 6
 
-/* --- parameters ----------------------------------------------------------------------------------------------------- */
+/* --- parameters ------------------------------------------------------------------------------------------ */
 
 static int find_name(const char *const *names, struct text name)
 {
@@ -21,7 +21,8 @@ static int find_name(const char *const *names, struct text name)
     return -1;
 }
 
-static bool take_field(const struct form_field *field, const char *const *names, const char **values, struct problem *why)
+static bool take_field(const struct form_field *field, const char *const *names, const char **values,
+                       struct problem *why)
 {
     int i = find_name(names, field->name);
     if (i < 0)
@@ -34,7 +35,8 @@ static bool take_field(const struct form_field *field, const char *const *names,
     return true;
 }
 
-bool api_parameters(const char *url, const char *const *names, const char **ret_values, struct arena *arena, struct problem *why)
+bool api_parameters(const char *url, const char *const *names, const char **ret_values, struct arena *arena,
+                    struct problem *why)
 {
     const char *query = strchr(url, '?');
     struct form *form = arena_alloc(arena, sizeof(*form));
@@ -54,7 +56,7 @@ bool api_parameters(const char *url, const char *const *names, const char **ret_
     return true;
 }
 
-/* --- the cursor ----------------------------------------------------------------------------------------------------- */
+/* --- the cursor ------------------------------------------------------------------------------------------ */
 
 static void checksum(struct text content, unsigned char ret[CHECKSUM_BYTES])
 {
@@ -78,7 +80,8 @@ const char *calls_cursor_print(const struct calls_cursor *cursor, struct arena *
     memcpy(content.at, sum, sizeof(sum));
     size_t room = sodium_base64_encoded_len(content.bytes, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     char *word = arena_alloc(arena, room);
-    sodium_bin2base64(word, room, (const unsigned char *)content.at, content.bytes, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_bin2base64(word, room, (const unsigned char *)content.at, content.bytes,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     buf_done(&content);
     return word;
 }
@@ -110,12 +113,13 @@ bool calls_cursor_read(struct text word, struct arena *arena, struct calls_curso
         ret->at = take_text(&content);
         ret->call_id = take_text(&content);
         ret->tenant = take_text(&content);
-        good = memcmp(sum, bytes, sizeof(sum)) == 0 && content.bytes == 0 && ret->tenant && time_read(text_of(ret->at), &at_us);
+        good = memcmp(sum, bytes, sizeof(sum)) == 0 && content.bytes == 0 && ret->tenant &&
+               time_read(text_of(ret->at), &at_us);
     }
     return good || fail_at(why, "cursor", "is not one that a list gave as its next_cursor");
 }
 
-/* --- GET /api/v1/calls ---------------------------------------------------------------------------------------------- */
+/* --- GET /api/v1/calls ----------------------------------------------------------------------------------- */
 
 enum name { LIMIT, CURSOR, STATUS, FROM, TO, SEARCH, NAMES };
 static const char *const names[NAMES + 1] = { "limit", "cursor", "status", "from", "to", "q", NULL };
@@ -131,7 +135,8 @@ static bool limit_read(const char *value, int *ret, struct problem *why)
         *ret = atoi(value);
     else
         *ret = 0;
-    return (*ret >= 1 && *ret <= API_LIMIT_MAX) || fail_at(why, names[LIMIT], "must be a number from 1 to %d", API_LIMIT_MAX);
+    return (*ret >= 1 && *ret <= API_LIMIT_MAX) ||
+           fail_at(why, names[LIMIT], "must be a number from 1 to %d", API_LIMIT_MAX);
 }
 
 /* A day of the calendar. */

@@ -22,12 +22,12 @@ static const struct statement find_token = {
 struct remembered {
     uint8_t hash[SHA256_BYTES];
     struct token token;
-    int64_t fresh_until_us;             /* 0: nothing is here */
+    int64_t fresh_until_us; /* 0: nothing is here */
 };
 
 struct tokens {
     struct pg_pool *pool;
-    pthread_mutex_t lock;               /* guards what follows */
+    pthread_mutex_t lock; /* guards what follows */
     struct remembered remembered[TOKENS_REMEMBERED_MAX];
 };
 
@@ -67,7 +67,7 @@ bool token_read(struct text authorization, struct text *ret)
     return true;
 }
 
-/* --- remembering ---------------------------------------------------------------------------------------------------- */
+/* --- remembering ----------------------------------------------------------------------------------------- */
 
 static struct remembered *place_of(struct tokens *tokens, const uint8_t hash[SHA256_BYTES])
 {
@@ -96,7 +96,7 @@ static void remember(struct tokens *tokens, const uint8_t hash[SHA256_BYTES], co
     pthread_mutex_unlock(&tokens->lock);
 }
 
-/* --- asking --------------------------------------------------------------------------------------------------------- */
+/* --- asking ---------------------------------------------------------------------------------------------- */
 
 static enum token_state state_of(const char *state)
 {
@@ -105,7 +105,8 @@ static enum token_state state_of(const char *state)
     return strcmp(state, "expired") == 0 ? TOKEN_EXPIRED : TOKEN_REVOKED;
 }
 
-enum token_state tokens_find(struct tokens *tokens, struct text token, struct arena *arena, struct token *ret, struct problem *why)
+enum token_state tokens_find(struct tokens *tokens, struct text token, struct arena *arena, struct token *ret,
+                             struct problem *why)
 {
     uint8_t hash[SHA256_BYTES];
     char hash_text[2 * SHA256_BYTES + 1];
@@ -114,13 +115,15 @@ enum token_state tokens_find(struct tokens *tokens, struct text token, struct ar
     sha256(token, hash);
     if (recall(tokens, hash, ret))
         return TOKEN_VALID;
-    if (pg_query(tokens->pool, &find_token, PARAMS(hex_print(hash, sizeof(hash), hash_text)), arena, &rows, why) != PG_FINE)
+    if (pg_query(tokens->pool, &find_token, PARAMS(hex_print(hash, sizeof(hash), hash_text)), arena, &rows, why) !=
+        PG_FINE)
         return TOKEN_NOT_CHECKED;
     if (rows.count == 0)
         return TOKEN_UNKNOWN;
     int tenant_bytes = snprintf(ret->tenant, sizeof(ret->tenant), "%s", row_get(&rows, 0, "tenant"));
     int role_bytes = snprintf(ret->role, sizeof(ret->role), "%s", row_get(&rows, 0, "role"));
-    assert((size_t)tenant_bytes < sizeof(ret->tenant) && (size_t)role_bytes < sizeof(ret->role));   /* constraints of the tables */
+    assert((size_t)tenant_bytes < sizeof(ret->tenant) &&
+           (size_t)role_bytes < sizeof(ret->role)); /* constraints of the tables */
     (void)tenant_bytes, (void)role_bytes;
     enum token_state state = state_of(row_get(&rows, 0, "state"));
     if (state == TOKEN_VALID)

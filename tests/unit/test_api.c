@@ -12,8 +12,8 @@
 #include <cmocka.h> /* last: it has macros named fail and skip */
 
 #define ARENA_BYTES_MAX ((size_t)8 << 20)
-#define TEN_TIMES(s) s s s s s s s s s s
-#define LIST "/api/v1/calls"
+#define TEN_TIMES(s)    s s s s s s s s s s
+#define LIST            "/api/v1/calls"
 
 static int start(void **state)
 {
@@ -29,7 +29,7 @@ static int finish(void **state)
     return 0;
 }
 
-/* --- parameters ----------------------------------------------------------------------------------------------------- */
+/* --- parameters ------------------------------------------------------------------------------------------ */
 
 static const struct {
     const char *name, *url;
@@ -37,15 +37,22 @@ static const struct {
 } readable[] = {
     { "nothing said", LIST, { 50, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
     { "an empty query", LIST "?", { 50, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
-    { "all of them, empty", LIST "?limit=&cursor=&status=&from=&to=&q=", { 50, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
+    { "all of them, empty",
+      LIST "?limit=&cursor=&status=&from=&to=&q=",
+      { 50, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
     { "the least", LIST "?limit=1", { 1, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
     { "the most", LIST "?limit=200", { 200, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
     { "leading zeros", LIST "?limit=0020", { 20, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
     { "a status", LIST "?status=in_progress", { 50, "in_progress", NULL, NULL, NULL, { "infinity", "", "" } } },
-    { "days", LIST "?from=2024-02-29&to=2024-02-29", { 50, NULL, "2024-02-29", "2024-02-29", NULL, { "infinity", "", "" } } },
+    { "days",
+      LIST "?from=2024-02-29&to=2024-02-29",
+      { 50, NULL, "2024-02-29", "2024-02-29", NULL, { "infinity", "", "" } } },
     { "the last day there is", LIST "?to=9999-12-31", { 50, NULL, NULL, "9999-12-31", NULL, { "infinity", "", "" } } },
-    { "words", LIST "?q=water+heater%20%22caf%C3%A9%22", { 50, NULL, NULL, NULL, "water heater \"café\"", { "infinity", "", "" } } },
-    { "words with what SQL is made of", LIST "?q=%27%3B+DROP+TABLE+calls%3B--",
+    { "words",
+      LIST "?q=water+heater%20%22caf%C3%A9%22",
+      { 50, NULL, NULL, NULL, "water heater \"café\"", { "infinity", "", "" } } },
+    { "words with what SQL is made of",
+      LIST "?q=%27%3B+DROP+TABLE+calls%3B--",
       { 50, NULL, NULL, NULL, "'; DROP TABLE calls;--", { "infinity", "", "" } } },
     { "escaped names", LIST "?l%69mit=7&&", { 7, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
 };
@@ -81,7 +88,7 @@ static const struct {
     { "?limit=0", "limit", "from 1 to 200" },
     { "?limit=201", "limit", "from 1 to 200" },
     { "?limit=-1", "limit", "from 1 to 200" },
-    { "?limit=+5", "limit", "from 1 to 200" },                  /* a blank in front */
+    { "?limit=+5", "limit", "from 1 to 200" }, /* a blank in front */
     { "?limit=5.0", "limit", "from 1 to 200" },
     { "?limit=5%0A", "limit", "from 1 to 200" },
     { "?limit=99999999999999999999", "limit", "from 1 to 200" },
@@ -110,7 +117,7 @@ static const struct {
     { "?offset=10", "offset", "no parameter" },
     { "?tenant=other", "tenant", "no parameter" },
     { "?=5", "", "no parameter" },
-    { "?limit", NULL, NULL },                                   /* no value: as if it were not there */
+    { "?limit", NULL, NULL }, /* no value: as if it were not there */
     { "?cursor=x", "cursor", "next_cursor" },
     { "?cursor=AAAA", "cursor", "next_cursor" },
     { "?cursor=AAAAAAAAAAAA", "cursor", "next_cursor" },
@@ -149,7 +156,7 @@ static void refuses_too_many_parameters(void **state)
     buf_done(&url);
 }
 
-/* --- cursors -------------------------------------------------------------------------------------------------------- */
+/* --- cursors --------------------------------------------------------------------------------------------- */
 
 static const struct calls_cursor cursors[] = {
     { "2026-11-21T06:29:49.123456Z", "CAL0123456789abcdef", "acme" },
@@ -163,7 +170,8 @@ static void cursors_come_back(void **state)
         struct calls_cursor read;
         struct problem why;
         const char *word = calls_cursor_print(&cursors[i], *state);
-        assert_int_equal(strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"), strlen(word));
+        assert_int_equal(strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+                         strlen(word));
         assert_true(calls_cursor_read(text_of(word), *state, &read, &why));
         assert_string_equal(read.at, cursors[i].at);
         assert_string_equal(read.call_id, cursors[i].call_id);
@@ -173,7 +181,7 @@ static void cursors_come_back(void **state)
 
 static void the_longest_cursor_is_read(void **state)
 {
-    char *call_id = arena_alloc(*state, 4 * 128 + 1), tenant[64];       /* characters of four bytes */
+    char *call_id = arena_alloc(*state, 4 * 128 + 1), tenant[64]; /* characters of four bytes */
     struct calls_cursor read;
     struct problem why;
 
@@ -214,7 +222,7 @@ static void a_cursor_needs_a_time(void **state)
     assert_false(calls_cursor_read(text_of(word), *state, &read, &why));
 }
 
-/* --- how far a call has come ---------------------------------------------------------------------------------------- */
+/* --- how far a call has come ----------------------------------------------------------------------------- */
 
 #define FINISHED "done"
 static const struct {
@@ -223,29 +231,46 @@ static const struct {
     struct call_processing wanted;
 } stations[] = {
     { "ringing", { .status = "ringing" }, { "waiting", NULL, "the call is not over" } },
-    { "talking, with a recording announced", { .status = "in_progress", .recorded = true }, { "waiting", NULL, "the call is not over" } },
+    { "talking, with a recording announced",
+      { .status = "in_progress", .recorded = true },
+      { "waiting", NULL, "the call is not over" } },
     { "over, without a recording", { .status = "completed" }, { "none", NULL, "there is no recording" } },
     { "missed", { .status = "missed" }, { "none", NULL, "there is no recording" } },
     { "missed, with a voicemail", { .status = "missed", .recorded = true }, { "transcribing", NULL, NULL } },
     { "over", { .status = "completed", .recorded = true }, { "transcribing", NULL, NULL } },
     { "never came to be", { .status = "failed", .recorded = true }, { "none", NULL, "there is no recording" } },
-    { "the recording was HTML", { .status = "completed", .recorded = true, .transcribe_outcome = "rejected", .transcribe_why = "it is HTML" },
+    { "the recording was HTML",
+      { .status = "completed", .recorded = true, .transcribe_outcome = "rejected", .transcribe_why = "it is HTML" },
       { "failed", "transcribe", "it is HTML" } },
-    { "transcription waits", { .status = "completed", .recorded = true, .transcribe_outcome = "parked", .transcribe_why = "HTTP status 503" },
+    { "transcription waits",
+      { .status = "completed", .recorded = true, .transcribe_outcome = "parked", .transcribe_why = "HTTP status 503" },
       { "waiting", "transcribe", "HTTP status 503" } },
-    { "not transcribed on purpose", { .status = "completed", .recorded = true, .transcribe_outcome = "skipped", .transcribe_why = "too short" },
+    { "not transcribed on purpose",
+      { .status = "completed", .recorded = true, .transcribe_outcome = "skipped", .transcribe_why = "too short" },
       { "none", NULL, "too short" } },
-    { "transcribed", { .status = "completed", .recorded = true, .transcribed = true, .transcribe_outcome = FINISHED }, { "transcribed", NULL, NULL } },
+    { "transcribed",
+      { .status = "completed", .recorded = true, .transcribed = true, .transcribe_outcome = FINISHED },
+      { "transcribed", NULL, NULL } },
     { "transcribed, though an earlier try failed",
-      { .status = "completed", .transcribed = true, .transcribe_outcome = "rejected", .transcribe_why = "it is HTML" }, { "transcribed", NULL, NULL } },
-    { "silence", { .status = "completed", .transcribed = true, .analyze_outcome = "skipped", .analyze_why = "nobody said anything" },
+      { .status = "completed", .transcribed = true, .transcribe_outcome = "rejected", .transcribe_why = "it is HTML" },
+      { "transcribed", NULL, NULL } },
+    { "silence",
+      { .status = "completed",
+        .transcribed = true,
+        .analyze_outcome = "skipped",
+        .analyze_why = "nobody said anything" },
       { "transcribed", NULL, "nobody said anything" } },
-    { "the model spoke nonsense", { .status = "completed", .transcribed = true, .analyze_outcome = "rejected", .analyze_why = "not JSON" },
+    { "the model spoke nonsense",
+      { .status = "completed", .transcribed = true, .analyze_outcome = "rejected", .analyze_why = "not JSON" },
       { "failed", "analyze", "not JSON" } },
-    { "the model is away", { .status = "completed", .transcribed = true, .analyze_outcome = "parked", .analyze_why = "HTTP status 429" },
+    { "the model is away",
+      { .status = "completed", .transcribed = true, .analyze_outcome = "parked", .analyze_why = "HTTP status 429" },
       { "waiting", "analyze", "HTTP status 429" } },
-    { "analyzed", { .status = "completed", .transcribed = true, .analyzed = true, .analyze_outcome = FINISHED }, { "analyzed", NULL, NULL } },
-    { "analyzed, and a replay failed", { .status = "completed", .analyzed = true, .analyze_outcome = "rejected", .analyze_why = "x" },
+    { "analyzed",
+      { .status = "completed", .transcribed = true, .analyzed = true, .analyze_outcome = FINISHED },
+      { "analyzed", NULL, NULL } },
+    { "analyzed, and a replay failed",
+      { .status = "completed", .analyzed = true, .analyze_outcome = "rejected", .analyze_why = "x" },
       { "analyzed", NULL, NULL } },
 };
 
@@ -261,10 +286,10 @@ static void tells_how_far_a_call_has_come(void **state)
     }
 }
 
-/* --- tokens and routes ---------------------------------------------------------------------------------------------- */
+/* --- tokens and routes ----------------------------------------------------------------------------------- */
 
 static const struct {
-    const char *header, *token;         /* NULL: none */
+    const char *header, *token; /* NULL: none */
 } authorizations[] = {
     { "Bearer sb_abcDEF012-_", "sb_abcDEF012-_" },
     { "bearer sb_a", "sb_a" },
