@@ -9,9 +9,9 @@ static const struct setting settings[] = {
     { "TWILIO_AUTH_TOKEN", SET_SECRET, OFFSET(twilio_token), NULL, .help = "its token; the first of several is used to send" },
     { "TWILIO_BASE_URL", SET_URL, OFFSET(twilio_url), "https://api.twilio.com", .help = "Twilio's address" },
     { "TWILIO_TIMEOUT", SET_DURATION, OFFSET(twilio_timeout_ms), "15s", 500, 120000, .help = "one request to Twilio, end to end" },
-    { "TWILIO_WHATSAPP_FROM", SET_TEXT, OFFSET(whatsapp_from), NULL, .help = "our WhatsApp sender, +E164" },
+    { "TWILIO_WHATSAPP_FROM", SET_TEXT, OFFSET(whatsapp_from), NULL, .help = "our WhatsApp sender, +E164 or whatsapp:+E164" },
     { "TWILIO_CONTENT_SID_LEAD", SET_TEXT, OFFSET(content_lead), NULL, .help = "the approved template of the alert: {{1}} company, {{2}} what, {{3}} summary" },
-    { "ADMIN_WHATSAPP_TO", SET_TEXT, OFFSET(admin_whatsapp), NULL, .help = "who is told when no rep is assigned, +E164" },
+    { "ADMIN_WHATSAPP_TO", SET_TEXT, OFFSET(admin_whatsapp), NULL, .help = "who is told when no rep is assigned, +E164 or whatsapp:+E164" },
     { "PUBLIC_URL", SET_URL, OFFSET(public_url), NULL, .help = "what providers see of ingest; without it no delivery reports are asked for" },
     { 0 },
 };

@@ -5,7 +5,7 @@
 
 static const struct statement find_delivery = {
     .name = "find_delivery",
-    .text = "SELECT ask_id, tenant, recipient, purpose, subject, provider_status, provider_id FROM asks"
+    .text = "SELECT ask_id, tenant, recipient, purpose, subject, coalesce(provider_status, answer) AS status, provider_id FROM asks"
             " WHERE kind = 'once' AND stage = 'notifier' AND provider = $1"
             " AND (ask_id = $2::uuid OR $2 IS NULL AND provider_id = $3)",
     .params = 3,
@@ -16,7 +16,8 @@ static const struct statement update_delivery = {
     .text = "UPDATE asks SET provider_status = $2, error_code = coalesce($3, error_code), error = coalesce($4, error),"
             " provider_id = coalesce(provider_id, $5), state = CASE WHEN state IN ('sent', 'uncertain') THEN 'answered' ELSE state END,"
             " answer = coalesce(answer, $2), updated_at = now()"
-            " WHERE ask_id = $1::uuid AND coalesce(delivery_status_rank(provider_status), 0) < delivery_status_rank($2)",
+            " WHERE ask_id = $1::uuid"
+            " AND coalesce(delivery_status_rank(coalesce(provider_status, answer)), 0) < delivery_status_rank($2)",
     .params = 5,
     .must = 1,
 };
@@ -30,7 +31,7 @@ enum outcome note_report(struct work *work, const struct event *event)
     if (rows.count == 0)
         return skip(work, "message \"%s\" is not one of ours", report.message_id);
     work_set_tenant(work, row_get(&rows, 0, "tenant"));
-    const char *before = row_get(&rows, 0, "provider_status"), *known_id = row_get(&rows, 0, "provider_id");
+    const char *before = row_get(&rows, 0, "status"), *known_id = row_get(&rows, 0, "provider_id");
     if (known_id && strcmp(known_id, report.message_id) != 0)
         return skip(work, "message \"%s\" is not the one this delivery is known by", report.message_id);
     if (delivery_status_rank(report.status) < 0)

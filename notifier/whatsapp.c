@@ -42,6 +42,12 @@ static void add_field(struct buf *form, const char *name, const char *value)
     form_encode(form, value);
 }
 
+/* Twilio's form of an address; a setting may have it already. */
+static const char *address(struct work *work, const char *number)
+{
+    return text_starts(text_of(number), "whatsapp:") ? number : arena_printf(work_arena(work), "whatsapp:%s", number);
+}
+
 /* At most so many characters, cut between two of them; a template variable may hold no line break. */
 static char *variable(struct arena *arena, const char *value)
 {
@@ -79,8 +85,8 @@ static struct text message_form(struct work *work, const struct whatsapp_message
     struct arena *arena = work_arena(work);
     struct buf form;
     buf_init(&form, TWILIO_BODY_BYTES_MAX);
-    add_field(&form, "To", arena_printf(arena, "whatsapp:%s", message->to));
-    add_field(&form, "From", arena_printf(arena, "whatsapp:%s", notifier->whatsapp_from));
+    add_field(&form, "To", address(work, message->to));
+    add_field(&form, "From", address(work, notifier->whatsapp_from));
     add_field(&form, "ContentSid", message->content_sid);
     add_field(&form, "ContentVariables", variables_json(work, message));
     if (notifier->public_url)
@@ -143,7 +149,7 @@ static enum outcome twilio_look_up(struct work *work, void *request, struct answ
     const struct notifier *notifier = work_context(work);
     const struct whatsapp_message *message = request;
     struct rows sent, known;
-    const char *recipient = arena_printf(work_arena(work), "whatsapp:%s", message->to);
+    const char *recipient = address(work, message->to);
     TRY(work_query(work, &find_sent, &sent, ask_id(work)));
     if (sent.count > 0 && row_get(&sent, 0, "provider_id")) {       /* a status callback told us */
         *ret = (struct answer){ .body = TEXT("accepted"), .provider_id = row_get(&sent, 0, "provider_id") };
@@ -206,7 +212,7 @@ static enum outcome block(struct work *work, const struct whatsapp_message *mess
 enum outcome whatsapp_send(struct work *work, const struct whatsapp_message *message)
 {
     const struct notifier *notifier = work_context(work);
-    const char *recipient = arena_printf(work_arena(work), "whatsapp:%s", message->to);
+    const char *recipient = address(work, message->to);
     const char *missing = missing_setting(notifier, message);
     if (missing)
         return block(work, message, recipient, missing);
