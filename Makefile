@@ -136,15 +136,17 @@ $(python)/.done: deploy/local/requirements.txt deploy/sandbox/requirements.txt
 	{ echo "make: could not fetch the Python packages of $< (pip's reason stands above): is its index reachable? PIP_INDEX_URL and" \
 	"PIP_FIND_LINKS name another. Without the sandbox: build/bin/sb up --without sandbox" >&2; exit 1; }
 venvs: $(python)/.done      ## fetch the Python packages of the sandbox and the sample day
+	@:
 
 .run/kafka/.done: deploy/local/kafka/pom.xml
 	@echo "  MVN   .run/kafka/libs"
 	$(Q)rm -rf .run/kafka/new && mkdir -p .run/kafka && \
-	mvn -q -B -C -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.run/kafka/new && \
+	mvn -q -B -C -Dstyle.color=never -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.run/kafka/new && \
 	rm -rf .run/kafka/libs && mv .run/kafka/new .run/kafka/libs && touch $@ || \
 	{ echo "make: could not fetch Kafka from Maven Central (maven's reason stands above): a mirror is named in ~/.m2/settings.xml;" \
 	"or use a Kafka of your own: make run KAFKA_BROKERS=host:9092" >&2; exit 1; }
 kafka: .run/kafka/.done     ## fetch Kafka (43 MB), as pinned in deploy/local/kafka/pom.xml
+	@:
 
 own_kafka = $(or $(KAFKA_BROKERS),$(shell grep -sE '^ *(export +)?KAFKA_BROKERS=.' .env))
 run: deps                   ## do all of that, start everything, play the sample day; ONCE=1 ends after it

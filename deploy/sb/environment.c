@@ -7,7 +7,7 @@
 #include "deploy/sb/probe.h"
 
 #define ENV_BYTES_MAX      (64 * 1024)
-#define PROVIDER_NAMES_MAX 4
+#define PROVIDER_NAMES_MAX 5
 #define URL_BYTES_MAX      512
 
 /* A provider as the sandbox plays it: its keys are the sandbox's defaults (deploy/sandbox/config.py). */
@@ -34,6 +34,7 @@ static const struct provider providers[] = {
       { { "TWILIO_ACCOUNT_SID", "AC5a6dba5a6dba5a6dba5a6dba5a6dba5a" },
         { "TWILIO_AUTH_TOKEN", "sandbox-twilio-auth-token" },
         { "TWILIO_WHATSAPP_FROM", "+14155238886" },
+        { "TWILIO_CONTENT_SID_LEAD", "HX5a6dba5a6dba5a6dba5a6dba5a6dba5a" },
         { "ADMIN_WHATSAPP_TO", "+12025550111" } } },
     { "gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", "/gemini", { { "GEMINI_API_KEY", "sandbox-gemini-api-key" } } },
     { "openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "/openai/v1", { { "OPENAI_API_KEY", "sandbox-openai-api-key" } } },

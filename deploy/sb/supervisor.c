@@ -276,10 +276,9 @@ int supervisor_run(struct supervisor *supervisor)
     if (part->phase == 0 && !run.stopping)
         start(&run, part);
     while (run.phase >= 0) {
-        if (run.stopping)
+        go_on_starting(&run);
+        if (run.stopping) /* perhaps since just now */
             go_on_stopping(&run);
-        else
-            go_on_starting(&run);
         if (run.changed)
             state_write(supervisor);
         run.changed = false;
