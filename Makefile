@@ -108,7 +108,7 @@ fuzzers:
 	@$(MAKE) --no-print-directory CC=clang CXX=clang++ SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
 
 test-python := .run/venv/bin/python
-$(test-python): tests/requirements.txt
+.run/venv/.done: tests/requirements.txt deploy/local/requirements.txt deploy/sandbox/requirements.txt
 	@echo "  VENV  .run/venv"
 	$(Q)mkdir -p .run && python3 -m venv .run/venv && .run/venv/bin/pip install -q --disable-pip-version-check -r $< && touch $@ || \
 	{ echo "make: could not fetch the Python packages of $< (pip's reason stands above): is its index reachable?" >&2; exit 1; }
@@ -119,7 +119,7 @@ test: deps-test             ## everything: unit tests, flows with real Kafka and
 	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=address,undefined build unit-programs $(B)/address-undefined/tests/echo
 	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=thread unit-programs $(B)/thread/tests/echo
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzzers
-	@$(MAKE) --no-print-directory $(test-python) venvs kafka
+	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka
 	@$(test-python) tests/run.py $(SUITE)
 unit-programs: $(unit_tests)
 
