@@ -9,7 +9,7 @@ static void tree_free(void *tree)
 
 const cJSON *tree_read(struct arena *arena, struct text json)
 {
-    cJSON *tree = json.at ? cJSON_ParseWithLength(json.at, json.bytes) : NULL;
+    cJSON *tree = json.at && text_is_utf8(json) ? cJSON_ParseWithLength(json.at, json.bytes) : NULL;
     if (tree)
         arena_defer(arena, tree_free, tree);
     return tree;

@@ -5,7 +5,7 @@
 
 #include <cjson/cJSON.h>
 
-/* Parses `json` (absent and not JSON give NULL); the tree is freed with the arena. */
+/* Parses `json` (absent, not UTF-8 and not JSON give NULL); the tree is freed with the arena. */
 const cJSON *tree_read(struct arena *arena, struct text json);
 /* A member of that name and kind, or NULL / 0.  `object` may be NULL or of any kind, so look-ups can be nested. */
 const cJSON *tree_get(const cJSON *object, const char *name);

@@ -165,8 +165,9 @@ struct problem *work_why(struct work *work)
 
 static void why_set(struct work *work, const char *format, va_list arguments)
 {
-    work->why.pointer[0] = '\0';
-    vsnprintf(work->why.text, sizeof(work->why.text), format, arguments);
+    char text[sizeof(work->why.text)];
+    vsnprintf(text, sizeof(text), format, arguments);
+    fail(&work->why, "%s", text);       /* UTF-8, whatever it quotes and wherever it was cut */
 }
 
 enum outcome retry(struct work *work, int64_t after_ms, const char *format, ...)
