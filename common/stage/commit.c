@@ -13,6 +13,7 @@
 
 #define PREPARED_MAX 1024               /* statements of one program: a power of two, far more than any has */
 #define RECONNECT_MS 200
+#define COLUMN_KEPT_BYTES (1024 * 1024)
 #define CONTENTION_PAUSE_MS 5           /* at most so long for each rerun there was */
 #define ANSWER_TIMEOUT_MS 40000         /* beyond the server's own statement time-out: a frozen server answers nothing at all */
 
@@ -251,14 +252,22 @@ static const char *const *batch_values(struct committer *committer, struct buf *
     return values;
 }
 
+/* Keeps the room of usual groups; what one large event took is given back. */
+static void column_begin(struct buf *column)
+{
+    if (column->room > COLUMN_KEPT_BYTES)
+        buf_done(column);
+    array_begin(column);
+}
+
 static void add_steps(struct committer *committer)
 {
     arena_reset(committer->arena);
     committer->step_count = 0;
     for (int i = 0; i < LEDGER_COLUMNS; i++)
-        array_begin(&committer->ledger[i]);
+        column_begin(&committer->ledger[i]);
     for (int i = 0; i < EMITTED_COLUMNS; i++)
-        array_begin(&committer->emitted[i]);
+        column_begin(&committer->emitted[i]);
     int new_rows = 0, emitted = 0;
     for (int i = 0; i < committer->count; i++) {
         const struct work *work = committer->works[i];

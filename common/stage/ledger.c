@@ -219,7 +219,7 @@ static void settle(struct work *work)
 {
     if (work->resumed) {
         work->attempts = work->parked_attempts;
-        work->first_us = work->parked_first_us;
+        work->first_us = work->parked_first_us - (now_us() - monotonic_us());       /* the table has wall-clock time */
     }
     if (work->key_is_parked && !work->resumed) {
         fail(&work->why, "earlier events of its key are parked");

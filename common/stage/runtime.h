@@ -129,7 +129,7 @@ struct work {
     int attempts, reruns;
     char ledger_day[16];                /* of the row to update when resumed */
     int parked_attempts;
-    int64_t parked_first_us;
+    int64_t parked_first_us;            /* since 1970 */
 
     struct arena *keep;                 /* lives until the work is finished: message, event, kept answers */
     struct arena *arena;                /* lives for one run of the handler and its commit */
@@ -207,7 +207,6 @@ struct runtime {
     int free_count;
     bool stopping;                      /* nothing new is started */
     bool finished;                      /* threads end */
-    bool failed;                        /* the exit code is 1 */
     bool resume_parked;                 /* the sweeper shall look now */
     int64_t postgres_away_us;           /* since when; 0: it is there */
     bool subscribed;

@@ -243,6 +243,19 @@ def test_a_long_wait_is_parked_and_resumed_in_order(echo, topics, database, key)
     assert sorted(outcome for outcome, _, _ in outcomes(database, key)) == ["done", "done"]
 
 
+def test_a_parked_event_that_never_succeeds_is_given_up_at_its_age(echo, topics, database, key):
+    tell(topics, key, n=1, retries=-1, retry_ms=600_000)
+    tell(topics, key, n=2)
+    parked = lambda: database.execute("SELECT count(*) FROM parked WHERE subject = %s", (key,)).fetchone()[0]  # noqa: E731
+    wait_until(lambda: parked() == 2, "both being parked")
+    database.execute("UPDATE parked SET resume_at = now(), first_at = now() - interval '25 hours' WHERE subject = %s"
+                     " AND resume_at <> 'infinity'", (key,))
+    letter = topics.wait("dead.echo", key)[0]
+    assert letter["data"]["reason"].startswith("gave up after")
+    topics.wait("echo.out", key, n=2)
+    assert [n for n, _, _ in rows(database, key)] == [2]
+
+
 def test_a_due_row_becomes_an_event(echo, topics, database, key):
     due = "2026-11-21 07:00:00+00"
     database.execute("INSERT INTO echo_due VALUES (%s, %s, %s)", (key, due, key))
