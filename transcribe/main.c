@@ -1,6 +1,8 @@
 /* main.c: the transcribe stage: recordings become words. */
 #include "transcribe/transcribe.h"
 
+#include <malloc.h>
+
 static struct transcribe transcribe;
 
 #define MINUTE_MS     INT64_C(60000)
@@ -68,6 +70,7 @@ static bool transcribe_check(void *context, struct buf *out)
 
 int main(int argc, char **argv)
 {
+    mallopt(M_ARENA_MAX, 2); /* decoders go from thread to thread, and would leave their scratch in an arena of each */
     return stage_main(argc, argv,
                       &(struct stage){
                           .name = "transcribe",
