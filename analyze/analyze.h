@@ -9,6 +9,7 @@
 #define LLM_ANSWER_BYTES_MAX (1024 * 1024)
 #define LLM_PROMPT_BYTES_MAX (2 * 1024 * 1024)
 #define LLM_OUTPUT_TOKENS_MAX 8192
+#define LLM_MODEL_BYTES_MAX 128         /* of its name; as in the schema of call.analyzed */
 
 enum llm_provider { LLM_GEMINI, LLM_OPENAI, LLM_RULES };
 extern const char *const llm_providers[];       /* by enum llm_provider, NULL-terminated */
@@ -31,6 +32,9 @@ struct llm_request {
 /* --- gemini.c, openai.c: one request; `ret->body` is the model's text, whole, or the outcome says why not */
 enum outcome gemini_call(struct work *work, void *llm_request, struct answer *ret);
 enum outcome openai_call(struct work *work, void *llm_request, struct answer *ret);
+/* What an HTTP answer of theirs means. */
+enum outcome gemini_read(struct work *work, const struct http_reply *reply, struct answer *ret);
+enum outcome openai_read(struct work *work, const struct http_reply *reply, struct answer *ret);
 
 /* --- llm.c -------------------------------------------------------------------------------------------------------------
  * Asks the model for an answer that `check` accepts; an answer it refuses is asked for once more, with the reason named, then the event is
@@ -38,10 +42,14 @@ enum outcome openai_call(struct work *work, void *llm_request, struct answer *re
 enum outcome llm_ask(struct work *work, const char *name, const struct llm_request *request,
                      bool (*check)(struct text json, struct arena *arena, void *ret_data, struct problem *why), void *ret_data,
                      struct answer *ret);
+/* For gemini.c and openai.c.  Posts `body`, which is freed, with the header "<header><the first of keys>". */
+enum outcome llm_post(struct work *work, const char *url, const char *header, const char *keys, struct buf *body, struct http_reply *ret);
+/* The name of what answered: as the provider says, else as configured. */
+const char *llm_model(struct work *work, const char *told, const char *configured);
 
 /* --- evidence.c ------------------------------------------------------------------------------------------------------------
- * No fact without evidence: is `quote` said in `transcript`?  Case, punctuation and white space do not count, and digits and number
- * words are the same ("10" and "ten").  A prepared transcript serves many quotes. */
+ * No fact without evidence: is `quote` said in `transcript`, by one speaker?  Case, punctuation, white space and the speaker's name do
+ * not count, and digits and number words are the same ("25" and "twenty five").  A prepared transcript serves many quotes. */
 struct evidence;
 struct evidence *evidence_prepare(const char *transcript, struct arena *arena);
 bool evidence_holds(const struct evidence *evidence, const char *quote, struct arena *arena);
@@ -51,6 +59,7 @@ struct rules_call {
     const char *transcript;         /* "agent: …" and "customer: …" lines */
     const char *started_at;         /* local wall-clock time of the call at the company: "2026-11-21T09:30" */
     int weekday;                    /* of that day: 1 Monday … 7 Sunday */
+    bool voicemail;                 /* nobody answered: it is what the caller left */
 };
 /* Fills `ret` (call_analysis; strings in `arena`). `ret->appointment->scheduled_start` is local wall-clock time without offset. */
 void rules_analyze(const struct rules_call *call, struct arena *arena, struct call_analysis *ret);

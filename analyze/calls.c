@@ -7,10 +7,10 @@
 
 static const struct statement find_transcript = {
     .name = "find_transcript",
-    .text = "SELECT c.tenant, c.lead_id, c.status, c.customer_name, coalesce(c.started_at, c.created_at) AS call_at,"
-            " to_char(coalesce(c.started_at, c.created_at) AT TIME ZONE co.time_zone, 'YYYY-MM-DD\"T\"HH24:MI') AS call_local,"
-            " extract(isodow FROM coalesce(c.started_at, c.created_at) AT TIME ZONE co.time_zone)::integer AS weekday,"
-            " to_char(coalesce(c.started_at, c.created_at) AT TIME ZONE co.time_zone, 'FMDay') AS weekday_name,"
+    .text = "SELECT c.tenant, c.lead_id, c.status, c.call_at,"
+            " to_char(c.call_at AT TIME ZONE co.time_zone, 'YYYY-MM-DD\"T\"HH24:MI') AS call_local,"
+            " extract(isodow FROM c.call_at AT TIME ZONE co.time_zone)::integer AS weekday,"
+            " to_char(c.call_at AT TIME ZONE co.time_zone, 'FMDay') AS weekday_name,"
             " co.time_zone, co.name AS company, t.text, t.words"
             " FROM calls c JOIN call_transcripts t USING (tenant, call_id) JOIN companies co USING (tenant)"
             " WHERE c.source = 'callrail' AND c.call_id = $1",
@@ -57,6 +57,13 @@ static const struct statement upsert_appointment = {
             " WHERE (EXCLUDED.source_time, EXCLUDED.run) >= (a.source_time, a.run) AND a.status = 'scheduled' AND a.outcome = 'pending'",
     .params = 11,
 };
+/* An earlier run's, which this one does not find: what nobody has touched yet goes. */
+static const struct statement delete_appointment = {
+    .name = "delete_appointment",
+    .text = "DELETE FROM appointments WHERE tenant = $1 AND call_id = $2 AND status = 'scheduled' AND outcome = 'pending'"
+            " AND (source_time, run) <= ($3::timestamptz, $4::integer)",
+    .params = 4,
+};
 static const struct statement find_reps = {
     .name = "find_reps",
     .text = "SELECT user_id, name FROM users WHERE tenant = $1 AND role = 'rep' ORDER BY user_id LIMIT 200",
@@ -67,6 +74,8 @@ static const struct statement find_reps = {
 struct transcript {
     const char *tenant, *call_id, *lead_id, *call_at, *call_local, *weekday_name, *time_zone, *company, *text;
     int weekday;
+    bool voicemail;             /* nobody answered: it is what the caller left */
+    struct evidence *evidence;
 };
 
 static bool check_analysis(struct text json, struct arena *arena, void *ret, struct problem *why)
@@ -78,9 +87,9 @@ static enum outcome ask_model(struct work *work, const struct transcript *transc
 {
     const struct llm_request request = {
         .instructions = call_analysis_prompt,
-        .content = arena_printf(work_arena(work), "Company: %s\nThe call began on %s, %s (time zone %s).\n\nTranscript:\n%s",
+        .content = arena_printf(work_arena(work), "Company: %s\nThe call began on %s, %s (time zone %s).%s\n\nTranscript:\n%s",
                                 transcript->company, transcript->weekday_name, transcript->call_local, transcript->time_zone,
-                                transcript->text),
+                                transcript->voicemail ? " Nobody answered; this is the voicemail." : "", transcript->text),
         .schema_name = "call_analysis",
         .schema = call_analysis_schema,
     };
@@ -90,7 +99,7 @@ static enum outcome ask_model(struct work *work, const struct transcript *transc
 /* Without a model: from the words alone.  Times are spoken in the company's time zone; Postgres knows its rules. */
 static enum outcome apply_rules(struct work *work, const struct transcript *transcript, struct call_analysis *ret, struct answer *answer)
 {
-    const struct rules_call call = { transcript->text, transcript->call_local, transcript->weekday };
+    const struct rules_call call = { transcript->text, transcript->call_local, transcript->weekday, transcript->voicemail };
     rules_analyze(&call, work_arena(work), ret);
     *answer = (struct answer){ .model = "rules" };
     if (!ret->appointment || !ret->appointment->scheduled_start)
@@ -105,7 +114,7 @@ static enum outcome apply_rules(struct work *work, const struct transcript *tran
 static int drop_without_evidence(struct work *work, const struct transcript *transcript, struct call_analysis *analysis)
 {
     struct arena *arena = work_arena(work);
-    struct evidence *evidence = evidence_prepare(transcript->text, arena);
+    const struct evidence *evidence = transcript->evidence;
     int dropped = 0;
     size_t kept = 0;
     for (size_t i = 0; i < analysis->objections_count; i++)
@@ -128,11 +137,26 @@ static int drop_without_evidence(struct work *work, const struct transcript *tra
     return dropped;
 }
 
+/* A name of one word may be a word like any other ("will", "mark"): it counts where somebody is spoken of. */
+static bool is_named(const struct transcript *transcript, const char *name, struct arena *arena)
+{
+    static const struct {
+        const char *before, *after;
+    } frames[] = { { "", "can" }, { "", "could" }, { "", "will" }, { "", "is coming" }, { "", "is going" }, { "", "comes" },
+                   { "with", "" }, { "send", "" }, { "sending", "" }, { "named", "" }, { "name is", "" }, { "technician", "" } };
+    bool said = evidence_holds(transcript->evidence, name, arena);
+    if (!said || strchr(name, ' '))
+        return said;
+    for (size_t i = 0; i < LENGTH(frames); i++)
+        if (evidence_holds(transcript->evidence, arena_printf(arena, "%s %s %s", frames[i].before, name, frames[i].after), arena))
+            return true;
+    return false;
+}
+
 /* The rep who was named in the call: by the whole name, else by a first name that only one of them has. */
 static enum outcome find_named_rep(struct work *work, const struct transcript *transcript, const char **ret_user_id)
 {
     struct arena *arena = work_arena(work);
-    struct evidence *evidence = evidence_prepare(transcript->text, arena);
     struct rows reps;
     const char *by_first_name = NULL;
     int first_names = 0;
@@ -140,12 +164,11 @@ static enum outcome find_named_rep(struct work *work, const struct transcript *t
     TRY(work_query(work, &find_reps, &reps, transcript->tenant));
     for (int i = 0; i < reps.count; i++) {
         const char *name = row_get(&reps, i, "name");
-        const char *first_name = arena_copy_text(arena, (struct text){ name, strcspn(name, " ") });
-        if (evidence_holds(evidence, name, arena)) {
+        if (strchr(name, ' ') && is_named(transcript, name, arena)) {
             *ret_user_id = row_get(&reps, i, "user_id");
             return DONE;
         }
-        if (evidence_holds(evidence, first_name, arena)) {
+        if (is_named(transcript, arena_copy_text(arena, (struct text){ name, strcspn(name, " ") }), arena)) {
             by_first_name = row_get(&reps, i, "user_id");
             first_names++;
         }
@@ -162,8 +185,17 @@ static bool has_evidence(const struct call_analysis *analysis, const char *field
     return false;
 }
 
+/* In a voicemail nobody agrees to anything, and no agent has steps to follow. */
+static void judge_voicemail(struct call_analysis *analysis)
+{
+    analysis->booking_status = "not_booked";
+    analysis->sop_compliance.missed_steps_count = 0;
+    if (strcmp(analysis->call_outcome_category, "spam") != 0 && strcmp(analysis->call_outcome_category, "wrong_number") != 0)
+        analysis->call_outcome_category = "voicemail";
+}
+
 /* A value that claims something needs words it rests on; without them it falls back to the one that claims nothing. */
-static int fall_back(struct call_analysis *analysis)
+static int fall_back(struct call_analysis *analysis, bool voicemail)
 {
     int dropped = 0;
     bool said_booked = analysis->appointment || has_evidence(analysis, "booking_status");
@@ -178,11 +210,13 @@ static int fall_back(struct call_analysis *analysis)
         analysis->lead_qualification = "cold";
         dropped++;
     }
-    bool says_booked = strcmp(analysis->call_outcome_category, "booked") == 0;
+    const char *category = analysis->call_outcome_category;
+    bool says_booked = strcmp(category, "booked") == 0, known = voicemail && strcmp(category, "voicemail") == 0;
+    bool rests_on_words = has_evidence(analysis, "call_outcome_category") || has_evidence(analysis, "booking_status")
+                          || has_evidence(analysis, "lead_qualification");
     if (booked) {
         analysis->call_outcome_category = "booked";
-    } else if (says_booked || (strcmp(analysis->call_outcome_category, "other") != 0 && !has_evidence(analysis, "call_outcome_category")
-                               && !has_evidence(analysis, "booking_status") && !has_evidence(analysis, "lead_qualification"))) {
+    } else if (says_booked || (strcmp(category, "other") != 0 && !known && !rests_on_words)) {
         analysis->call_outcome_category = "other";
         dropped++;
     }
@@ -265,7 +299,8 @@ static void describe(struct work *work, const struct event *event, const struct 
     const char *prompt_version = analyze->llm_provider == LLM_RULES ? NULL : call_analysis_prompt_version;
     effect_row(work, &upsert_analysis, tenant, call_id, provider, answer->model, prompt_version, analysis->lead_qualification,
                analysis->booking_status, analysis->call_outcome_category, decimal(work, analysis->sentiment_score),
-               objections_json(work, analysis), decimal(work, analysis->sop_compliance.score), missed_steps_json(work, analysis),
+               objections_json(work, analysis), transcript->voicemail ? NULL : decimal(work, analysis->sop_compliance.score),
+               missed_steps_json(work, analysis),
                analysis->summary, evidence_json(work, analysis), arena_printf(arena, "%d", dropped), event->time, run);
     if (transcript->lead_id)
         effect_row(work, &update_lead, tenant, transcript->lead_id, analysis->lead_qualification, transcript->call_at);
@@ -278,6 +313,8 @@ static void describe(struct work *work, const struct event *event, const struct 
         effect_row(work, &upsert_appointment, tenant, appointment_id, call_id, transcript->lead_id, agreed ? agreed->scheduled_start : NULL,
                    agreed ? agreed->service_type : NULL, agreed ? agreed->location : NULL, agreed ? agreed->quote : NULL, event->time, run,
                    rep);
+    else
+        effect_row(work, &delete_appointment, tenant, call_id, event->time, run);
 
     effect_event(work, &EVENT_CALL_ANALYZED, call_id, &(struct call_analyzed){
         .call_id = call_id,
@@ -304,22 +341,26 @@ static enum outcome analyze_call(struct work *work, const struct event *event)
     TRY(work_query(work, &find_transcript, &rows, transcribed.call_id));
     if (rows.count == 0)
         return reject(work, "call \"%s\" has no transcript", transcribed.call_id);
-    const struct transcript transcript = {
+    struct transcript transcript = {
         .tenant = row_get(&rows, 0, "tenant"), .call_id = transcribed.call_id, .lead_id = row_get(&rows, 0, "lead_id"),
         .call_at = row_get(&rows, 0, "call_at"), .call_local = row_get(&rows, 0, "call_local"),
         .weekday_name = row_get(&rows, 0, "weekday_name"), .time_zone = row_get(&rows, 0, "time_zone"),
-        .company = row_get(&rows, 0, "company"), .text = row_get(&rows, 0, "text"), .weekday = atoi(row_get(&rows, 0, "weekday")) };
+        .company = row_get(&rows, 0, "company"), .text = row_get(&rows, 0, "text"), .weekday = atoi(row_get(&rows, 0, "weekday")),
+        .voicemail = strcmp(row_get(&rows, 0, "status"), "missed") == 0 };
     work_set_tenant(work, transcript.tenant);
     if (atoi(row_get(&rows, 0, "words")) == 0)
         return skip(work, "nobody said anything that was understood");
 
+    transcript.evidence = evidence_prepare(transcript.text, work_arena(work));
     const struct analyze *analyze = work_context(work);
     struct call_analysis analysis;
     struct answer answer;
     TRY(analyze->llm_provider == LLM_RULES ? apply_rules(work, &transcript, &analysis, &answer)
                                            : ask_model(work, &transcript, &analysis, &answer));
     int dropped = drop_without_evidence(work, &transcript, &analysis);
-    dropped += fall_back(&analysis);
+    if (transcript.voicemail)
+        judge_voicemail(&analysis);
+    dropped += fall_back(&analysis, transcript.voicemail);
     const char *rep = NULL;
     if (strcmp(analysis.booking_status, "booked") == 0)
         TRY(find_named_rep(work, &transcript, &rep));

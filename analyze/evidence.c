@@ -1,60 +1,55 @@
 /* evidence.c: no fact without evidence.
  *
- * Both sides are reduced to lower-case words, number words to digits, spoken digits joined ("five five five" is "555"), and the quote must
- * stand in the transcript as a run of whole words, within one turn.  A turn's end is a word of its own that no quote has. */
+ * Both sides are reduced to words (words.h), number words to digits, and the quote must stand in the transcript as a run of whole words
+ * within one turn.  Numbers that follow each other are joined by a joint, which counts for nothing but as the end of a word: "five five
+ * five", "555" and "5 55" are the same, and so is the "10" in "oh, 10". */
 #include "analyze/analyze.h"
+#include "analyze/words.h"
 #include "common/buf.h"
 
-#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define EVIDENCE_BYTES_MAX (4 * 1024 * 1024)
-#define TURN_END "\x1f"
+#define EVIDENCE_BYTES_MAX (4 * 1024 * 1024)        /* twice the largest transcript, and more */
+#define TURN_END '\x1f'                             /* no quote has it */
+#define JOINT '\x1e'
 
 struct evidence {
-    const char *words;              /* " hello this is 10 \x1f next turn " */
+    const char *words;                  /* " hello this is 10 \x1f next turn \x1f" */
 };
 
 static const char *const units[] = { "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
                                      "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen" };
 static const char *const tens[] = { "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety" };
 
-static int unit_of(struct text word)
+static int find(const char *word, const char *const *list, size_t count)
 {
-    for (size_t i = 0; i < LENGTH(units); i++)
-        if (text_is(word, units[i]))
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(word, list[i]) == 0)
             return (int)i;
-    return text_is(word, "oh") ? 0 : -1;
-}
-
-static int ten_of(struct text word)
-{
-    for (size_t i = 0; i < LENGTH(tens); i++)
-        if (text_is(word, tens[i]))
-            return (int)i * 10 + 20;
     return -1;
 }
 
-/* Words come one by one; number words are held back until it is known whether the next one belongs to them. */
+/* Words come one by one; "twenty" is held back until it is known whether "five" follows. */
 struct reducer {
     struct buf *out;
-    int held_ten;                   /* "twenty" waits for "five"; -1: nothing */
-    bool after_digits;              /* the last word was made of digits: the next digits join it */
+    int held_ten;                       /* -1: nothing */
+    bool after_number;
 };
 
-static void put_digits(struct reducer *reducer, const char *digits)
+static void put(struct reducer *reducer, const char *word, bool is_number)
 {
-    if (!reducer->after_digits)
-        buf_add_char(reducer->out, ' ');
-    buf_add_string(reducer->out, digits);
-    reducer->after_digits = true;
+    buf_add_char(reducer->out, is_number && reducer->after_number ? JOINT : ' ');
+    buf_add_string(reducer->out, word);
+    reducer->after_number = is_number;
 }
 
 static void put_number(struct reducer *reducer, int number)
 {
     char digits[16];
     snprintf(digits, sizeof(digits), "%d", number);
-    put_digits(reducer, digits);
+    put(reducer, digits, true);
 }
 
 static void flush_ten(struct reducer *reducer)
@@ -64,81 +59,42 @@ static void flush_ten(struct reducer *reducer)
     reducer->held_ten = -1;
 }
 
-static void put_word(struct reducer *reducer, struct text word)
+static void put_word(struct reducer *reducer, const char *word)
 {
-    int unit = unit_of(word), ten = ten_of(word);
+    int unit = strcmp(word, "oh") == 0 ? 0 : find(word, units, LENGTH(units)), ten = find(word, tens, LENGTH(tens));
     if (unit > 0 && unit < 10 && reducer->held_ten >= 0) {
         unit += reducer->held_ten;
         reducer->held_ten = -1;
-    } else {
-        flush_ten(reducer);
     }
-    if (ten >= 0) {
-        reducer->held_ten = ten;
-    } else if (unit >= 0) {
+    flush_ten(reducer);
+    if (ten >= 0)
+        reducer->held_ten = ten * 10 + 20;
+    else if (unit >= 0)
         put_number(reducer, unit);
-    } else if (isdigit((unsigned char)word.at[0])) {
-        for (size_t i = 0; i < word.bytes; i++)
-            put_digits(reducer, (char[]){ word.at[i], '\0' });
-    } else {
-        buf_add_char(reducer->out, ' ');
-        buf_add_text(reducer->out, word);
-        reducer->after_digits = false;
-    }
+    else
+        put(reducer, word, word[0] >= '0' && word[0] <= '9');
 }
 
-/* Letters of any script, digits and apostrophes make words (the apostrophe itself is dropped); everything else parts them. */
-static size_t word_at(const char *at, char *word, size_t room)
-{
-    size_t read = 0, bytes = 0;
-    bool digit = isdigit((unsigned char)*at);
-    for (; at[read] && bytes + 1 < room; read++) {
-        unsigned char c = (unsigned char)at[read];
-        if (c == '\'' && read > 0)
-            continue;
-        if (strncmp(at + read, "\xe2\x80\x99", 3) == 0) {       /* ’ */
-            read += 2;
-            continue;
-        }
-        if (!(isalnum(c) || c >= 0x80) || (isdigit(c) != 0) != digit)
-            break;
-        word[bytes++] = (char)tolower(c);
-    }
-    word[bytes] = '\0';
-    return read;
-}
-
-static void reduce(const char *text, struct buf *out)
+static void reduce(const char *said, struct buf *out)
 {
     struct reducer reducer = { .out = out, .held_ten = -1 };
-    char word[256];
-    for (const char *at = text; *at;) {
-        size_t read = word_at(at, word, sizeof(word));
-        if (word[0])
-            put_word(&reducer, text_of(word));
-        at += read > 0 ? read : 1;
-    }
+    struct word word;
+    for (; word_next(said, &word); said = word.to)
+        put_word(&reducer, word.text);
     flush_ten(&reducer);
     buf_add_char(out, ' ');
-}
-
-/* A turn is a line; the speaker's name before the colon is not said. */
-static void reduce_turn(const char *line, size_t bytes, struct buf *out, struct arena *arena)
-{
-    const char *colon = memchr(line, ':', bytes);
-    size_t skip = colon && memchr(line, ' ', (size_t)(colon - line)) == NULL ? (size_t)(colon - line) + 1 : 0;
-    reduce(arena_copy_text(arena, (struct text){ line + skip, bytes - skip }), out);
-    buf_add_string(out, TURN_END);
 }
 
 struct evidence *evidence_prepare(const char *transcript, struct arena *arena)
 {
     struct evidence *evidence = arena_alloc(arena, sizeof(*evidence));
     struct buf words;
+    enum speaker speaker;
     buf_init(&words, EVIDENCE_BYTES_MAX);
     for (const char *line = transcript; *line;) {
         size_t bytes = strcspn(line, "\n");
-        reduce_turn(line, bytes, &words, arena);
+        reduce(turn_said(arena_copy_text(arena, (struct text){ line, bytes }), &speaker), &words);
+        buf_add_char(&words, TURN_END);
         line += bytes + (line[bytes] == '\n');
     }
     evidence->words = arena_copy_text(arena, buf_text(&words));
@@ -146,13 +102,35 @@ struct evidence *evidence_prepare(const char *transcript, struct arena *arena)
     return evidence;
 }
 
+static bool ends_word(char c)
+{
+    return c == ' ' || c == JOINT;
+}
+
+/* Whether the words of `quote` stand at `at`; both begin after what ends a word. */
+static bool stands_at(const char *at, const char *quote)
+{
+    for (; quote[1]; quote++) {
+        if (*quote == JOINT)
+            continue;
+        while (*at == JOINT)
+            at++;
+        if (*at++ != *quote)
+            return false;
+    }
+    return ends_word(*at);
+}
+
 bool evidence_holds(const struct evidence *evidence, const char *quote, struct arena *arena)
 {
     struct buf words;
+    enum speaker speaker;
     buf_init(&words, EVIDENCE_BYTES_MAX);
-    reduce(quote, &words);
+    reduce(turn_said(quote, &speaker), &words);
     const char *needle = arena_copy_text(arena, buf_text(&words));
-    bool holds = words.bytes > 1 && !words.overflowed && strstr(evidence->words, needle) != NULL;
+    bool readable = words.bytes > 1 && !words.overflowed, holds = false;
     buf_done(&words);
+    for (const char *at = evidence->words; readable && *at && !holds; at++)
+        holds = ends_word(*at) && stands_at(at + 1, needle + 1);
     return holds;
 }

@@ -18,16 +18,11 @@ static enum outcome llm_ask_once(struct work *work, const char *name, const stru
     return ask(work, name, &one, ret);
 }
 
-/* Models wrap JSON in a code fence now and then, whatever they were told. */
+/* Models put a code fence or a sentence around JSON now and then, whatever they were told. */
 static struct text without_fence(struct text answer)
 {
-    const char *first = memchr(answer.at, '{', answer.bytes);
-    size_t end = answer.bytes;
-    while (end > 0 && answer.at[end - 1] != '}')
-        end--;
-    if (!first || answer.at + end <= first || !text_starts(answer, "```"))
-        return answer;
-    return (struct text){ first, (size_t)(answer.at + end - first) };
+    const char *first = memchr(answer.at, '{', answer.bytes), *last = memrchr(answer.at, '}', answer.bytes);
+    return first && last > first ? (struct text){ first, (size_t)(last - first) + 1 } : answer;
 }
 
 enum outcome llm_ask(struct work *work, const char *name, const struct llm_request *request,
@@ -48,4 +43,28 @@ enum outcome llm_ask(struct work *work, const char *name, const struct llm_reque
     struct problem refused = why;
     fail_at(&refused, why.pointer, "the model's answer was refused twice: %.400s", why.text);
     return reject_problem(work, &refused);
+}
+
+/* --- what both providers need --------------------------------------------------------------------------------------------- */
+
+enum outcome llm_post(struct work *work, const char *url, const char *header, const char *keys, struct buf *body, struct http_reply *ret)
+{
+    const struct analyze *analyze = work_context(work);
+    const char *key = arena_printf(work_arena(work), "%s%.*s", header, (int)strcspn(keys, ","), keys);
+    const struct http_request request = {
+        .method = "POST",
+        .url = url,
+        .headers = (const char *const[]){ "Content-Type: application/json", key, NULL },
+        .body = { arena_copy_text(work_arena(work), buf_text(body)), body->bytes },
+        .timeout_ms = analyze->llm_timeout_ms,
+        .answer_bytes_max = LLM_ANSWER_BYTES_MAX,
+    };
+    bool too_large = body->overflowed;
+    buf_done(body);
+    return too_large ? reject(work, "the prompt is larger than %d bytes", LLM_PROMPT_BYTES_MAX) : work_http_any(work, &request, ret);
+}
+
+const char *llm_model(struct work *work, const char *told, const char *configured)
+{
+    return arena_copy(work_arena(work), told && strlen(told) <= LLM_MODEL_BYTES_MAX ? told : configured);
 }

@@ -7,10 +7,60 @@
 
 #include <string.h>
 
-static struct text openai_body(struct work *work, const struct llm_request *request)
+static enum outcome openai_failed(struct work *work, const struct http_reply *reply, const cJSON *json)
+{
+    const cJSON *error = tree_get(json, "error");
+    const char *message = tree_string(error, "message"), *code = tree_string(error, "code"), *type = tree_string(error, "type");
+    long status = reply->status;
+    bool no_money = (type && strcmp(type, "insufficient_quota") == 0) || (code && strcmp(code, "insufficient_quota") == 0)
+                    || (code && (strstr(code, "limit_exceeded") || strstr(code, "exhausted")) && strcmp(code, "rate_limit_exceeded") != 0);
+    if (status == 401 || status == 402 || status == 403 || (status == 429 && no_money))
+        return work_refused_us(work, status);
+    if (status == 408 || status == 409 || status == 429 || status >= 500)
+        return retry(work, reply->retry_after_ms > 0 ? reply->retry_after_ms : 0, "openai: HTTP status %ld: %.300s", status,
+                     message ? message : "");
+    return reject(work, "openai: HTTP status %ld: %.300s", status, message ? message : "");
+}
+
+static enum outcome openai_text(struct work *work, const cJSON *json, const char **ret_text)
+{
+    const cJSON *choice = cJSON_GetArrayItem(tree_get(json, "choices"), 0), *message = tree_get(choice, "message");
+    const char *refusal = tree_string(message, "refusal"), *finish = tree_string(choice, "finish_reason");
+    *ret_text = tree_string(message, "content");
+    if (refusal && *refusal)
+        return reject(work, "the model refused: %.300s", refusal);
+    if (!finish || strcmp(finish, "stop") != 0)
+        return reject(work, "the model did not finish its answer: %.64s", finish ? finish : "it was cut off");
+    return *ret_text ? DONE : reject(work, "the model gave no text");
+}
+
+enum outcome openai_read(struct work *work, const struct http_reply *reply, struct answer *ret)
 {
     const struct analyze *analyze = work_context(work);
+    const cJSON *json = tree_read(work_arena(work), reply->body), *usage = tree_get(json, "usage");
+    const char *text;
+    if (reply->status < 200 || reply->status > 299)
+        return openai_failed(work, reply, json);
+    if (!json)
+        return retry(work, 0, "openai: the answer is not JSON");
+    TRY(openai_text(work, json, &text));
+    *ret = (struct answer){
+        .body = text_of(arena_copy(work_arena(work), text)),
+        .provider_id = arena_copy(work_arena(work), tree_string(json, "id")),
+        .model = llm_model(work, tree_string(json, "model"), analyze->openai_model),
+        .tokens_in = tree_count(usage, "prompt_tokens"),
+        .tokens_out = tree_count(usage, "completion_tokens"),
+    };
+    return DONE;
+}
+
+enum outcome openai_call(struct work *work, void *llm_request, struct answer *ret)
+{
+    const struct analyze *analyze = work_context(work);
+    const struct llm_request *request = llm_request;
+    const char *url = arena_printf(work_arena(work), "%s/chat/completions", analyze->openai_url);
     struct buf body;
+    struct http_reply reply;
     buf_init(&body, LLM_PROMPT_BYTES_MAX);
     buf_add_string(&body, "{\"model\":");
     json_write_string(&body, analyze->openai_model);
@@ -20,71 +70,6 @@ static struct text openai_body(struct work *work, const struct llm_request *requ
     json_write_string(&body, request->content);
     buf_printf(&body, "}],\"max_completion_tokens\":%d,\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"%s\","
                       "\"strict\":true,\"schema\":%s}}}", LLM_OUTPUT_TOKENS_MAX, request->schema_name, request->schema);
-    struct text text = { body.overflowed ? NULL : arena_copy_text(work_arena(work), buf_text(&body)), body.bytes };
-    buf_done(&body);
-    return text;
-}
-
-static enum outcome openai_failed(struct work *work, const struct http_reply *reply, const cJSON *json)
-{
-    const cJSON *error = tree_get(json, "error");
-    const char *message = tree_string(error, "message"), *code = tree_string(error, "code"), *type = tree_string(error, "type");
-    long status = reply->status;
-    bool no_money = (type && strcmp(type, "insufficient_quota") == 0)
-                    || (code && (strstr(code, "limit_exceeded") || strstr(code, "exhausted")) && strcmp(code, "rate_limit_exceeded") != 0);
-    if (status == 401 || status == 403 || (status == 429 && no_money))
-        return work_refused_us(work, status);
-    if (status == 408 || status == 409 || status == 429 || status >= 500)
-        return retry(work, reply->retry_after_ms > 0 ? reply->retry_after_ms : 0, "openai: HTTP status %ld: %.200s", status,
-                     message ? message : "");
-    return reject(work, "openai: HTTP status %ld: %.200s", status, message ? message : "");
-}
-
-static enum outcome openai_text(struct work *work, const cJSON *json, const char **ret_text)
-{
-    const cJSON *choice = cJSON_GetArrayItem(tree_get(json, "choices"), 0);
-    const cJSON *message = tree_get(choice, "message");
-    const char *refusal = tree_string(message, "refusal"), *finish = tree_string(choice, "finish_reason");
-    *ret_text = tree_string(message, "content");
-    if (refusal)
-        return reject(work, "the model refused: %.200s", refusal);
-    if (!finish || strcmp(finish, "stop") != 0)
-        return reject(work, "the model did not finish its answer: %s", finish ? finish : "it was cut off");
-    return *ret_text ? DONE : reject(work, "the model gave no text");
-}
-
-enum outcome openai_call(struct work *work, void *llm_request, struct answer *ret)
-{
-    const struct analyze *analyze = work_context(work);
-    struct text body = openai_body(work, llm_request);
-    if (!body.at)
-        return reject(work, "the prompt is larger than %d bytes", LLM_PROMPT_BYTES_MAX);
-    const char *headers[] = { "Content-Type: application/json", arena_printf(work_arena(work), "Authorization: Bearer %s", analyze->openai_key), NULL };
-    const struct http_request request = {
-        .method = "POST",
-        .url = arena_printf(work_arena(work), "%s/chat/completions", analyze->openai_url),
-        .headers = headers,
-        .body = body,
-        .timeout_ms = analyze->llm_timeout_ms,
-        .answer_bytes_max = LLM_ANSWER_BYTES_MAX,
-    };
-    struct http_reply reply;
-    TRY(work_http_any(work, &request, &reply));
-    const cJSON *json = tree_read(work_arena(work), reply.body);
-    if (reply.status < 200 || reply.status > 299)
-        return openai_failed(work, &reply, json);
-    if (!json)
-        return retry(work, 0, "openai: the answer is not JSON");
-
-    const char *text;
-    TRY(openai_text(work, json, &text));
-    const cJSON *usage = tree_get(json, "usage");
-    *ret = (struct answer){
-        .body = text_of(arena_copy(work_arena(work), text)),
-        .provider_id = arena_copy(work_arena(work), tree_string(json, "id")),
-        .model = arena_copy(work_arena(work), tree_string(json, "model") ? tree_string(json, "model") : analyze->openai_model),
-        .tokens_in = tree_count(usage, "prompt_tokens"),
-        .tokens_out = tree_count(usage, "completion_tokens"),
-    };
-    return DONE;
+    TRY(llm_post(work, url, "Authorization: Bearer ", analyze->openai_key, &body, &reply));
+    return openai_read(work, &reply, ret);
 }

@@ -1,33 +1,38 @@
 /* rules.c: a call analysed from its words alone, offline and without a model.
  *
- * Each rule is a phrase, who has to say it, and what follows from it; the turn it stands in is the evidence.  The phrases are reduced
- * words (lower case, no punctuation), since a local recogniser gives nothing else.  It says less than a model, and never more than was
- * said: where no rule speaks, the values that claim nothing stand (cold, not_booked, other, 0). */
+ * Each rule is a phrase, who has to say it, and what follows from it; the words around it are the evidence.  The phrases are plain words
+ * (words.h), since a local recogniser gives nothing else.  It says less than a model: where no rule speaks, the values that claim nothing
+ * stand (cold, not_booked, other, 0). */
 #include "analyze/analyze.h"
 #include "analyze/spoken_time.h"
+#include "analyze/words.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TURNS_MAX 4000
+#define TURNS_MAX 20000                 /* as many segments as a transcript may have */
 #define OBJECTIONS_MAX 20
 #define EVIDENCE_MAX 20
 #define QUOTE_BYTES_MAX 300             /* of UTF-8; the schema allows 500 characters */
 #define QUOTED_SUMMARY_BYTES_MAX 200
-
-enum speaker { ANYONE, AGENT, CUSTOMER };
+#define BOOKED_TIME_BYTES 120           /* behind the words that book, the time may follow: "you are booked for tuesday at ten" */
 
 struct turn {
     enum speaker speaker;
     const char *said;               /* as transcribed */
-    const char *words;              /* reduced, a space before and after each word */
+    const char *words;              /* as in words.h, a blank before and after each */
 };
 
 struct conversation {
-    struct turn turns[TURNS_MAX];
+    struct turn *turns;
     int count;
     struct arena *arena;
+};
+
+/* A phrase that was said; `turn` NULL: it was not. */
+struct heard {
+    const struct turn *turn;
+    const char *at;                 /* in its words */
 };
 
 struct phrase {
@@ -43,7 +48,14 @@ static const struct phrase booked_phrases[] = {
     { "appointment is confirmed", ANYONE }, { "appointment is set", ANYONE }, { "appointment is booked", ANYONE }, { "see you then", ANYONE },
     { "see you on", ANYONE }, { "see you tomorrow", ANYONE }, { "we will be there", AGENT }, { "well be there", AGENT },
     { "will come to you", AGENT }, { "will be at your", AGENT }, { "i will put you down", AGENT }, { "put you down for", AGENT },
+};
+/* These book only once a day or an hour was named. */
+static const struct phrase accepted_phrases[] = {
     { "book it", CUSTOMER }, { "i will take it", CUSTOMER }, { "that time works", CUSTOMER }, { "that works for me", CUSTOMER },
+};
+static const struct phrase cancelled_phrases[] = {
+    { "cancel my", CUSTOMER }, { "cancel the", CUSTOMER }, { "want to cancel", CUSTOMER }, { "need to cancel", CUSTOMER },
+    { "like to cancel", CUSTOMER }, { "have to cancel", CUSTOMER },
 };
 static const struct phrase not_offered_phrases[] = {
     { "do not offer", AGENT }, { "dont offer", AGENT }, { "do not do that", AGENT }, { "dont do that", AGENT }, { "do not service", AGENT },
@@ -63,7 +75,7 @@ static const struct phrase warm_phrases[] = {
     { "i would like", CUSTOMER }, { "i need", CUSTOMER }, { "can you help", CUSTOMER }, { "call you back", CUSTOMER },
 };
 static const struct phrase wrong_number_phrases[] = {
-    { "wrong number", ANYONE }, { "is this not", CUSTOMER }, { "i was trying to reach", CUSTOMER }, { "i was trying to call", CUSTOMER },
+    { "wrong number", ANYONE }, { "i was trying to reach", CUSTOMER }, { "i was trying to call", CUSTOMER },
 };
 static const struct phrase spam_phrases[] = {
     { "extended warranty", CUSTOMER }, { "press one", CUSTOMER }, { "business listing", CUSTOMER }, { "google listing", CUSTOMER },
@@ -72,10 +84,10 @@ static const struct phrase spam_phrases[] = {
 };
 static const struct phrase existing_phrases[] = {
     { "my appointment", CUSTOMER }, { "last time you came", CUSTOMER }, { "you came out", CUSTOMER }, { "your technician was here", CUSTOMER },
-    { "my invoice", CUSTOMER }, { "my order", CUSTOMER }, { "reschedule", CUSTOMER }, { "cancel my", CUSTOMER },
+    { "my invoice", CUSTOMER }, { "my order", CUSTOMER }, { "reschedule", CUSTOMER }, { "to cancel", CUSTOMER }, { "cancel my", CUSTOMER }, { "cancel the", CUSTOMER },
 };
 static const struct phrase voicemail_phrases[] = {
-    { "leave a message", ANYONE }, { "after the tone", ANYONE }, { "after the beep", ANYONE }, { "call me back at", CUSTOMER },
+    { "after the tone", ANYONE }, { "after the beep", ANYONE }, { "at the tone", ANYONE },
 };
 
 static const struct {
@@ -84,7 +96,7 @@ static const struct {
 } objection_phrases[] = {
     { "price", { "too expensive", CUSTOMER } }, { "price", { "too much money", CUSTOMER } }, { "price", { "that is a lot", CUSTOMER } },
     { "price", { "thats a lot", CUSTOMER } }, { "price", { "more than i", CUSTOMER } }, { "price", { "cannot afford", CUSTOMER } },
-    { "price", { "cant afford", CUSTOMER } }, { "price", { "too high", CUSTOMER } }, { "price", { "the price is", CUSTOMER } },
+    { "price", { "cant afford", CUSTOMER } }, { "price", { "too high", CUSTOMER } },
     { "price", { "cheaper", CUSTOMER } }, { "price", { "over my budget", CUSTOMER } },
     { "timing", { "too late", CUSTOMER } }, { "timing", { "not soon enough", CUSTOMER } }, { "timing", { "cannot wait", CUSTOMER } },
     { "timing", { "cant wait", CUSTOMER } }, { "timing", { "not a good time", CUSTOMER } }, { "timing", { "too busy", CUSTOMER } },
@@ -114,6 +126,7 @@ static const struct {
     { "offers an appointment", { { "appointment", AGENT }, { "we can come", AGENT }, { "can send", AGENT }, { "does that work", AGENT },
                                  { "would that work", AGENT }, { "what time", AGENT }, { "schedule", AGENT } } },
     { "repeats what was agreed or thanks", { { "see you", AGENT }, { "thank you", AGENT }, { "you are all set", AGENT },
+                                             { "you are booked", AGENT },
                                              { "we will be there", AGENT }, { "have a good", AGENT }, { "have a nice", AGENT } } },
 };
 
@@ -123,7 +136,7 @@ static const struct {
 } mood_words[] = {
     { "great", 2 }, { "perfect", 2 }, { "wonderful", 2 }, { "excellent", 2 }, { "awesome", 2 }, { "fantastic", 2 }, { "thanks", 1 },
     { "thank", 1 }, { "good", 1 }, { "nice", 1 }, { "happy", 1 }, { "please", 1 }, { "yes", 1 }, { "works", 1 }, { "glad", 1 },
-    { "no", -1 }, { "not", -1 }, { "expensive", -1 }, { "problem", -1 }, { "wait", -1 }, { "late", -1 }, { "wrong", -1 }, { "broken", -1 },
+    { "no", -1 }, { "expensive", -1 }, { "problem", -1 }, { "wait", -1 }, { "late", -1 }, { "wrong", -1 }, { "broken", -1 },
     { "terrible", -2 }, { "awful", -2 }, { "horrible", -2 }, { "angry", -2 }, { "ridiculous", -2 }, { "unacceptable", -2 }, { "worst", -2 },
     { "never", -1 }, { "disappointed", -2 }, { "rude", -2 }, { "complaint", -2 },
 };
@@ -140,46 +153,56 @@ static const struct {
 
 /* --- turns and phrases in them ---------------------------------------------------------------------------------------------- */
 
-static const char *reduced(struct arena *arena, struct text said)
+static const char *plain_words(struct arena *arena, const char *said)
 {
-    char *words = arena_alloc(arena, said.bytes + 3), *out = words;
+    char *words = arena_alloc(arena, 2 * strlen(said) + 2), *out = words;
+    struct word word;
     *out++ = ' ';
-    for (size_t i = 0; i < said.bytes; i++) {
-        unsigned char c = (unsigned char)said.at[i];
-        if (isalnum(c) || c >= 0x80)
-            *out++ = (char)tolower(c);
-        else if (c != '\'' && out[-1] != ' ')
-            *out++ = ' ';
-    }
-    if (out[-1] != ' ')
+    for (; word_next(said, &word); said = word.to) {
+        out = stpcpy(out, word.text);
         *out++ = ' ';
+    }
     return words;
 }
 
 static void read_turns(const char *transcript, struct conversation *conversation)
 {
+    size_t lines = 1;
+    for (const char *at = transcript; (at = strchr(at, '\n')); at++)
+        lines++;
+    conversation->turns = arena_alloc(conversation->arena, (lines < TURNS_MAX ? lines : TURNS_MAX) * sizeof(*conversation->turns));
     for (const char *line = transcript; *line && conversation->count < TURNS_MAX;) {
         struct text text = { line, strcspn(line, "\n") };
-        line += text.bytes + (line[text.bytes] == '\n');
         struct turn *turn = &conversation->turns[conversation->count++];
-        turn->speaker = text_starts(text, "agent:") ? AGENT : text_starts(text, "customer:") ? CUSTOMER : ANYONE;
-        const char *colon = text.at + (turn->speaker == AGENT ? strlen("agent:") : turn->speaker == CUSTOMER ? strlen("customer:") : 0);
-        while (*colon == ' ')
-            colon++;
-        struct text said = { colon, (size_t)(text.at + text.bytes - colon) };
-        turn->said = arena_copy_text(conversation->arena, said);
-        turn->words = reduced(conversation->arena, said);
+        turn->said = turn_said(arena_copy_text(conversation->arena, text), &turn->speaker);
+        turn->said += strspn(turn->said, " ");
+        turn->words = plain_words(conversation->arena, turn->said);
+        line += text.bytes + (line[text.bytes] == '\n');
     }
 }
 
-/* Whether the turn has the phrase, as whole words. */
-static bool turn_has(const struct turn *turn, const char *words)
+/* "not an emergency", "do not book it": within the two words before. */
+static bool is_denied(const char *words, const char *at)
 {
-    size_t bytes = strlen(words);
-    for (const char *at = turn->words; (at = strstr(at, words)); at++)
-        if (at[-1] == ' ' && at[bytes] == ' ')
+    static const char *const denials[] = { " not ", " dont ", " never ", " isnt ", " wont ", " cant ", " cannot ", " none " };
+    const char *from = at - 1;
+    for (int passed = 0; from > words && passed < 2; passed++)
+        for (from--; *from != ' ';)
+            from--;
+    for (size_t i = 0; i < LENGTH(denials); i++)
+        if (memmem(from, (size_t)(at - from), denials[i], strlen(denials[i])))
             return true;
     return false;
+}
+
+/* Where the words have the phrase, as whole words that nobody denies; NULL: nowhere. */
+static const char *find_words(const char *words, const char *phrase)
+{
+    size_t bytes = strlen(phrase);
+    for (const char *at = words; (at = strstr(at, phrase)); at++)
+        if (at[-1] == ' ' && at[bytes] == ' ' && !is_denied(words, at))
+            return at;
+    return NULL;
 }
 
 /* A recording of one channel does not tell who speaks: then anybody may have said it. */
@@ -188,115 +211,163 @@ static bool said_by(const struct turn *turn, enum speaker by)
     return by == ANYONE || turn->speaker == ANYONE || turn->speaker == by;
 }
 
-static const struct turn *find_phrase(const struct conversation *conversation, const struct phrase *phrases, size_t count)
+static struct heard find_phrase(const struct conversation *conversation, const struct phrase *phrases, size_t count)
 {
-    for (int i = 0; i < conversation->count; i++)
-        for (size_t j = 0; j < count && phrases[j].words; j++)
-            if (said_by(&conversation->turns[i], phrases[j].by) && turn_has(&conversation->turns[i], phrases[j].words))
-                return &conversation->turns[i];
-    return NULL;
+    for (const struct turn *turn = conversation->turns; turn < conversation->turns + conversation->count; turn++)
+        for (size_t i = 0; i < count && phrases[i].words; i++) {
+            const char *at = said_by(turn, phrases[i].by) ? find_words(turn->words, phrases[i].words) : NULL;
+            if (at)
+                return (struct heard){ turn, at };
+        }
+    return (struct heard){ NULL, NULL };
 }
 #define FIND(conversation, phrases) find_phrase((conversation), (phrases), LENGTH(phrases))
 
-/* The turn's own words, cut between two of them when they are too many. */
-static const char *quote_of(const struct conversation *conversation, const struct turn *turn, size_t bytes_max)
+/* The turn as it was said; of a long one, the whole words around the phrase. */
+static const char *quote_of(const struct conversation *conversation, struct heard heard, size_t bytes_max)
 {
-    size_t bytes = strlen(turn->said);
-    if (bytes > bytes_max) {
-        bytes = bytes_max;
-        while (bytes > 0 && turn->said[bytes] != ' ')
-            bytes--;
+    const char *said = heard.turn->said, *from = NULL, *to = said, *phrase = said;
+    struct word word;
+    if (strlen(said) <= bytes_max)
+        return said;
+    for (const char *blank = heard.turn->words; blank < heard.at - 1; blank++)
+        if (*blank == ' ' && word_next(phrase, &word))
+            phrase = word.to;
+    for (const char *at = said; word_next(at, &word); at = word.to) {
+        if (!from && word.from + bytes_max / 2 >= phrase)
+            from = to = word.from;
+        if (from && (size_t)(word.to - from) > bytes_max)
+            break;
+        to = from ? word.to : to;
     }
-    return arena_copy_text(conversation->arena, (struct text){ turn->said, bytes });
+    return from ? arena_copy_text(conversation->arena, (struct text){ from, (size_t)(to - from) }) : "";
 }
 
 /* --- the parts of the analysis ------------------------------------------------------------------------------------------------ */
 
-static void add_evidence(const struct conversation *conversation, struct call_analysis *ret, const char *field, const struct turn *turn)
+static void add_evidence(const struct conversation *conversation, struct call_analysis *ret, const char *field, struct heard heard)
 {
-    if (ret->evidence_count < EVIDENCE_MAX)
+    if (heard.turn && ret->evidence_count < EVIDENCE_MAX)
         ret->evidence[ret->evidence_count++] =
-            (struct call_analysis_evidence){ .field = field, .quote = quote_of(conversation, turn, QUOTE_BYTES_MAX) };
+            (struct call_analysis_evidence){ .field = field, .quote = quote_of(conversation, heard, QUOTE_BYTES_MAX) };
 }
 
+/* What the customer asks for; else what anybody speaks of. */
 static const char *service_of(const struct conversation *conversation)
 {
-    for (int i = 0; i < conversation->count; i++)
-        for (size_t j = 0; j < LENGTH(services); j++)
-            if (strstr(conversation->turns[i].words, services[j].words))
-                return services[j].service;
+    for (int everybody = 0; everybody < 2; everybody++)
+        for (int i = 0; i < conversation->count; i++)
+            for (size_t j = 0; j < LENGTH(services); j++) {
+                const struct turn *turn = &conversation->turns[i];
+                const char *at = everybody || turn->speaker != AGENT ? strstr(turn->words, services[j].words) : NULL;
+                if (at && at[-1] == ' ')
+                    return services[j].service;
+            }
     return NULL;
 }
 
-/* The time that stands: the last one said up to the turn that books, else the first after it. */
-static const char *agreed_time(const struct conversation *conversation, const struct rules_call *call, const struct turn *booking)
+/* The time that stands: the last one said up to the words that book and a little behind them, else the first after that. */
+static struct spoken_time agreed_time(const struct conversation *conversation, const struct rules_call *call, struct heard booking)
 {
     struct spoken_time time = { 0 };
-    for (int i = 0; i < conversation->count; i++) {
-        bool whole = spoken_time_is_whole(&time);
-        if (&conversation->turns[i] > booking && whole)
-            break;
-        spoken_time_hear(&time, conversation->turns[i].words, call->started_at, call->weekday);
+    size_t rest = strlen(booking.at), near = rest;
+    if (near > BOOKED_TIME_BYTES)
+        for (near = BOOKED_TIME_BYTES; booking.at[near] != ' ';)
+            near--;
+    for (const struct turn *turn = conversation->turns; turn < booking.turn; turn++)
+        spoken_time_hear(&time, text_of(turn->words), false, call->started_at, call->weekday);
+    struct text until = { booking.turn->words, (size_t)(booking.at - booking.turn->words) + near };
+    spoken_time_hear(&time, until, false, call->started_at, call->weekday);
+    spoken_time_hear(&time, (struct text){ booking.at + near, rest - near }, true, call->started_at, call->weekday);
+    for (const struct turn *turn = booking.turn + 1; turn < conversation->turns + conversation->count; turn++)
+        spoken_time_hear(&time, text_of(turn->words), true, call->started_at, call->weekday);
+    return time;
+}
+
+/* The words that book, and the time they book; nothing when the customer cancels or nobody answered. */
+static struct heard find_booking(const struct conversation *conversation, const struct rules_call *call, struct spoken_time *ret_time)
+{
+    struct heard booking = FIND(conversation, booked_phrases);
+    if (call->voicemail || FIND(conversation, cancelled_phrases).turn)
+        return (struct heard){ NULL, NULL };
+    if (booking.turn) {
+        *ret_time = agreed_time(conversation, call, booking);
+        return booking;
     }
-    return spoken_time_is_whole(&time) ? spoken_time_print(&time, conversation->arena) : NULL;
+    booking = FIND(conversation, accepted_phrases);
+    if (booking.turn)
+        *ret_time = agreed_time(conversation, call, booking);
+    return booking.turn && (ret_time->has_day || ret_time->has_hour) ? booking : (struct heard){ NULL, NULL };
 }
 
 static void judge_booking(const struct conversation *conversation, const struct rules_call *call, struct call_analysis *ret)
 {
-    const struct turn *not_offered = FIND(conversation, not_offered_phrases), *booking = FIND(conversation, booked_phrases);
-    ret->booking_status = booking ? "booked" : not_offered ? "service_not_offered" : "not_booked";
-    if (booking || not_offered)
-        add_evidence(conversation, ret, "booking_status", booking ? booking : not_offered);
-    if (!booking)
+    struct spoken_time time = { 0 };
+    struct heard not_offered = FIND(conversation, not_offered_phrases), booking = find_booking(conversation, call, &time);
+    ret->booking_status = booking.turn ? "booked" : not_offered.turn ? "service_not_offered" : "not_booked";
+    add_evidence(conversation, ret, "booking_status", booking.turn ? booking : not_offered);
+    if (!booking.turn)
         return;
     ret->appointment = arena_alloc(conversation->arena, sizeof(*ret->appointment));
     *ret->appointment = (struct call_analysis_appointment){
-        .scheduled_start = agreed_time(conversation, call, booking), .service_type = service_of(conversation),
-        .quote = quote_of(conversation, booking, QUOTE_BYTES_MAX) };
+        .scheduled_start = spoken_time_is_whole(&time) ? spoken_time_print(&time, conversation->arena) : NULL,
+        .service_type = service_of(conversation), .quote = quote_of(conversation, booking, QUOTE_BYTES_MAX) };
 }
 
 static void judge_lead(const struct conversation *conversation, struct call_analysis *ret)
 {
-    const struct turn *hot = FIND(conversation, hot_phrases), *warm = FIND(conversation, warm_phrases);
+    struct heard hot = FIND(conversation, hot_phrases), warm = FIND(conversation, warm_phrases);
     bool booked = strcmp(ret->booking_status, "booked") == 0;
-    ret->lead_qualification = hot || booked ? "hot" : warm ? "warm" : "cold";
-    if (hot || warm)
-        add_evidence(conversation, ret, "lead_qualification", hot ? hot : warm);
+    ret->lead_qualification = hot.turn || booked ? "hot" : warm.turn ? "warm" : "cold";
+    add_evidence(conversation, ret, "lead_qualification", hot.turn ? hot : warm);
+}
+
+/* What kind of call it was when nothing was booked or refused. */
+static struct heard find_outcome(const struct conversation *conversation, struct call_analysis *ret)
+{
+    static const struct {
+        const char *category;
+        const struct phrase *phrases;
+        size_t count;
+        bool is_lead;
+    } kinds[] = {
+        { "wrong_number", wrong_number_phrases, LENGTH(wrong_number_phrases), false },
+        { "spam", spam_phrases, LENGTH(spam_phrases), false },
+        { "existing_customer", existing_phrases, LENGTH(existing_phrases), true },
+        { "voicemail", voicemail_phrases, LENGTH(voicemail_phrases), true },
+    };
+    for (size_t i = 0; i < LENGTH(kinds); i++) {
+        struct heard heard = find_phrase(conversation, kinds[i].phrases, kinds[i].count);
+        if (!heard.turn)
+            continue;
+        ret->call_outcome_category = kinds[i].category;
+        if (!kinds[i].is_lead)
+            ret->lead_qualification = "cold";
+        return heard;
+    }
+    ret->call_outcome_category = strcmp(ret->lead_qualification, "cold") == 0 ? "other" : "qualified_not_booked";
+    return (struct heard){ NULL, NULL };
 }
 
 static void judge_outcome(const struct conversation *conversation, struct call_analysis *ret)
 {
-    const struct turn *turn = NULL;
-    if (strcmp(ret->booking_status, "booked") == 0)
-        ret->call_outcome_category = "booked";
-    else if (strcmp(ret->booking_status, "service_not_offered") == 0)
-        ret->call_outcome_category = "service_not_offered";
-    else if ((turn = FIND(conversation, wrong_number_phrases)))
-        ret->call_outcome_category = "wrong_number";
-    else if ((turn = FIND(conversation, spam_phrases)))
-        ret->call_outcome_category = "spam";
-    else if ((turn = FIND(conversation, existing_phrases)))
-        ret->call_outcome_category = "existing_customer";
-    else if ((turn = FIND(conversation, voicemail_phrases)))
-        ret->call_outcome_category = "voicemail";
+    if (strcmp(ret->booking_status, "not_booked") != 0)
+        ret->call_outcome_category = ret->booking_status;
     else
-        ret->call_outcome_category = strcmp(ret->lead_qualification, "cold") == 0 ? "other" : "qualified_not_booked";
-    if (turn) {
-        add_evidence(conversation, ret, "call_outcome_category", turn);
-        if (strcmp(ret->call_outcome_category, "existing_customer") != 0)
-            ret->lead_qualification = "cold";
-    }
+        add_evidence(conversation, ret, "call_outcome_category", find_outcome(conversation, ret));
 }
 
 static void find_objections(const struct conversation *conversation, struct call_analysis *ret)
 {
-    for (int i = 0; i < conversation->count; i++)
-        for (size_t j = 0; j < LENGTH(objection_phrases) && ret->objections_count < OBJECTIONS_MAX; j++)
-            if (said_by(&conversation->turns[i], CUSTOMER) && turn_has(&conversation->turns[i], objection_phrases[j].phrase.words)) {
-                ret->objections[ret->objections_count++] = (struct call_analysis_objections){
-                    .category = objection_phrases[j].category, .quote = quote_of(conversation, &conversation->turns[i], QUOTE_BYTES_MAX) };
-                break;
-            }
+    for (const struct turn *turn = conversation->turns; turn < conversation->turns + conversation->count; turn++)
+        for (size_t i = 0; i < LENGTH(objection_phrases) && ret->objections_count < OBJECTIONS_MAX && said_by(turn, CUSTOMER); i++) {
+            const char *at = find_words(turn->words, objection_phrases[i].phrase.words);
+            if (!at)
+                continue;
+            ret->objections[ret->objections_count++] = (struct call_analysis_objections){
+                .category = objection_phrases[i].category, .quote = quote_of(conversation, (struct heard){ turn, at }, QUOTE_BYTES_MAX) };
+            break;
+        }
 }
 
 static double mood(const struct conversation *conversation)
@@ -304,7 +375,7 @@ static double mood(const struct conversation *conversation)
     int sum = 0, count = 0;
     for (int i = 0; i < conversation->count; i++)
         for (size_t j = 0; said_by(&conversation->turns[i], CUSTOMER) && j < LENGTH(mood_words); j++)
-            if (turn_has(&conversation->turns[i], mood_words[j].word)) {
+            if (find_words(conversation->turns[i].words, mood_words[j].word)) {
                 sum += mood_words[j].mood;
                 count += abs(mood_words[j].mood);
             }
@@ -315,43 +386,42 @@ static void check_steps(const struct conversation *conversation, struct call_ana
 {
     ret->sop_compliance.missed_steps = arena_alloc(conversation->arena, LENGTH(sop_steps) * sizeof(char *));
     for (size_t i = 0; i < LENGTH(sop_steps); i++)
-        if (!FIND(conversation, sop_steps[i].phrases))
+        if (!FIND(conversation, sop_steps[i].phrases).turn)
             ret->sop_compliance.missed_steps[ret->sop_compliance.missed_steps_count++] = sop_steps[i].step;
-    ret->sop_compliance.score = 1.0 - (double)ret->sop_compliance.missed_steps_count / LENGTH(sop_steps);
+    ret->sop_compliance.score = (double)(LENGTH(sop_steps) - ret->sop_compliance.missed_steps_count) / LENGTH(sop_steps);
 }
 
 static const char *summary(const struct conversation *conversation, const struct call_analysis *analysis)
 {
-    const struct turn *wish = FIND(conversation, hot_phrases);
-    if (!wish)
+    struct heard wish = FIND(conversation, hot_phrases);
+    if (!wish.turn)
         wish = FIND(conversation, warm_phrases);
-    for (int i = 0; !wish && i < conversation->count; i++)
-        if (said_by(&conversation->turns[i], CUSTOMER) && conversation->turns[i].said[0])
-            wish = &conversation->turns[i];
+    for (int i = 0; !wish.turn && i < conversation->count; i++)
+        if (said_by(&conversation->turns[i], CUSTOMER) && conversation->turns[i].words[1])
+            wish = (struct heard){ &conversation->turns[i], conversation->turns[i].words + 1 };
     const char *booked = strcmp(analysis->booking_status, "booked") == 0                ? "An appointment was made."
                          : strcmp(analysis->booking_status, "service_not_offered") == 0 ? "The company does not offer what was asked for."
                                                                                         : "No appointment was made.";
-    const char *objected = analysis->objections_count > 0 ? arena_printf(conversation->arena, " The customer objected: \"%s\".",
+    const char *objected = analysis->objections_count > 0 ? arena_printf(conversation->arena, " The customer objected: \"%s\"",
                                                                          analysis->objections[0].quote)
                                                           : "";
-    return wish ? arena_printf(conversation->arena, "The customer said: \"%s\". %s%s", quote_of(conversation, wish, QUOTED_SUMMARY_BYTES_MAX),
-                               booked, objected)
-                : booked;
+    return wish.turn ? arena_printf(conversation->arena, "The customer said: \"%s\" %s%s",
+                                    quote_of(conversation, wish, QUOTED_SUMMARY_BYTES_MAX), booked, objected)
+                     : booked;
 }
 
 void rules_analyze(const struct rules_call *call, struct arena *arena, struct call_analysis *ret)
 {
-    struct conversation *conversation = arena_alloc(arena, sizeof(*conversation));
-    conversation->arena = arena;
-    read_turns(call->transcript, conversation);
+    struct conversation conversation = { .arena = arena };
+    read_turns(call->transcript, &conversation);
     *ret = (struct call_analysis){
         .objections = arena_alloc(arena, OBJECTIONS_MAX * sizeof(*ret->objections)),
         .evidence = arena_alloc(arena, EVIDENCE_MAX * sizeof(*ret->evidence)) };
-    judge_booking(conversation, call, ret);
-    judge_lead(conversation, ret);
-    judge_outcome(conversation, ret);
-    find_objections(conversation, ret);
-    ret->sentiment_score = mood(conversation);
-    check_steps(conversation, ret);
-    ret->summary = summary(conversation, ret);
+    judge_booking(&conversation, call, ret);
+    judge_lead(&conversation, ret);
+    judge_outcome(&conversation, ret);
+    find_objections(&conversation, ret);
+    ret->sentiment_score = mood(&conversation);
+    check_steps(&conversation, ret);
+    ret->summary = summary(&conversation, ret);
 }
