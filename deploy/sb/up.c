@@ -24,7 +24,7 @@
 
 #define EARLIER_RUN_MS 60000 /* for parts of an earlier run to end */
 #define DISK_BYTES_MIN (INT64_C(1) << 30)
-#define TOPICS_MS      60000
+#define TOPICS_MS      30000
 #define START_MS       60000 /* a part to get ready */
 #define STOP_BROKER_MS 30000
 #define STOP_DAEMON_MS 30000 /* its own DRAIN_DEADLINE is 25 s */
@@ -51,6 +51,7 @@ struct up {
     const char *database_url, *kafka_brokers;
     char log_folder[PATH_MAX], state_path[PATH_MAX], python[PATH_MAX], programs[NAMES][PATH_MAX], data_folder[PATH_MAX];
     struct supervisor supervisor;
+    int ready_phase; /* when this one is done, all is ready */
     int64_t started_us;
 };
 
@@ -284,6 +285,7 @@ static void add_daemon(struct up *up, enum name name, const char *listen)
     part->path = "/ready";
     part->start_ms = START_MS;
     part->stop_ms = STOP_DAEMON_MS;
+    up->ready_phase = PHASE_DAEMONS;
 }
 
 static void add_parts(struct up *up)
@@ -301,6 +303,7 @@ static void add_parts(struct up *up)
     schemas->where = "topics and tables are there";
     schemas->start_ms = 2 * TOPICS_MS;
     schemas->stop_ms = STOP_MS;
+    up->ready_phase = PHASE_SCHEMAS;
     add_daemon(up, INGEST, up->listens.ingest_listen);
     add_daemon(up, TRANSCRIBE, up->listens.transcribe_listen);
     add_daemon(up, ANALYZE, up->listens.analyze_listen);
@@ -320,7 +323,7 @@ static void phase_done(void *context, int phase)
     struct up *up = context;
     char program[PATH_MAX];
 
-    if (phase != PHASE_DAEMONS)
+    if (phase != up->ready_phase)
         return;
     struct buf providers;
     buf_init(&providers, TEXT_BYTES_MAX);
