@@ -37,11 +37,11 @@ static inline void folder_remove(void)
         abort();
 }
 
-/* A path in the folder; one of four that take turns. */
+/* A path in the folder; one of four that take turns, for each thread. */
 static inline const char *path_of(const char *name)
 {
-    static char paths[4][FIXTURE_PATH_BYTES];
-    static int next;
+    static _Thread_local char paths[4][FIXTURE_PATH_BYTES];
+    static _Thread_local int next;
     char *path = paths[next++ % 4];
     snprintf(path, FIXTURE_PATH_BYTES, "%s/%s", folder, name);
     return path;

@@ -116,9 +116,13 @@ static bool server_behave(const struct exchange *exchange)
         return server_answer(fd, "302 Found", "Location: http://127.0.0.1:9/secret\r\n", TEXT(""));
     if (strncmp(path, "/moved ", 7) == 0)
         return server_answer(fd, "302 Found", "Location: /call.wav\r\n", TEXT(""));
-    if (strncmp(path, "/status/", 8) == 0)
-        return server_answer(fd, arena_printf(arena, "%.3s Status", path + 8), "Retry-After: 7\r\n", TEXT("no"));
-    return send_file(exchange, arena_printf(arena, "%.*s", (int)strcspn(path + 1, " ?"), path + 1), 0);
+    char name[64];
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(path + 1, " ?"), path + 1);
+    if (strncmp(name, "status/", 7) == 0) {
+        memcpy(strchr(name, '/') + 4, " No", 4);
+        return server_answer(fd, name + 7, "Retry-After: 7\r\n", TEXT("no"));
+    }
+    return send_file(exchange, name, 0);
 }
 
 /* --- the handler, tried ------------------------------------------------------------------------------------------- */
