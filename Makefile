@@ -20,7 +20,7 @@ hardening := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protecti
 endif
 
 packages := rdkafka libpq libcjson libcurl libcrypto libsodium libmicrohttpd sqlite3
-speech   := sndfile soxr pocketsphinx sphinxbase
+speech    = sndfile soxr pocketsphinx $(shell pkg-config --exists sphinxbase && echo sphinxbase)     # PocketSphinx 5 has no sphinxbase
 # PocketSphinx's and Postgres' headers are not ours to warn about
 external_cflags  = $(patsubst -I%,-isystem %,$(call found,cflags_found,--cflags $(packages) $(speech)))
 libs             = $(call found,libs_found,--libs $(packages)) -lwslay -lphonenumber -lstdc++ -lm -lpthread
