@@ -163,7 +163,7 @@ struct problem *work_why(struct work *work)
 
 /* --- how it ended ---------------------------------------------------------------------------------------------------- */
 
-static void why_set(struct work *work, const char *format, va_list arguments)
+PRINTF_LIKE(2, 0) static void why_set(struct work *work, const char *format, va_list arguments)
 {
     char text[sizeof(work->why.text)];
     vsnprintf(text, sizeof(text), format, arguments);
