@@ -102,7 +102,7 @@ fuzz_targets := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fu
 $(B)/fuzz/%: $(B)/tests/fuzz/%.o $(stage_objects) $(B)/libcommon.a
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
-	$(Q)$(CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(speech_libs) $(libs)
+	$(Q)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ $(speech_libs) $(libs)
 fuzz-targets: $(fuzz_targets)
 fuzzers:
 	@$(MAKE) --no-print-directory CC=clang CXX=clang++ SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
