@@ -39,6 +39,7 @@ objects  = $(patsubst %.c,$(B)/%.o,$(sort $(wildcard $(1)/*.c))) $(patsubst %.cc
 common_objects := $(call objects,common) $(call objects,common/stage) $(B)/gen/events.o $(B)/gen/answers.o $(B)/gen/topics.o $(B)/gen/migrations.o $(B)/gen/settings_known.o $(B)/gen/openapi.o
 
 build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb     ## the daemons and sb, in build/bin (the default)
+	@:
 
 # --- generated from schemas/ -------------------------------------------------
 generated := $(addprefix $(B)/gen/,events.h events.c answers.h answers.c topics.h topics.c migrations.c settings_known.c openapi.c)
@@ -141,9 +142,9 @@ venvs: $(python)/.done      ## fetch the Python packages of the sandbox and the 
 .run/kafka/.done: deploy/local/kafka/pom.xml
 	@echo "  MVN   .run/kafka/libs"
 	$(Q)rm -rf .run/kafka/new && mkdir -p .run/kafka && \
-	mvn -q -B -C -Dstyle.color=never -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.run/kafka/new && \
+	said=$$(mvn -q -B -C -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.run/kafka/new 2>&1) && \
 	rm -rf .run/kafka/libs && mv .run/kafka/new .run/kafka/libs && touch $@ || \
-	{ echo "make: could not fetch Kafka from Maven Central (maven's reason stands above): a mirror is named in ~/.m2/settings.xml;" \
+	{ echo "$$said" >&2; echo "make: could not fetch Kafka from Maven Central (maven's reason stands above): a mirror is named in ~/.m2/settings.xml;" \
 	"or use a Kafka of your own: make run KAFKA_BROKERS=host:9092" >&2; exit 1; }
 kafka: .run/kafka/.done     ## fetch Kafka (43 MB), as pinned in deploy/local/kafka/pom.xml
 	@:

@@ -64,7 +64,7 @@ case $packages in
 *" postgresql"*) echo "deps: Debian will start a Postgres of its own on port 5432; Switchboard makes and uses another" ;;
 esac
 # set behind sudo, which would drop it
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $packages ||
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends install $packages ||
     stop "apt-get could not install them (its own words stand above)" \
          "put that right and run make again; what is installed already is not installed twice"
 echo "deps: done"
