@@ -32,7 +32,8 @@ struct lane {
     int32_t partition;
     int64_t spooled;                    /* in the spool, or on the way into it */
     int64_t sending;                    /* in a producer, not from the spool */
-    enum producer_linger linger;                 /* its producer: changed when nothing is on its way, for the sake of order */
+    enum producer_linger linger;        /* its producer … */
+    bool changing; /* … to be another one once nothing is on its way; until then the new ones wait */
     bool draining;                      /* being read, or sent from the spool */
     bool drain_failed;
     int64_t drain_again_us, drain_wait_ms;
@@ -49,7 +50,7 @@ struct door {
     size_t lane_count;
     struct parcel *first, *last;        /* in a producer, not in the spool, somebody waits */
     int64_t waiting;                    /* so many */
-    int64_t sending, spooled, draining; /* sums over the lanes; lanes that drain */
+    int64_t sending, spooled;           /* sums over the lanes */
     int64_t writing;                    /* parcels that the spool will answer */
     bool away;                          /* Kafka let time out, and nothing came from it since */
     bool lost;                          /* some that wait are in no producer any more */
@@ -231,7 +232,7 @@ static void note_sent(struct door *door, struct lane *lane)
     door->sending--;
 }
 
-static void lane_drain(struct door *door, struct lane *lane);
+static void lane_idle(struct door *door, struct lane *lane);
 
 static void spool_added(void *context, void *message_context, bool on_disk)
 {
@@ -247,15 +248,15 @@ static void spool_added(void *context, void *message_context, bool on_disk)
         lane->spooled--;
         door->spooled--;
     }
-    if (parcel->delivered) {
-        if (on_disk)
-            remove_one(parcel);
+    if (parcel->delivered && on_disk)
+        remove_one(parcel);
+    if (parcel->delivered)
         note_sent(door, lane);
-        lane_drain(door, lane);
-    }
     if (!parcel->told)
         parcel_tell(parcel, on_disk ? KEPT_BY_SPOOL : KEPT_NOT);
     parcel_settle(parcel);
+    if (lane->sending == 0)
+        lane_idle(door, lane);
 }
 
 /* --- to Kafka ------------------------------------------------------------------------------------------------- */
@@ -291,6 +292,36 @@ static struct lane *lane_of(struct door *door, const struct topic *topic, struct
     return NULL;
 }
 
+/* When nothing is on its way nothing waits for a change either. */
+static void lane_suit(struct lane *lane, enum producer_linger suiting)
+{
+    if (lane->sending == 0)
+        lane->linger = suiting;
+    lane->changing = lane->sending > 0 && (lane->changing || lane->linger != suiting);
+}
+
+/* Sends what waits and is in no producer, in order of acceptance; `lane` NULL: of every lane. */
+static void send_waiting(struct door *door, const struct lane *lane)
+{
+    for (struct parcel *parcel = door->first, *next; parcel; parcel = next) {
+        next = parcel->next;
+        if (parcel->in_producer || (lane && parcel->lane != lane))
+            continue;
+        parcel->lane->changing = false;
+        if (parcel_send(parcel))
+            continue;
+        give_up_waiting(parcel);
+        next = door->first;     /* others of its lane may have gone with it */
+    }
+}
+
+static void lane_change(struct door *door, struct lane *lane)
+{
+    lane->changing = false;
+    lane->linger = lane->linger == LINGER_NONE ? LINGER_SHORT : LINGER_NONE;
+    send_waiting(door, lane);
+}
+
 void door_keep(struct door *door, struct parcel *parcel)
 {
     assert(!parcel->payload.overflowed && (int64_t)parcel->payload.bytes <= parcel->topic->message_bytes_max);
@@ -298,9 +329,9 @@ void door_keep(struct door *door, struct parcel *parcel)
     parcel->accepted_us = monotonic_us();
     bool behind = parcel->lane->spooled > 0 || door_is_away(door);
     enum producer_linger suiting = producers_suiting(door->producers, door->waiting + 1, parcel->accepted_us);
-    if (parcel->lane->sending == 0)
-        parcel->lane->linger = suiting;
-    if (!behind && parcel_send(parcel)) {
+    if (!behind)
+        lane_suit(parcel->lane, suiting);
+    if (!behind && (parcel->lane->changing || parcel_send(parcel))) {
         wait_for_kafka(parcel);
     } else if (door->spool) {
         lane_hold(door, parcel->lane);
@@ -320,6 +351,19 @@ static bool is_lost_with_producer(rd_kafka_resp_err_t error)
 
 static void drain_delivered(struct parcel *parcel, rd_kafka_resp_err_t error);
 
+/* What becomes of a message that somebody waits for, and that Kafka does not have. */
+static void undelivered(struct parcel *parcel, rd_kafka_resp_err_t error)
+{
+    struct door *door = parcel->door;
+    if (is_lost_with_producer(error) && !door->closing) {
+        door->lost = true;      /* it goes on waiting, for kafka_ready() */
+        return;
+    }
+    log_warning("Kafka refused a message", LOG_TEXT("event_id", parcel->id), LOG_TEXT("topic", parcel->topic->name),
+                LOG_TEXT("reason", rd_kafka_err2str(error)));
+    give_up_waiting(parcel);
+}
+
 static void delivered(void *context, void *message_context, rd_kafka_resp_err_t error)
 {
     struct door *door = context;
@@ -334,19 +378,13 @@ static void delivered(void *context, void *message_context, rd_kafka_resp_err_t 
         return;
     }
     parcel->delivered = error == RD_KAFKA_RESP_ERR_NO_ERROR;
-    /* the spool must not be read between the addition and the removal of what Kafka has: then spool_added() does
-     * this */
+    /* the spool must not be read between the addition and the removal of what Kafka has: spool_added() does this
+     * then */
     if (!parcel->delivered || !parcel->in_writer)
         note_sent(door, lane);
     bool waits = !parcel->told && !parcel->number;
-    if (waits && is_lost_with_producer(error) && !door->closing) {
-        door->lost = true;      /* it goes on waiting, for kafka_ready() */
-        return;
-    }
     if (!parcel->delivered && waits) {
-        log_warning("Kafka refused a message", LOG_TEXT("event_id", parcel->id), LOG_TEXT("topic", parcel->topic->name),
-                    LOG_TEXT("reason", rd_kafka_err2str(error)));
-        give_up_waiting(parcel);
+        undelivered(parcel, error);
         return;
     }
     if (waits)
@@ -356,7 +394,8 @@ static void delivered(void *context, void *message_context, rd_kafka_resp_err_t 
     if (parcel->delivered && parcel->number && !parcel->in_writer)
         remove_one(parcel);
     parcel_settle(parcel);
-    lane_drain(door, lane);
+    if (lane->sending == 0)
+        lane_idle(door, lane);
 }
 
 /* --- out of the spool ----------------------------------------------------------------------------------------- */
@@ -370,22 +409,28 @@ static void lane_drain(struct door *door, struct lane *lane)
     lane->draining = true;
     lane->linger = LINGER_SHORT;
     lane->drain_failed = false;
-    door->draining++;
     spool_read(door->spool, lane->topic->name, lane->partition, door->away ? 1 : SPOOL_READ_MAX);
+}
+
+/* Nothing of the lane is on its way, but for what comes from the spool. */
+static void lane_idle(struct door *door, struct lane *lane)
+{
+    if (lane->changing)
+        lane_change(door, lane);
+    lane_drain(door, lane);
 }
 
 static void drain_end(struct door *door, struct lane *lane)
 {
     if (lane->sent_count > 0)
         spool_remove(door->spool, lane->topic->name, lane->partition, lane->sent, lane->sent_count);
-    lane->drain_wait_ms = !lane->drain_failed      ? 0
-                          : !lane->drain_wait_ms   ? DOOR_DRAIN_AGAIN_MS
-                          : lane->drain_wait_ms * 2 < DOOR_DRAIN_AGAIN_MS_MAX ? lane->drain_wait_ms * 2
-                                                                              : DOOR_DRAIN_AGAIN_MS_MAX;
-    lane->drain_again_us = lane->drain_failed ? monotonic_us() + lane->drain_wait_ms * 1000 : 0;
+    int64_t longer_ms = lane->drain_wait_ms ? lane->drain_wait_ms * 2 : DOOR_DRAIN_AGAIN_MS;
+    lane->drain_wait_ms = lane->drain_failed ? longer_ms : 0;
+    if (lane->drain_wait_ms > DOOR_DRAIN_AGAIN_MS_MAX)
+        lane->drain_wait_ms = DOOR_DRAIN_AGAIN_MS_MAX;
+    lane->drain_again_us = monotonic_us() + lane->drain_wait_ms * 1000;
     lane->sent_count = 0;
     lane->draining = false;
-    door->draining--;
     lane_drain(door, lane);
 }
 
@@ -477,25 +522,14 @@ static void spool_removed(void *context, const char *topic, int32_t partition, i
 
 /* --- the loop's calls ----------------------------------------------------------------------------------------- */
 
-/* Those that wait are in order of acceptance, which reports of a failed producer are not. */
-static void send_lost(struct door *door)
-{
-    door->lost = false;
-    for (struct parcel *parcel = door->first, *next; parcel; parcel = next) {
-        next = parcel->next;
-        if (parcel->in_producer || parcel_send(parcel))
-            continue;
-        give_up_waiting(parcel);
-        next = door->first;     /* others of its lane may have gone with it */
-    }
-}
-
 static void kafka_ready(void *context)
 {
     struct door *door = context;
     producers_serve(door->producers);
-    if (door->lost)
-        send_lost(door);
+    if (door->lost) {
+        door->lost = false;
+        send_waiting(door, NULL);   /* only now: a failed producer does not report in order */
+    }
 }
 
 static void spool_ready(void *context)
