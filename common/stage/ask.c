@@ -130,7 +130,7 @@ static bool circuit_lets_through(struct work *work, const char *provider, struct
 {
     pthread_mutex_lock(&runtime.lock);
     struct circuit *circuit = circuit_find(provider);
-    bool through = !circuit || !circuit->open || work->probe;
+    bool through = !circuit || !circuit->open || work->probe == circuit;
     if (!through) {
         work->behind = circuit;
         fail(&work->why, "%s fails for everyone: %.200s", provider, circuit->why);
@@ -257,7 +257,7 @@ static enum outcome once_call(struct work *work, const char *name, const struct 
 
 /* A request that was sent and whose end nobody wrote down: did it arrive? */
 static enum outcome once_look_up(struct work *work, const char *name, const struct ask *ask, const struct once *once,
-                                 struct answer *ret, bool *ret_found)
+                                 struct circuit *circuit, struct answer *ret, bool *ret_found)
 {
     *ret_found = false;
     if (!ask->look_up) {
@@ -267,8 +267,11 @@ static enum outcome once_look_up(struct work *work, const char *name, const stru
     }
     *ret = (struct answer){ .body = TEXT("") };
     work->asking = once->id;
+    work->asked = ask;
     enum outcome outcome = ask->look_up(work, ask->request, ret, ret_found);
     work->asking = NULL;
+    work->asked = NULL;
+    circuit_learn(circuit, work, outcome);
     if (outcome != DONE || !*ret_found)
         return outcome;
     ret->recorded = true;
@@ -300,7 +303,7 @@ static enum outcome once_go_on(struct work *work, const char *name, const struct
     once->attempt = row_get(&taken, 0, "attempt");
     if (was_sent) {
         bool found;
-        enum outcome outcome = once_look_up(work, name, ask, once, ret, &found);
+        enum outcome outcome = once_look_up(work, name, ask, once, circuit, ret, &found);
         if (outcome != DONE || found)
             return outcome;
     }

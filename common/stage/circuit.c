@@ -74,13 +74,21 @@ void circuit_note(struct circuit *circuit, struct work *work, bool success, cons
             circuit_close(circuit);
     } else if (!circuit->open) {
         note_failure(circuit, work, why);
-    } else if (work->probe) {
+    } else if (work->probe == circuit) {
         circuit->probing = false;
         circuit->probe_ms = circuit->probe_ms * 2 < CIRCUIT_PROBE_MS_MAX ? circuit->probe_ms * 2 : CIRCUIT_PROBE_MS_MAX;
         circuit->next_probe_us = monotonic_us() + circuit->probe_ms * 1000;
     }
+    if (work->probe == circuit)
+        work->probe = NULL;
+}
+
+/* A probe that had nobody to ask tells nothing of the provider: the next one tries. */
+void circuit_probe_end(struct work *work)
+{
     if (work->probe)
-        work->probe = false;
+        work->probe->probing = false;
+    work->probe = NULL;
 }
 
 void circuit_probe_due(int64_t now, int64_t *next_us)
@@ -92,7 +100,7 @@ void circuit_probe_due(int64_t now, int64_t *next_us)
         if (circuit->next_probe_us <= now && circuit->waiting.first) {
             struct work *work = list_pop(&circuit->waiting);
             circuit->probing = true;
-            work->probe = true;
+            work->probe = circuit;
             work->first_us += now - (work->due_us > circuit->opened_us ? work->due_us : circuit->opened_us);
             make_ready(work);
         } else if (circuit->next_probe_us <= now) {

@@ -117,7 +117,7 @@ struct work {
     bool unread;                        /* not an event: `unread_why` says why */
     bool resumed;                       /* was parked: its ledger row is there and is updated */
     bool key_is_parked;                 /* parks behind the others of its key */
-    bool probe;                         /* tries an open circuit */
+    struct circuit *probe;              /* the open circuit it tries */
     bool crashed;                       /* too often */
     volatile bool cancelled;
     int64_t kafka_us;                   /* the record's timestamp */
@@ -273,6 +273,7 @@ struct circuit *circuit_find(const char *provider);
 void circuit_note(struct circuit *circuit, struct work *work, bool success, const char *why);
 void circuit_open_now(struct circuit *circuit, const char *why);
 void circuit_probe_due(int64_t now, int64_t *next_us);
+void circuit_probe_end(struct work *work);                              /* its handler has ended: was anybody asked? */
 /* probe.c: work_try */
 enum outcome probe_ask(struct work *work, const char *name, const struct ask *ask, struct answer *ret);
 /* sweep.c */

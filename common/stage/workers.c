@@ -126,6 +126,7 @@ static void worker_run(struct work *work)
         emit_rejection(work);
     pthread_mutex_lock(&runtime.lock);
     runtime.running--;
+    circuit_probe_end(work);
     if (outcome == DONE)
         commit_push(work, work->skipped ? VERDICT_SKIPPED : VERDICT_DONE);
     else if (outcome == REJECT)

@@ -197,6 +197,20 @@ def test_a_request_that_was_lost_before_it_acted_is_sent_again(echo, topics, pro
     assert list(provider.acted.values()) == [1]
 
 
+def test_a_probe_that_finds_its_answer_closes_the_circuit(echo, topics, provider, key):
+    """So many lost answers open the circuit; each is looked up then, and nobody has to be asked again."""
+    tell(topics, key, n=1, ask=provider.url + "/get")
+    topics.wait("echo.out", key)
+    provider.behave = lambda *_: (200, {}, "", "cut", "acts")
+    for other in range(8):
+        tell(topics, f"{key}-{other}", n=1, once=provider.url + "/once", flush=False)
+    topics.producer.flush()
+    wait_until(lambda: echo.metric("circuit_open", provider="stub") == 1, "the circuit opening")
+    for other in range(8):
+        assert topics.wait("echo.out", f"{key}-{other}")[0]["data"]["answer"] == "found"
+    assert list(provider.acted.values()) == [1] * 8 and echo.metric("circuit_open", provider="stub") == 0
+
+
 def test_retry_after_is_honoured(echo, topics, provider, key):
     times = []
     def busy(method, path, number):
