@@ -110,8 +110,10 @@ fuzzers:
 
 test-python := .run/venv/bin/python
 .run/venv/.done: tests/requirements.txt deploy/local/requirements.txt deploy/sandbox/requirements.txt
-	@echo "  VENV  .run/venv"
-	$(Q)mkdir -p .run && python3 -m venv .run/venv && .run/venv/bin/pip install -q --disable-pip-version-check -r $< && touch $@ || \
+.run/venv-bench/.done: tests/bench/requirements.txt deploy/local/requirements.txt deploy/sandbox/requirements.txt
+.run/venv/.done .run/venv-bench/.done:
+	@echo "  VENV  $(@D)"
+	$(Q)mkdir -p .run && python3 -m venv $(@D) && $(@D)/bin/pip install -q --disable-pip-version-check -r $< && touch $@ || \
 	{ echo "make: could not fetch the Python packages of $< (pip's reason stands above): is its index reachable?" >&2; exit 1; }
 
 # SUITE: some of the parts, see tests/run.py
@@ -123,6 +125,18 @@ test: deps-test             ## everything: unit tests, flows with real Kafka and
 	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka
 	@$(test-python) tests/run.py $(SUITE)
 unit-programs: $(unit_tests)
+
+bench_tools := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+$(bench_tools): $(B)/bench/%: $(B)/tests/bench/%.o $(B)/libcommon.a
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ldflags) -o $@ $^ $(libs)
+
+# ONLY: some of the parts, see tests/bench/README.md
+bench: deps-test            ## measure it, beside its references and goals; ONLY=hop,commit for parts
+	@$(MAKE) --no-print-directory -j$(JOBS) build $(B)/tests/echo $(bench_tools)
+	@$(MAKE) --no-print-directory .run/venv-bench/.done kafka
+	@SWITCHBOARD_BUILD=$(abspath $(B)) .run/venv-bench/bin/python tests/bench/bench.py $(if $(ONLY),--only $(ONLY))
 
 # --- to run it here: everything is kept in .run/ ---------------------------------
 deps:                       ## install the Debian packages that are missing (sudo or root for apt alone)
@@ -161,6 +175,6 @@ help:                       ## this
 clean:                      ## remove what was built
 	rm -rf build
 
-.PHONY: build unit unit-programs fuzz-targets fuzzers test clean deps deps-test venvs kafka run help
+.PHONY: build unit bench unit-programs fuzz-targets fuzzers test clean deps deps-test venvs kafka run help
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
