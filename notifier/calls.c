@@ -14,14 +14,16 @@ static const struct statement find_alert = {
     .params = 1,
 };
 
-/* "Booked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001" */
+/* "Booked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001", "Hot lead: number withheld" */
 static const char *headline(struct work *work, const struct call_analyzed *call, const struct rows *rows)
 {
     const char *service = row_get(rows, 0, "service_type"), *starts = row_get(rows, 0, "starts");
     const char *name = row_get(rows, 0, "customer_name"), *number = row_get(rows, 0, "customer_number");
     bool booked = strcmp(call->booking_status, "booked") == 0;
-    return arena_printf(work_arena(work), "%s: %s%s%s, %s%s%s", booked ? "Booked" : "Hot lead", service ? service : "a visit",
-                        starts ? ", " : "", starts ? starts : "", name ? name : "", name ? " " : "", number ? number : "number withheld");
+    const char *visit = booked ? arena_printf(work_arena(work), "Booked: %s%s%s, ", service ? service : "a visit", starts ? ", " : "",
+                                              starts ? starts : "")
+                               : "Hot lead: ";
+    return arena_printf(work_arena(work), "%s%s%s%s", visit, name ? name : "", name ? " " : "", number ? number : "number withheld");
 }
 
 enum outcome tell_of_call(struct work *work, const struct event *event)
@@ -42,13 +44,14 @@ enum outcome tell_of_call(struct work *work, const struct event *event)
     if (!to)
         return skip(work, "nobody to tell: the call has no rep with a phone number, and ADMIN_WHATSAPP_TO is not set");
 
-    const char *what = headline(work, &call, &rows), *company = row_get(&rows, 0, "company"), *summary = call.summary ? call.summary : "";
+    const char *what = headline(work, &call, &rows), *company = row_get(&rows, 0, "company"), *summary = call.summary ? call.summary : what;
     return whatsapp_send(work, &(struct whatsapp_message){
         .to = to,
         .purpose = "lead_alert",
         .subject = call.call_id,
         .version = "1",
         .content_sid = notifier->content_lead,
+        .content_setting = "TWILIO_CONTENT_SID_LEAD",
         .variables = (const char *const[]){ company, what, summary, NULL },
         .content = arena_printf(work_arena(work), "%s\n%s\n%s", company, what, summary),
     });

@@ -1,6 +1,8 @@
 /* main.c: the notifier stage: results become messages to people, each sent once. */
 #include "notifier/notifier.h"
 
+#include <string.h>
+
 static struct notifier notifier;
 
 #define OFFSET(field) offsetof(struct notifier, field)
@@ -22,6 +24,21 @@ static const struct route routes[] = {
     { 0 },
 };
 
+static bool check_address(const char *name, const char *address, struct problem *why)
+{
+    if (!address)
+        return true;
+    const char *number = text_starts(text_of(address), "whatsapp:") ? address + strlen("whatsapp:") : address;
+    size_t digits = *number == '+' ? strspn(number + 1, "0123456789") : 0;
+    return (digits >= 7 && digits <= 15 && !number[1 + digits]) || fail(why, "%s is no phone number like +15550100001", name);
+}
+
+static bool notifier_open(void *context, struct problem *why)
+{
+    const struct notifier *opened = context;
+    return check_address("TWILIO_WHATSAPP_FROM", opened->whatsapp_from, why) && check_address("ADMIN_WHATSAPP_TO", opened->admin_whatsapp, why);
+}
+
 int main(int argc, char **argv)
 {
     return stage_main(argc, argv, &(struct stage){
@@ -30,5 +47,6 @@ int main(int argc, char **argv)
         .settings = settings,
         .context = &notifier,
         .routes = routes,
+        .open = notifier_open,
     });
 }

@@ -13,7 +13,8 @@ static const struct statement find_delivery = {
 /* Also tells that a message was accepted whose answer we never got. */
 static const struct statement update_delivery = {
     .name = "update_delivery",
-    .text = "UPDATE asks SET provider_status = $2, error_code = coalesce($3, error_code), error = coalesce($4, error),"
+    .text = "UPDATE asks SET provider_status = $2, error_code = coalesce($3, error_code),"
+            " error = CASE WHEN state IN ('sent', 'uncertain') THEN $4 ELSE coalesce($4, error) END,"
             " provider_id = coalesce(provider_id, $5), state = CASE WHEN state IN ('sent', 'uncertain') THEN 'answered' ELSE state END,"
             " answer = coalesce(answer, $2), updated_at = now()"
             " WHERE ask_id = $1::uuid"

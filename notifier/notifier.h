@@ -20,7 +20,8 @@ struct whatsapp_message {
     const char *purpose;            /* "lead_alert" */
     const char *subject;            /* what it is about: the call's id */
     const char *version;
-    const char *content_sid;        /* the approved template; NULL: none is configured */
+    const char *content_sid;        /* the approved template; NULL: none is configured … */
+    const char *content_setting;    /* … under this name */
     const char *const *variables;   /* of the template, from 1; NULL-terminated */
     const char *content;            /* what it says, in words, for the operator */
 };

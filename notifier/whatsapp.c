@@ -11,16 +11,33 @@
 
 #define TWILIO_ANSWER_BYTES_MAX (1024 * 1024)
 #define TWILIO_BODY_BYTES_MAX (64 * 1024)
+#define TWILIO_SID_BYTES_MAX 64         /* as in the schemas; theirs have 34 */
 
 static const struct statement find_known = {
     .name = "find_known",
-    .text = "SELECT provider_id FROM asks WHERE provider = 'twilio' AND provider_id IS NOT NULL AND recipient = $1",
-    .params = 1,
+    .text = "SELECT provider_id FROM asks WHERE kind = 'once' AND recipient = $1 AND provider = 'twilio' AND provider_id IS NOT NULL"
+            " AND updated_at >= $2::timestamptz",
+    .params = 2,
 };
+/* `day`: in UTC, as Twilio counts, the one before when our clock was just past midnight. */
 static const struct statement find_sent = {
     .name = "find_sent",
-    .text = "SELECT provider_id, to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day FROM asks WHERE ask_id = $1::uuid",
+    .text = "SELECT provider_id, to_char((created_at - interval '1 hour') AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day FROM asks"
+            " WHERE ask_id = $1::uuid",
     .params = 1,
+};
+/* What the answer says of it; reports may have said more already. */
+static const struct statement note_accepted = {
+    .name = "note_accepted",
+    .text = "UPDATE asks SET provider_status = $2, updated_at = now()"
+            " WHERE ask_id = $1::uuid AND coalesce(delivery_status_rank(provider_status), 0) < delivery_status_rank($2)",
+    .params = 2,
+};
+static const struct statement find_message = {
+    .name = "find_message",
+    .text = "SELECT ask_id, provider_status FROM asks WHERE kind = 'once' AND recipient = $1 AND purpose = $2 AND subject = $3 AND version = $4"
+            " ORDER BY resend DESC LIMIT 1",
+    .params = 4,
 };
 /* Nothing was asked; the row shows why. */
 static const struct statement insert_blocked = {
@@ -48,20 +65,24 @@ static const char *address(struct work *work, const char *number)
     return text_starts(text_of(number), "whatsapp:") ? number : arena_printf(work_arena(work), "whatsapp:%s", number);
 }
 
-/* At most so many characters, cut between two of them; a template variable may hold no line break. */
-static char *variable(struct arena *arena, const char *value)
+/* A template's variable may hold neither line breaks nor many blanks in a row, and not be empty; at most so many characters, cut between
+ * two of them. */
+static const char *variable(struct arena *arena, const char *value)
 {
-    char *copy = arena_copy(arena, value);
+    char *copy = arena_copy(arena, value), *end = copy;
     int characters = 0;
-    for (char *at = copy; *at; at++) {
-        if (((unsigned char)*at & 0xC0) != 0x80 && ++characters > WHATSAPP_VARIABLE_CHARACTERS_MAX) {
-            *at = '\0';
+    for (const char *at = value; *at; at++) {
+        bool blank = (unsigned char)*at <= ' ' || *at == 0x7f;
+        if (blank && (end == copy || end[-1] == ' '))
+            continue;
+        if (((unsigned char)*at & 0xC0) != 0x80 && ++characters > WHATSAPP_VARIABLE_CHARACTERS_MAX)
             break;
-        }
-        if ((unsigned char)*at < ' ')
-            *at = ' ';
+        *end++ = blank ? ' ' : *at;
     }
-    return copy;
+    if (end > copy && end[-1] == ' ')
+        end--;
+    *end = '\0';
+    return *copy ? copy : "-";
 }
 
 static const char *variables_json(struct work *work, const struct whatsapp_message *message)
@@ -102,10 +123,13 @@ static const char *token(struct work *work, const struct notifier *notifier)
     return arena_copy_text(work_arena(work), (struct text){ notifier->twilio_token, strcspn(notifier->twilio_token, ",") });
 }
 
+/* A status and a sid, which is no sid when it is longer than any. */
 static void read_message(struct work *work, const cJSON *json, struct answer *ret)
 {
+    const char *sid = tree_string(json, "sid");
+    bool usable = sid && sid[0] && strlen(sid) <= TWILIO_SID_BYTES_MAX;
     *ret = (struct answer){ .body = text_of(arena_copy(work_arena(work), tree_string(json, "status"))),
-                            .provider_id = arena_copy(work_arena(work), tree_string(json, "sid")) };
+                            .provider_id = usable ? arena_copy(work_arena(work), sid) : NULL };
 }
 
 static enum outcome twilio_send(struct work *work, void *request, struct answer *ret)
@@ -151,16 +175,18 @@ static enum outcome twilio_look_up(struct work *work, void *request, struct answ
     struct rows sent, known;
     const char *recipient = address(work, message->to);
     TRY(work_query(work, &find_sent, &sent, ask_id(work)));
-    if (sent.count > 0 && row_get(&sent, 0, "provider_id")) {       /* a status callback told us */
+    if (sent.count == 0)
+        return reject(work, "the row of the message is gone");
+    if (row_get(&sent, 0, "provider_id")) {     /* a status callback told us */
         *ret = (struct answer){ .body = TEXT("accepted"), .provider_id = row_get(&sent, 0, "provider_id") };
         *ret_found = true;
         return DONE;
     }
-    TRY(work_query(work, &find_known, &known, recipient));
+    TRY(work_query(work, &find_known, &known, recipient, row_get(&sent, 0, "day")));
     struct buf query;
     buf_init(&query, TWILIO_BODY_BYTES_MAX);
     add_field(&query, "To", recipient);
-    add_field(&query, "DateSent>", sent.count > 0 ? row_get(&sent, 0, "day") : "");
+    add_field(&query, "DateSent>", row_get(&sent, 0, "day"));
     add_field(&query, "PageSize", "200");
     const struct http_request http = {
         .method = "GET",
@@ -191,7 +217,7 @@ static const char *missing_setting(const struct notifier *notifier, const struct
     return !notifier->twilio_account   ? "TWILIO_ACCOUNT_SID"
            : !notifier->twilio_token   ? "TWILIO_AUTH_TOKEN"
            : !notifier->whatsapp_from  ? "TWILIO_WHATSAPP_FROM"
-           : !message->content_sid     ? "the template's TWILIO_CONTENT_SID"
+           : !message->content_sid     ? message->content_setting
                                        : NULL;
 }
 
@@ -199,9 +225,15 @@ static enum outcome block(struct work *work, const struct whatsapp_message *mess
 {
     const struct event *event = work_event(work);
     struct arena *arena = work_arena(work);
-    char *id = arena_alloc(arena, UUID_BYTES);
-    uuid_of(id, "blocked", recipient, message->purpose, message->subject, message->version, NULL);
     const char *error = arena_printf(arena, "%s is not set", missing);
+    struct rows rows;
+    TRY(work_query(work, &find_message, &rows, recipient, message->purpose, message->subject, message->version));
+    const char *status = rows.count > 0 ? row_get(&rows, 0, "provider_status") : "blocked";
+    if (!status || strcmp(status, "blocked") != 0)
+        return skip(work, "%s, but the message was sent before", error);
+    const char *id = rows.count > 0 ? row_get(&rows, 0, "ask_id")
+                                    : uuid_of(arena_alloc(arena, UUID_BYTES), "blocked", recipient, message->purpose, message->subject,
+                                              message->version, NULL);
     effect_row(work, &insert_blocked, id, event->id, arena_printf(arena, "%d", work_run(work)), message->purpose, work_tenant(work),
                event->correlation_id, recipient, message->purpose, message->subject, message->version, message->content, error);
     effect_event(work, &EVENT_DELIVERY_CHANGED, recipient, &(struct delivery_changed){
@@ -230,8 +262,10 @@ enum outcome whatsapp_send(struct work *work, const struct whatsapp_message *mes
         .look_up = twilio_look_up,
         .request = (void *)message,
     }, &answer));
+    const char *status = delivery_status_rank(answer.body.at) >= 0 ? answer.body.at : "accepted";
+    effect_row(work, &note_accepted, answer.ask_id, status);
     effect_event(work, &EVENT_DELIVERY_CHANGED, recipient, &(struct delivery_changed){
         .delivery_id = answer.ask_id, .channel = "whatsapp", .purpose = message->purpose, .subject_id = message->subject,
-        .message_id = answer.provider_id, .status = delivery_status_rank(answer.body.at) >= 0 ? answer.body.at : "accepted" });
+        .message_id = answer.provider_id, .status = status });
     return DONE;
 }
