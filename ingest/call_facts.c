@@ -53,10 +53,23 @@ static bool put_direction(const char *value, struct call_facts *facts, struct pr
     return put_string(value, NUMBER_BYTES_MAX, &facts->direction, why);
 }
 
+static bool put_agent(const char *value, struct call_facts *facts, struct problem *why)
+{
+    return put_string(value, NAME_BYTES_MAX, &facts->agent_email, why);
+}
+
+static bool put_answered_number(const char *value, struct call_facts *facts, struct problem *why)
+{
+    return put_string(value, NUMBER_BYTES_MAX, &facts->answered_number, why);
+}
+
 static bool put_recording(const char *value, struct call_facts *facts, struct problem *why)
 {
     if (!text_starts(text_of(value), "http://") && !text_starts(text_of(value), "https://"))
         return fail(why, "must be an address that begins with http:// or https://");
+    for (const char *at = value; *at; at++)
+        if (*at <= ' ' || *at > '~' || strchr("\"<>\\^`{|}", *at))
+            return fail(why, "must be an address without blanks, quotes and letters beyond ASCII");
     return put_string(value, URL_BYTES_MAX, &facts->recording_url, why);
 }
 
@@ -82,7 +95,7 @@ static bool put_duration(const char *value, struct call_facts *facts, struct pro
 {
     char *end;
     double seconds = strtod(value, &end);
-    if (*end || end == value || !(seconds >= 0 && seconds <= DURATION_S_MAX))
+    if (*end || value[strspn(value, "0123456789.eE+-")] || end == value || !(seconds >= 0 && seconds <= DURATION_S_MAX))
         return fail(why, "must be a number of seconds from 0 to %d", DURATION_S_MAX);
     facts->duration_s = (int64_t)(seconds + 0.5);
     return true;
@@ -112,7 +125,8 @@ static const struct field {
     { "tracking_number", put_tracking }, { "tracking_phone_number", put_tracking },
     { "recording_url", put_recording }, { "recording", put_recording },
     { "duration", put_duration }, { "answered", put_answered }, { "voicemail", put_voicemail },
-    { "customer_name", put_name }, { "direction", put_direction },
+    { "customer_name", put_name }, { "direction", put_direction }, { "agent_email", put_agent },
+    { "business_phone_number", put_answered_number },
     { "start_time", put_started }, { "timestamp", put_reported },
 };
 
@@ -212,6 +226,8 @@ void call_facts_write(struct buf *out, const struct call_facts *facts)
     write_string(out, "customer_name", facts->customer_name);
     write_string(out, "direction", facts->direction);
     write_string(out, "recording_url", facts->recording_url);
+    write_string(out, "agent_email", facts->agent_email);
+    write_string(out, "business_phone_number", facts->answered_number);
     if (facts->has_answered)
         write_string(out, "answered", facts->answered ? "true" : "false");
     if (facts->has_voicemail)
@@ -296,6 +312,8 @@ void call_fold(struct call_facts *reports, size_t count, struct call_state *ret)
         replace(&all->customer_name, report->customer_name);
         replace(&all->direction, report->direction);
         replace(&all->recording_url, report->recording_url);
+        replace(&all->agent_email, report->agent_email);
+        replace(&all->answered_number, report->answered_number);
         fold_answered(all, report);
         if (report->has_voicemail) {
             all->has_voicemail = true;

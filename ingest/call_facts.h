@@ -19,6 +19,8 @@ struct call_facts {
     const char *customer_name;
     const char *direction;          /* "inbound", "outbound" */
     const char *recording_url;
+    const char *agent_email;        /* of who took it … */
+    const char *answered_number;    /* … and the number that did, as written */
     bool has_answered, answered;
     bool has_voicemail, voicemail;
     int64_t duration_s;             /* -1: not said */

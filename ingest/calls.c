@@ -17,7 +17,8 @@ static const struct statement find_number = {
 };
 static const struct statement find_call = {
     .name = "find_call",
-    .text = "SELECT c.tenant, c.status, c.version, c.recording_url, c.contact_id, c.lead_id, co.default_region"
+    .text = "SELECT c.tenant, c.status, c.version, c.recording_url, c.voicemail, c.contact_id, c.lead_id,"
+            " co.default_region"
             " FROM calls c JOIN companies co USING (tenant) WHERE c.source = 'callrail' AND c.call_id = $1",
     .params = 1,
 };
@@ -34,11 +35,22 @@ static const struct statement find_contact = {
             " WHERE cc.tenant = $1 AND cc.phone = $2",
     .params = 2,
 };
-static const struct statement upsert_contact = {
-    .name = "upsert_contact",
-    .text = "INSERT INTO contact_cards AS cc (tenant, contact_id, phone, name) VALUES ($1, $2::uuid, $3, $4)"
-            " ON CONFLICT (tenant, phone) DO UPDATE SET name = coalesce(cc.name, EXCLUDED.name), updated_at = now()",
-    .params = 4,
+/* Who took it: by the agent's address, else by the number that answered. */
+static const struct statement find_csr = {
+    .name = "find_csr",
+    .text = "SELECT user_id FROM users WHERE tenant = $1 AND (email = lower($2) OR answers = $3)"
+            " ORDER BY email = lower($2) DESC LIMIT 1",
+    .params = 3,
+};
+static const struct statement insert_contact = {
+    .name = "insert_contact",
+    .text = "INSERT INTO contact_cards (tenant, contact_id, phone) VALUES ($1, $2::uuid, $3) ON CONFLICT (tenant, phone) DO NOTHING",
+    .params = 3,
+};
+static const struct statement name_contact = {
+    .name = "name_contact",
+    .text = "UPDATE contact_cards SET name = $3, updated_at = now() WHERE tenant = $1 AND contact_id = $2::uuid AND name IS NULL",
+    .params = 3,
 };
 static const struct statement insert_lead = {
     .name = "insert_lead",
@@ -49,18 +61,19 @@ static const struct statement insert_lead = {
 static const struct statement insert_call = {
     .name = "insert_call",
     .text = "INSERT INTO calls (tenant, call_id, source, status, direction, tracking_number, customer_number, customer_name, contact_id, lead_id,"
-            " answered, voicemail, started_at, duration_s, recording_url)"
-            " VALUES ($1, $2, 'callrail', $3, $4, $5, $6, $7, $8::uuid, $9::uuid, $10::boolean, $11::boolean, $12::timestamptz, $13::integer, $14)",
-    .params = 14,
+            " answered, voicemail, started_at, duration_s, recording_url, csr_user_id)"
+            " VALUES ($1, $2, 'callrail', $3, $4, $5, $6, $7, $8::uuid, $9::uuid, $10::boolean, $11::boolean, $12::timestamptz, $13::integer, $14,"
+            " $15)",
+    .params = 15,
     .must = 1,
 };
 static const struct statement update_call = {
     .name = "update_call",
     .text = "UPDATE calls SET status = $3, direction = $4, tracking_number = $5, customer_number = $6, customer_name = $7,"
             " contact_id = $8::uuid, lead_id = $9::uuid, answered = $10::boolean, voicemail = $11::boolean, started_at = $12::timestamptz,"
-            " duration_s = $13::integer, recording_url = $14, version = version + 1, updated_at = now()"
-            " WHERE tenant = $1 AND call_id = $2 AND version = $15::bigint",
-    .params = 15,
+            " duration_s = $13::integer, recording_url = $14, csr_user_id = $15, version = version + 1, updated_at = now()"
+            " WHERE tenant = $1 AND call_id = $2 AND version = $16::bigint",
+    .params = 16,
     .must = 1,
 };
 static const struct statement insert_report = {
@@ -70,35 +83,53 @@ static const struct statement insert_report = {
     .params = 6,
 };
 
-/* The call as the database has it; all NULL when it is new. */
+/* The call as the database has it (`version` NULL: it is new) … */
 struct known_call {
-    const char *tenant, *region, *version, *status, *recording_url, *contact_id, *lead_id;
+    const char *tenant, *region, *version, *status, *recording_url, *voicemail, *contact_id, *lead_id;
+    const char *tracking, *phone, *csr;         /* … and what its reports make of it: E.164, users.user_id */
 };
 
-/* Whose call it is: the row's company, else the tracking number's, else nobody's. */
-static enum outcome find_company(struct work *work, const char *call_id, const struct call_facts *facts, struct known_call *ret)
+/* The number in E.164, in the arena; NULL when it is none. */
+static const char *e164(struct work *work, const char *text, const char *region)
 {
-    struct rows call, number;
-    char tracking[PHONE_BYTES];
+    char number[PHONE_BYTES];
+    return phone_e164(text, region, number) ? arena_copy(work_arena(work), number) : NULL;
+}
+
+/* Who calls; NULL also for the words that telephone companies put in the place of a withheld number, typed on a keypad. */
+static const char *caller(struct work *work, const char *text, const char *region)
+{
+    static const char *const withheld[] = { "+266696687" /* ANONYMOUS */, "+7378742833" /* RESTRICTED */, "+2562533" /* BLOCKED */,
+                                            "+8656696" /* UNKNOWN */, "+86282452253" /* UNAVAILABLE */ };
+    const char *number = e164(work, text, region);
+    for (size_t i = 0; number && i < LENGTH(withheld); i++)
+        if (strcmp(number, withheld[i]) == 0)
+            return NULL;
+    return number;
+}
+
+/* Whose call it is: the row's company, also when the number has moved since; else the tracking number's, else nobody's.  `signer`: the
+ * company whose key signed, which speaks for no other; NULL: the shared key. */
+static enum outcome find_company(struct work *work, const char *call_id, const char *signer, const struct call_facts *facts,
+                                 struct known_call *ret)
+{
     const struct ingest *ingest = work_context(work);
-    *ret = (struct known_call){ .tenant = NULL };
+    struct rows call, number = { 0 };
+    const char *tracking = e164(work, facts->tracking_number, ingest->default_region);
     TRY(work_query(work, &find_call, &call, call_id));
-    bool numbered = phone_e164(facts->tracking_number, ingest->default_region, tracking);
-    number = (struct rows){ 0 };
-    if (numbered)
+    if (call.count == 0 && tracking)
         TRY(work_query(work, &find_number, &number, tracking));
-    const char *owner = number.count > 0 ? row_get(&number, 0, "tenant") : NULL;
-    if (call.count == 0) {
-        ret->tenant = owner ? owner : "unassigned";
-        ret->region = number.count > 0 ? row_get(&number, 0, "default_region") : ingest->default_region;
-        return DONE;
-    }
-    *ret = (struct known_call){
-        .tenant = row_get(&call, 0, "tenant"), .region = row_get(&call, 0, "default_region"), .version = row_get(&call, 0, "version"),
-        .status = row_get(&call, 0, "status"), .recording_url = row_get(&call, 0, "recording_url"),
-        .contact_id = row_get(&call, 0, "contact_id"), .lead_id = row_get(&call, 0, "lead_id") };
-    if (owner && strcmp(owner, ret->tenant) != 0 && strcmp(ret->tenant, "unassigned") != 0)
-        return reject(work, "call \"%s\" belongs to another company than its tracking number", call_id);
+    *ret = (struct known_call){ .tenant = "unassigned", .region = ingest->default_region };
+    if (number.count > 0)
+        *ret = (struct known_call){ .tenant = row_get(&number, 0, "tenant"), .region = row_get(&number, 0, "default_region") };
+    if (call.count > 0)
+        *ret = (struct known_call){
+            .tenant = row_get(&call, 0, "tenant"), .region = row_get(&call, 0, "default_region"), .version = row_get(&call, 0, "version"),
+            .status = row_get(&call, 0, "status"), .recording_url = row_get(&call, 0, "recording_url"),
+            .voicemail = row_get(&call, 0, "voicemail"),
+            .contact_id = row_get(&call, 0, "contact_id"), .lead_id = row_get(&call, 0, "lead_id") };
+    if (signer && strcmp(signer, ret->tenant) != 0 && strcmp(ret->tenant, "unassigned") != 0)
+        return reject(work, "the key of company \"%s\" signed for a call of another company", signer);
     return DONE;
 }
 
@@ -127,24 +158,35 @@ static enum outcome fold_reports(struct work *work, const char *call_id, const s
 }
 
 /* The contact and its open lead, made when they are not there.  A withheld number has neither. */
-static enum outcome link_contact(struct work *work, const char *call_id, const struct call_state *state, const char *phone,
-                                 struct known_call *known)
+static enum outcome link_contact(struct work *work, const char *call_id, struct known_call *known)
 {
     struct arena *arena = work_arena(work);
     struct rows rows;
-    if (!phone || known->lead_id)
+    if (!known->phone || known->lead_id)
         return DONE;
-    TRY(work_query(work, &find_contact, &rows, known->tenant, phone));
-    const char *contact_id = rows.count > 0 ? row_get(&rows, 0, "contact_id") : NULL;
-    if (!contact_id)
-        contact_id = uuid_of(arena_alloc(arena, UUID_BYTES), "contact", known->tenant, phone, NULL);
-    effect_row(work, &upsert_contact, known->tenant, contact_id, phone, state->facts.customer_name);
-    known->contact_id = contact_id;
-    known->lead_id = rows.count > 0 ? row_get(&rows, 0, "lead_id") : NULL;
+    TRY(work_query(work, &find_contact, &rows, known->tenant, known->phone));
+    if (rows.count > 0) {
+        known->contact_id = row_get(&rows, 0, "contact_id");
+        known->lead_id = row_get(&rows, 0, "lead_id");
+    } else {
+        known->contact_id = uuid_of(arena_alloc(arena, UUID_BYTES), "contact", known->tenant, known->phone, NULL);
+        effect_row(work, &insert_contact, known->tenant, known->contact_id, known->phone);
+    }
     if (!known->lead_id) {
         known->lead_id = uuid_of(arena_alloc(arena, UUID_BYTES), "lead", known->tenant, call_id, NULL);
-        effect_row(work, &insert_lead, known->tenant, known->lead_id, contact_id);
+        effect_row(work, &insert_lead, known->tenant, known->lead_id, known->contact_id);
     }
+    return DONE;
+}
+
+static enum outcome attribute(struct work *work, const struct call_facts *facts, struct known_call *known)
+{
+    struct rows rows;
+    const char *number = e164(work, facts->answered_number, known->region);
+    if (!facts->answered || (!facts->agent_email && !number))
+        return DONE;
+    TRY(work_query(work, &find_csr, &rows, known->tenant, facts->agent_email, number));
+    known->csr = rows.count > 0 ? row_get(&rows, 0, "user_id") : NULL;
     return DONE;
 }
 
@@ -153,20 +195,23 @@ static const char *flag(bool has, bool value)
     return !has ? NULL : value ? "true" : "false";
 }
 
-static void write_rows(struct work *work, const struct event *event, const char *call_id, const char *hook,
-                       const struct call_facts *report, const struct call_state *state, const struct known_call *known, const char *tracking,
-                       const char *phone)
+static void write_rows(struct work *work, const struct event *event, const char *hook, const struct call_facts *report,
+                       const struct call_state *state, const struct known_call *known)
 {
     const struct call_facts *facts = &state->facts;
-    const char *started = work_time(work, facts->started_us);
+    const char *call_id = event->subject, *started = work_time(work, facts->started_us);
     const char *duration = facts->duration_s >= 0 ? arena_printf(work_arena(work), "%lld", (long long)facts->duration_s) : NULL;
     const char *answered = flag(facts->has_answered, facts->answered), *voicemail = flag(facts->has_voicemail, facts->voicemail);
+    if (known->contact_id && facts->customer_name)
+        effect_row(work, &name_contact, known->tenant, known->contact_id, facts->customer_name);
     if (known->version)
-        effect_row(work, &update_call, known->tenant, call_id, state->status, facts->direction, tracking, phone, facts->customer_name,
-                   known->contact_id, known->lead_id, answered, voicemail, started, duration, facts->recording_url, known->version);
+        effect_row(work, &update_call, known->tenant, call_id, state->status, facts->direction, known->tracking, known->phone,
+                   facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started, duration, facts->recording_url,
+                   known->csr, known->version);
     else
-        effect_row(work, &insert_call, known->tenant, call_id, state->status, facts->direction, tracking, phone, facts->customer_name,
-                   known->contact_id, known->lead_id, answered, voicemail, started, duration, facts->recording_url);
+        effect_row(work, &insert_call, known->tenant, call_id, state->status, facts->direction, known->tracking, known->phone,
+                   facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started, duration, facts->recording_url,
+                   known->csr);
     struct buf json;
     buf_init(&json, EVENT_BYTES_MAX);
     call_facts_write(&json, report);
@@ -174,44 +219,49 @@ static void write_rows(struct work *work, const struct event *event, const char 
     buf_done(&json);
 }
 
-/* The first webhook after which a finished call has a recording sends it on its way: answered calls, and what a missed one left. */
-static bool is_first_recording(const struct call_state *state, const struct known_call *known)
+/* What is transcribed: a finished call with a recording; of a missed one only the voicemail. */
+static bool is_recorded(const char *status, const char *recording_url, bool no_voicemail)
 {
-    bool finished = strcmp(state->status, "completed") == 0 || strcmp(state->status, "missed") == 0;
-    bool was_finished = known->status && (strcmp(known->status, "completed") == 0 || strcmp(known->status, "missed") == 0);
-    return finished && state->facts.recording_url && !(was_finished && known->recording_url);
+    bool missed = strcmp(status, "missed") == 0;
+    return recording_url && (strcmp(status, "completed") == 0 || (missed && !no_voicemail));
 }
 
-static void announce(struct work *work, const char *call_id, const struct call_state *state, const struct known_call *known,
-                     const char *tracking, const char *phone)
+/* The first webhook after which it is sends it on its way; in a replay each that tells of the recording. */
+static bool is_recorded_now(const struct work *work, const struct call_facts *report, const struct call_state *state,
+                            const struct known_call *known)
+{
+    const struct call_facts *facts = &state->facts;
+    if (!is_recorded(state->status, facts->recording_url, facts->has_voicemail && !facts->voicemail))
+        return false;
+    if (work_run(work) > 0)
+        return report->recording_url != NULL;
+    bool no_voicemail = known->voicemail && strcmp(known->voicemail, "f") == 0;
+    return !known->version || !is_recorded(known->status, known->recording_url, no_voicemail);
+}
+
+static void announce(struct work *work, const char *call_id, const struct call_facts *report, const struct call_state *state,
+                     const struct known_call *known)
 {
     const struct call_facts *facts = &state->facts;
     bool has_duration = facts->duration_s >= 0;
     effect_event(work, &EVENT_CALL_PROGRESSED, call_id, &(struct call_progressed){
         .call_id = call_id,
         .status = state->status,
-        .tracking_number = tracking,
-        .customer_number = phone,
+        .tracking_number = known->tracking,
+        .customer_number = known->phone,
         .has_answered = facts->has_answered, .answered = facts->answered,
         .started_at = work_time(work, facts->started_us),
         .has_duration_s = has_duration, .duration_s = has_duration ? facts->duration_s : 0,
         .contact_id = known->contact_id,
         .lead_id = known->lead_id,
     });
-    if (is_first_recording(state, known))
+    if (is_recorded_now(work, report, state, known))
         effect_event(work, &EVENT_CALL_RECORDED, call_id, &(struct call_recorded){
             .call_id = call_id,
             .recording_url = facts->recording_url,
             .has_duration_s = has_duration, .duration_s = has_duration ? facts->duration_s : 0,
             .has_voicemail = true, .voicemail = strcmp(state->status, "missed") == 0,
         });
-}
-
-/* The number in E.164, in the arena; NULL when it is none. */
-static const char *e164(struct work *work, const char *text, const char *region)
-{
-    char number[PHONE_BYTES];
-    return phone_e164(text, region, number) ? arena_copy(work_arena(work), number) : NULL;
 }
 
 enum outcome record_callrail(struct work *work, const struct event *event)
@@ -230,13 +280,14 @@ enum outcome record_callrail(struct work *work, const struct event *event)
     const char *call_id = event->subject;
     struct known_call known;
     struct call_state state;
-    TRY(find_company(work, call_id, &report, &known));
+    TRY(find_company(work, call_id, received.company, &report, &known));
     work_set_tenant(work, known.tenant);
     TRY(fold_reports(work, call_id, &known, &report, &state));
-    const char *tracking = e164(work, state.facts.tracking_number, known.region);
-    const char *phone = e164(work, state.facts.customer_number, known.region);
-    TRY(link_contact(work, call_id, &state, phone, &known));
-    write_rows(work, event, call_id, received.hook, &report, &state, &known, tracking, phone);
-    announce(work, call_id, &state, &known, tracking, phone);
+    known.tracking = e164(work, state.facts.tracking_number, known.region);
+    known.phone = caller(work, state.facts.customer_number, known.region);
+    TRY(link_contact(work, call_id, &known));
+    TRY(attribute(work, &state.facts, &known));
+    write_rows(work, event, received.hook, &report, &state, &known);
+    announce(work, call_id, &report, &state, &known);
     return DONE;
 }
