@@ -89,6 +89,27 @@ class Daemon:
             self.process.wait()
 
 
+class Supervised:
+    """While it holds, a daemon that ends is started again, as its supervisor would do."""
+
+    def __init__(self, daemon):
+        self.daemon, self.over = daemon, threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+
+    def watch(self):
+        while not self.over.wait(0.2):
+            if self.daemon.process.poll() is not None:
+                self.daemon.start()
+
+    def __enter__(self):
+        self.thread.start()
+        return self.daemon
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+
 class Topics:
     """Reads every topic from its beginning in the background, so that a test can wait for what it expects."""
 

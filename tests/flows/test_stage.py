@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from daemons import event
+from daemons import Supervised, event
 from environment import wait_until
 from provider_stub import ProviderStub
 
@@ -381,11 +381,13 @@ def test_the_broker_goes_and_comes_back(echo, topics, schema_ready, key):
         pytest.skip("the broker is not the test's own")
     keys = [f"{key}-{other}" for other in range(20)]
     load(topics, keys, 10, sleep_ms=20)
-    schema_ready.kafka.stop(signal.SIGKILL)
-    time.sleep(1)           # in which a broker would have been needed
-    schema_ready.kafka.start()
-    with schema_ready.connect() as fresh:
-        expect_each_once(topics, fresh, keys, 10)
+    with Supervised(echo):      # a broker that forgot the group fences its members: the stage ends and is started again
+        schema_ready.kafka.stop(signal.SIGKILL)
+        time.sleep(1)           # in which a broker would have been needed
+        schema_ready.kafka.start()
+        with schema_ready.connect() as fresh:
+            expect_each_once(topics, fresh, keys, 10)
+        echo.ready()
 
 
 def test_a_frozen_postgres_is_waited_for_and_not_for_ever(echo, topics, schema_ready, key):
