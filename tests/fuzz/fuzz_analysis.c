@@ -1,0 +1,170 @@
+/* What the analyze stage reads from others: a model's analysis, a provider's HTTP answer, and transcripts, which hold any words
+ * in any script or bytes that are none. */
+#include "analyze/analyze.h"
+#include "analyze/spoken_time.h"
+#include "analyze/words.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARENA_BYTES_MAX ((size_t)96 << 20)
+#define QUOTE_BYTES 300                 /* a longer line is not quoted whole */
+
+int LLVMFuzzerInitialize(int *count, char ***arguments);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void check_reason(const struct problem *why)
+{
+    check(why->text[0] != '\0' && text_is_utf8(text_of(why->text)));
+    check(why->pointer[0] == '\0' || why->pointer[0] == '/');
+}
+
+/* --- a transcript ------------------------------------------------------------------------------------------------- */
+
+/* What somebody said is evidence, and so is all that the rules quote. */
+static void try_transcript(const char *transcript, struct arena *arena)
+{
+    struct evidence *evidence = evidence_prepare(transcript, arena);
+    struct call_analysis analysis;
+    enum speaker speaker;
+    struct word word;
+    size_t longest = 0;
+
+    for (const char *line = transcript; *line;) {
+        size_t bytes = strcspn(line, "\n");
+        const char *said = arena_copy_text(arena, (struct text){ line, bytes });
+        check(evidence_holds(evidence, said, arena) == word_next(turn_said(said, &speaker), &word));
+        longest = bytes > longest ? bytes : longest;
+        line += bytes + (line[bytes] == '\n');
+    }
+    rules_analyze(&(struct rules_call){ .transcript = transcript, .started_at = "2026-11-21T09:30", .weekday = 6 }, arena,
+                  &analysis);
+    check(analysis.sentiment_score >= -1 && analysis.sentiment_score <= 1);
+    check(strlen(analysis.summary) <= 2000);
+    for (size_t i = 0; i < analysis.evidence_count && longest <= QUOTE_BYTES; i++)
+        check(evidence_holds(evidence, analysis.evidence[i].quote, arena));
+    for (size_t i = 0; i < analysis.objections_count && longest <= QUOTE_BYTES; i++)
+        check(evidence_holds(evidence, analysis.objections[i].quote, arena));
+    if (analysis.appointment && analysis.appointment->scheduled_start) {
+        int64_t us;
+        check(time_read(text_of(arena_printf(arena, "%sZ", analysis.appointment->scheduled_start)), &us));
+    }
+}
+
+/* --- what comes over the wire ------------------------------------------------------------------------------------- */
+
+static struct analyze context = { .gemini_model = "gemini", .openai_model = "gpt", .llm_timeout_ms = 1000 };
+static struct http_reply reply;
+static struct text answer_body;
+
+static enum outcome read_reply(struct work *work, const struct event *event)
+{
+    struct answer answer = { .body = TEXT("") };
+    enum outcome outcome = (context.llm_provider == LLM_GEMINI ? gemini_read : openai_read)(work, &reply, &answer);
+    (void)event;
+    if (outcome == DONE)
+        check(text_is_utf8(answer.body) && answer.model && strlen(answer.model) <= LLM_MODEL_BYTES_MAX &&
+              text_is_utf8(text_of(answer.model)) && answer.tokens_in >= 0 && answer.tokens_out >= 0);
+    return outcome;
+}
+
+static enum outcome answer_query(void *unused, const struct statement *statement, struct params params, struct arena *arena,
+                                 struct rows *ret)
+{
+    static const char *const names[] = { "tenant",    "lead_id",      "status",    "call_at", "call_local", "weekday",
+                                         "time_zone", "weekday_name", "company",   "text",    "words" };
+    static const char *const values[] = { "acme", NULL, "completed", "2026-11-21 14:30:00+00", "2026-11-21T09:30", "6", "UTC", "Saturday", "Acme",
+                                          "agent: how can i help\ncustomer: i need someone at ten\nagent: you are booked", "12" };
+    (void)unused, (void)params, (void)arena;
+    bool transcript = strcmp(statement->name, "find_transcript") == 0;
+    *ret = (struct rows){ .count = transcript, .columns = LENGTH(names), .values = values, .names = names };
+    return DONE;
+}
+
+static enum outcome give_answer(void *unused, const char *name, const struct ask *asked, struct arena *arena, struct answer *ret)
+{
+    (void)unused, (void)name, (void)asked, (void)arena;
+    *ret = (struct answer){ .body = answer_body, .model = "m" };
+    return DONE;
+}
+
+static void try_handler(stage_handler *handle)
+{
+    static const struct stage stage = { .name = "analyze", .context = &context };
+    static const struct work_probe probe = { .query = answer_query, .ask = give_answer };
+    const struct event event = { .id = "886313e1-3b8a-5372-9b90-0c9aee199e5d", .source = "/test", .type = "call.transcribed",
+                                 .subject = "CAL1", .time = "2026-11-21T14:30:00Z",
+                                 .data = TEXT("{\"call_id\":\"CAL1\",\"provider\":\"local\",\"segments\":1,\"words\":12}") };
+    struct problem why = { .text = "" };
+    struct buf message, effects;
+
+    buf_init(&message, EVENT_BYTES_MAX);
+    buf_init(&effects, ARENA_BYTES_MAX);
+    event_write(&message, &event, &EVENT_CALL_TRANSCRIBED, NULL);
+    if (work_try(&stage, handle, buf_text(&message), &probe, &effects, &why) != DONE)
+        check_reason(&why);
+    buf_done(&message);
+    buf_done(&effects);
+}
+
+static void try_reply(int provider, struct text body)
+{
+    static const long statuses[] = { 200, 200, 200, 400, 429, 500 };
+    context.llm_provider = provider;
+    reply = (struct http_reply){ .result = HTTP_ANSWERED, .status = 200, .body = body, .content_type = "", .retry_after_ms = -1 };
+    if (body.bytes > 0)
+        reply.status = statuses[(unsigned char)body.at[body.bytes - 1] % LENGTH(statuses)];
+    try_handler(read_reply);
+}
+
+static void try_analysis(struct text json, struct arena *arena)
+{
+    struct call_analysis analysis, again;
+    struct problem why = { .text = "" };
+    struct buf written;
+
+    buf_init(&written, ARENA_BYTES_MAX);
+    if (call_analysis_read(json, arena, &analysis, &why)) {
+        call_analysis_write(&written, &analysis);
+        check(call_analysis_read(buf_text(&written), arena, &again, &why));
+    } else {
+        check_reason(&why);
+    }
+    buf_done(&written);
+    answer_body = json;
+    context.llm_provider = LLM_GEMINI;
+    if (text_is_utf8(json))
+        try_handler(analyze_routes[0].handle);
+}
+
+int LLVMFuzzerInitialize(int *count, char ***arguments)
+{
+    struct problem why;
+    (void)count, (void)arguments;
+    check(crypto_init(&why));
+    return 0;
+}
+
+/* The first byte chooses what the rest is. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct arena *arena = arena_new(ARENA_BYTES_MAX);
+    if (size > 0) {
+        struct text rest = { (const char *)data + 1, size - 1 };
+        if (data[0] == 'a')
+            try_analysis(rest, arena);
+        else if (data[0] == 'g' || data[0] == 'o')
+            try_reply(data[0] == 'g' ? LLM_GEMINI : LLM_OPENAI, rest);
+        else
+            try_transcript(arena_copy_text(arena, rest), arena);
+    }
+    arena_free(arena);
+    return 0;
+}
