@@ -224,8 +224,8 @@ rd_kafka_resp_err_t producers_send(struct producers *producers, enum producer_li
 
     for (;;) {
         struct producer *producer = producers->current[linger];
-        if (rd_kafka_produce(producer->topics[index], partition, 0, (void *)(uintptr_t)payload.at, payload.bytes, key.at,
-                             key.bytes, message_context) == 0)
+        if (rd_kafka_produce(producer->topics[index], partition, 0, (void *)(uintptr_t)payload.at, payload.bytes,
+                             key.at, key.bytes, message_context) == 0)
             return RD_KAFKA_RESP_ERR_NO_ERROR;
         rd_kafka_resp_err_t error = rd_kafka_last_error();
         if (error != RD_KAFKA_RESP_ERR__FATAL || !producer_replace(producer))

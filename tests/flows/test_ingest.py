@@ -425,6 +425,17 @@ def test_a_full_spool_asks_to_come_again(daemon, topics, kafka, key):
     all_arrive(topics, found)
 
 
+def test_too_many_at_once_are_asked_to_come_again(daemon, topics, kafka, key):
+    ingest = daemon("ingest", CALLRAIL_SIGNING_KEY=KEY, INGEST_IN_FLIGHT_PER_KEY_MAX="1").ready()
+    kafka_has_all(ingest, key)
+    kafka.freeze()          # so that the first one waits for its 250 ms
+    found = burst(ingest, key, 8, 8)
+    assert {status for _, status, _ in found} == {200, 429}
+    assert ingest.metric("ingest_too_many_total", source="callrail") > 0
+    kafka.thaw()
+    all_arrive(topics, found)
+
+
 def test_starting_without_kafka_it_accepts_at_once(daemon, schema_ready, topics, key, kafka):
     kafka.freeze()
     ingest = daemon("ingest", CALLRAIL_SIGNING_KEY=KEY).ready()
