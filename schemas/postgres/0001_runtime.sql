@@ -15,7 +15,9 @@ BEGIN
                 NULL;
             END;
         END IF;
-        IF NOT pg_has_role(current_user, role_name, 'MEMBER') THEN
+        -- from Postgres 16 on, whoever makes a role is a member of it and still may not SET ROLE to it
+        IF NOT pg_has_role(current_user, role_name, CASE WHEN current_setting('server_version_num')::integer >= 160000
+                                                         THEN 'SET' ELSE 'MEMBER' END) THEN
             EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
         END IF;
     END LOOP;
