@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define PREPARED_MAX 1024               /* statements of one program: a power of two, far more than any has */
-#define RECONNECT_MS 200
 #define COLUMN_KEPT_BYTES (1024 * 1024)
 #define CONTENTION_PAUSE_MS 5           /* at most so long for each rerun there was */
 #define ANSWER_TIMEOUT_MS 40000         /* beyond the server's own statement time-out: a frozen server answers nothing at all */
@@ -543,18 +542,6 @@ static void settle_failure(struct work *work, const struct commit_failure *failu
         reject_work(work, &failure->why);
 }
 
-static void wait_for_postgres(const struct commit_failure *failure)
-{
-    pthread_mutex_lock(&runtime.lock);
-    if (runtime.postgres_away_us == 0) {
-        runtime.postgres_away_us = monotonic_us();
-        log_error("postgres is away; events wait", LOG_TEXT("why", failure->why.text));
-    }
-    pthread_mutex_unlock(&runtime.lock);
-    struct timespec pause = { .tv_nsec = RECONNECT_MS * 1000000L };
-    nanosleep(&pause, NULL);
-}
-
 static bool is_finished(void)
 {
     pthread_mutex_lock(&runtime.lock);
@@ -583,13 +570,17 @@ static void commit_surely(struct committer *committer)
 {
     struct commit_failure failure;
     while (committer->count > 0 && !is_finished()) {
-        if (commit_works(committer, &failure)) {
+        bool done = commit_works(committer, &failure);
+        if (!done && failure.error == PG_AWAY) {
+            postgres_is_away(&failure.why);
+            continue;
+        }
+        postgres_is_back();
+        if (done) {
             committed(committer);
             return;
         }
-        if (failure.error == PG_AWAY) {
-            wait_for_postgres(&failure);
-        } else if (committer->count == 1) {
+        if (committer->count == 1) {
             settle_failure(committer->works[0], &failure);
             return;
         } else if (failure.owner == OF_GROUP) {

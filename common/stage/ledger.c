@@ -229,7 +229,7 @@ static void settle(struct work *work)
     make_ready(work);
 }
 
-static void postgres_is_away(const struct problem *why)
+void postgres_is_away(const struct problem *why)
 {
     pthread_mutex_lock(&runtime.lock);
     if (runtime.postgres_away_us == 0) {
@@ -241,7 +241,7 @@ static void postgres_is_away(const struct problem *why)
     nanosleep(&pause, NULL);
 }
 
-static void postgres_is_back(void)
+void postgres_is_back(void)
 {
     pthread_mutex_lock(&runtime.lock);
     if (runtime.postgres_away_us != 0)

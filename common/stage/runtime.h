@@ -255,6 +255,9 @@ void offsets_store(void);                                               /* of al
 
 /* ledger.c */
 void *ledger_main(void *unused);
+/* Whoever finds Postgres away tries again until it is back, and says both: meanwhile nothing is consumed.  No lock. */
+void postgres_is_away(const struct problem *why);                       /* pauses */
+void postgres_is_back(void);
 /* commit.c */
 void *commit_main(void *unused);
 void commit_push(struct work *work, enum verdict verdict);              /* lock held */

@@ -376,6 +376,20 @@ def test_postgres_goes_and_comes_back(echo, topics, database, schema_ready, key)
     echo.ready()
 
 
+def test_postgres_was_away_while_nothing_happened(echo, topics, schema_ready, key):
+    """Each connection finds out for itself that it was lost; then events are taken again."""
+    if not schema_ready.postgres:
+        pytest.skip("the database is not the test's own")
+    tell(topics, key, n=1)
+    topics.wait("echo.out", key)
+    schema_ready.postgres.stop("immediate")
+    schema_ready.postgres.start()
+    for n in range(2, 5):
+        tell(topics, key, n=n)
+        topics.wait("echo.out", key, n=n)
+    assert echo.metric("postgres_away_seconds") == 0
+
+
 def test_the_broker_goes_and_comes_back(echo, topics, schema_ready, key):
     if not schema_ready.kafka:
         pytest.skip("the broker is not the test's own")
