@@ -84,7 +84,10 @@ class Kafka:
             self.process.wait()
 
     def freeze(self):
+        """Once this returns none of its threads runs any more."""
         self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        wait_until(lambda: all((task / "stat").read_text().rsplit(")", 1)[1].split()[0] == "T" for task in tasks.iterdir()), "Kafka's freeze")
 
     def thaw(self):
         self.process.send_signal(signal.SIGCONT)
