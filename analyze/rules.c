@@ -123,7 +123,7 @@ static const struct {
                                { "what seems to be", AGENT }, { "what is the problem", AGENT }, { "tell me", AGENT } } },
     { "asks for the address or a phone number", { { "your address", AGENT }, { "the address", AGENT }, { "where do you live", AGENT },
                                                   { "your phone number", AGENT }, { "best number", AGENT }, { "what street", AGENT } } },
-    { "offers an appointment", { { "appointment", AGENT }, { "we can come", AGENT }, { "can send", AGENT }, { "does that work", AGENT },
+    { "offers an appointment", { { "appointment", AGENT }, { "can come", AGENT }, { "could come", AGENT }, { "can send", AGENT }, { "does that work", AGENT },
                                  { "would that work", AGENT }, { "what time", AGENT }, { "schedule", AGENT } } },
     { "repeats what was agreed or thanks", { { "see you", AGENT }, { "thank you", AGENT }, { "you are all set", AGENT },
                                              { "you are booked", AGENT },

@@ -57,8 +57,8 @@ static void a_booked_call(void **state)
     assert_string_equal(
         effects.at,
         "row upsert_analysis acme|CAL1|rules|rules|NULL|hot|booked|booked|-1|"
-        "[{\"category\":\"price\",\"quote\":\"That is too expensive, but okay.\"}]|0.5|"
-        "[\"asks for the customer's name\",\"asks for the address or a phone number\",\"offers an appointment\"]|"
+        "[{\"category\":\"price\",\"quote\":\"That is too expensive, but okay.\"}]|0.6666666666666666|"
+        "[\"asks for the customer's name\",\"asks for the address or a phone number\"]|"
         "The customer said: \"My water heater is leaking, I need someone.\" An appointment was made."
         " The customer objected: \"That is too expensive, but okay.\"|"
         "[{\"field\":\"booking_status\",\"quote\":\"You are booked for Tuesday at ten.\"},"
