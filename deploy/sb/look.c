@@ -28,7 +28,7 @@ static bool look_metadata(struct look *look, struct problem *why)
     /* all topics: asking for one by name would make it where brokers still do that */
     rd_kafka_resp_err_t error = rd_kafka_metadata(look->client, 1, NULL, &metadata, LOOK_MS);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return fail(why, "could not ask Kafka: %s", rd_kafka_err2str(error));
+        return fail(why, "could not ask Kafka at %s: %s", look->brokers, rd_kafka_err2str(error));
     for (size_t i = 0; i < look->count; i++)
         for (int j = 0; j < metadata->topic_cnt; j++)
             if (strcmp(metadata->topics[j].topic, look->topics[i].topic->name) == 0)

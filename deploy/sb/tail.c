@@ -41,6 +41,7 @@ struct tail {
     int64_t since_ms;              /* 0: not given */
     const char *type, *key, *grep; /* the first two are patterns */
     enum form form;
+    const char *brokers;
     rd_kafka_t *client;
     int64_t shown, left_out, too_many; /* by the filters; beyond LINES_PER_S_MAX */
     int64_t second_us;                 /* the second that is being counted */
@@ -307,7 +308,15 @@ static void show_now(struct tail *tail, const rd_kafka_message_t *message)
 
 /* --- reading ------------------------------------------------------------------------------------------------- */
 
-static bool open_client(struct tail *tail, const char *brokers, struct problem *why)
+/* On the thread that polls. */
+static void on_error(rd_kafka_t *client, int error, const char *reason, void *opaque)
+{
+    (void)client, (void)reason, (void)opaque;
+    if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+        fprintf(stderr, "sb tail: Kafka is away; going on when it is back\n");
+}
+
+static bool open_client(struct tail *tail, struct problem *why)
 {
     char reason[256];
     const char *properties[] = {
@@ -315,10 +324,11 @@ static bool open_client(struct tail *tail, const char *brokers, struct problem *
         "true",     "auto.offset.reset", "earliest",           "log_level", "0",
         NULL
     };
-    rd_kafka_conf_t *conf = kafka_conf(brokers, "sb-tail", properties, why);
+    rd_kafka_conf_t *conf = kafka_conf(tail->brokers, "sb-tail", properties, why);
 
     if (conf == NULL)
         return false;
+    rd_kafka_conf_set_error_cb(conf, on_error);
     tail->client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof(reason));
     if (tail->client == NULL) {
         rd_kafka_conf_destroy(conf);
@@ -334,7 +344,7 @@ static bool list_partitions(struct tail *tail, rd_kafka_topic_partition_list_t *
     rd_kafka_resp_err_t error = rd_kafka_metadata(tail->client, 1, NULL, &metadata, LOOK_MS);
 
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return fail(why, "could not ask Kafka: %s", rd_kafka_err2str(error));
+        return fail(why, "could not ask Kafka at %s: %s", tail->brokers, rd_kafka_err2str(error));
     for (size_t i = 0; i < tail->topic_count; i++)
         for (int j = 0; j < metadata->topic_cnt; j++)
             for (int p = 0;
@@ -419,11 +429,12 @@ static void show_history(struct tail *tail, const rd_kafka_topic_partition_list_
 static bool follow(struct tail *tail, struct problem *why)
 {
     while (!stopped) {
+        rd_kafka_poll(tail->client, 0); /* for on_error */
         rd_kafka_message_t *message = rd_kafka_consumer_poll(tail->client, WAIT_MS);
         if (message == NULL || message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
             show_now(tail, message);
         else if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
-            fail(why, "%s", rd_kafka_message_errstr(message));
+            fprintf(stderr, "sb tail: %s\n", rd_kafka_message_errstr(message));
         if (message)
             rd_kafka_message_destroy(message);
         if (fflush(stdout) != 0)
@@ -466,15 +477,16 @@ static int tail_run(int argc, char **argv)
     if (settings.kafka_brokers == NULL)
         return command_fail(argv, EXIT_WRONG,
                             "KAFKA_BROKERS is not set, and nothing was started here: \"sb up\" starts a Kafka");
+    tail.brokers = settings.kafka_brokers;
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
-    bool good = open_client(&tail, settings.kafka_brokers, &why) && tail_topics(&tail, &why);
+    bool good = open_client(&tail, &why) && tail_topics(&tail, &why);
     if (tail.client) {
         rd_kafka_consumer_close(tail.client);
         rd_kafka_destroy(tail.client);
     }
     if (!good)
-        return command_fail(argv, EXIT_FAILED, "%s (KAFKA_BROKERS %s)", why.text, settings.kafka_brokers);
+        return command_fail(argv, EXIT_FAILED, "%s", why.text);
     if (tail.left_out || tail.too_many)
         fprintf(stderr, "%" PRId64 " shown; left out: %" PRId64 " that do not match, %" PRId64 " beyond %d a second\n",
                 tail.shown, tail.left_out, tail.too_many, LINES_PER_S_MAX);

@@ -188,8 +188,7 @@ static int topics_run(int argc, char **argv)
         print_table(look);
     int code = EXIT_FINE;
     if (settings.kafka_brokers && look == NULL)
-        code = command_fail(argv, EXIT_FAILED, "%s (KAFKA_BROKERS %s); this is the map alone", why.text,
-                            settings.kafka_brokers);
+        code = command_fail(argv, EXIT_FAILED, "%s; this is the map alone", why.text);
     else if (look && !all_there(look))
         code = command_fail(argv, EXIT_FAILED, "what is there is not what the map says");
     look_free(look);
