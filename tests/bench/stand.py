@@ -133,6 +133,8 @@ class Stand:
         running = []
 
         def done():
+            if echo.process.poll() is not None:
+                raise CannotMeasure(f"the stage ended with {echo.process.returncode}: {echo.log()[-1000:]}")
             running.append(int(echo.metric("in_flight", state="running")))
             return echo.metric("committed_total") >= count
         wait_until(done, f"the commit of {count} events", EVENTS_WAIT_S, 0.25)
