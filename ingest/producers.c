@@ -78,6 +78,7 @@ static struct producer *producer_new(struct producers *producers, enum producer_
     }
     producer->queue = rd_kafka_queue_get_main(producer->client);
     rd_kafka_queue_io_event_enable(producer->queue, producers->fd, &one, sizeof(one));
+    eventfd_write(producers->fd, one);  /* the queue tells only that it is not empty any more: it may not have been */
     return producer;
 }
 

@@ -444,6 +444,14 @@ static void what_kafka_never_takes_is_set_aside(void **state)
     assert_int_equal(world->told[next], KEPT_BY_KAFKA);
 }
 
+/* A broker that refuses at once is reported before anybody listens; a queue tells only that it is not empty any more. */
+static void looks_at_what_was_there_before_it_listened(void **state)
+{
+    struct world *world = *state;
+    struct pollfd from_kafka = { .fd = world->watches[0].fd, .events = POLLIN };
+    assert_int_equal(poll(&from_kafka, 1, 0), 1);
+}
+
 int main(void)
 {
     log_init("test_door", LOG_ERROR);
@@ -457,6 +465,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_full_spool_refuses_and_comes_back, start, finish),
         cmocka_unit_test_setup_teardown(a_producer_that_fails_for_good_is_replaced, start, finish),
         cmocka_unit_test_setup_teardown(what_kafka_never_takes_is_set_aside, start, finish),
+        cmocka_unit_test_setup_teardown(looks_at_what_was_there_before_it_listened, start, finish),
     };
     struct problem why;
     if (!crypto_init(&why))
