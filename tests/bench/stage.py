@@ -6,7 +6,7 @@ from measure import CannotMeasure, Cpu, Figure, Row, memory_mb, per_100k
 from stand import REFERENCE_TOPIC
 
 HOP_RATE = 200
-WARM_EVENTS = 200_000           # the broker's code is compiled while it runs
+WARM_EVENTS = 50_000            # the broker's code is compiled while it runs
 KEYS = 1000
 COMMIT_EVENTS = 60_000
 FLAT_EVENTS = 1_000_000

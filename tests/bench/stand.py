@@ -124,8 +124,9 @@ class Stand:
 
     def fill(self, events, keys, told="", topic="echo.in"):
         """Events for the test stage, under keys that were never there before."""
-        return self.tool("produce", brokers=self.environment.brokers, topic=topic, events=events, keys=keys, told=told,
-                         prefix=uuid.uuid4().hex[:8])
+        self.tool("produce", brokers=self.environment.brokers, topic=topic, events=events, keys=keys, told=told,
+                  prefix=uuid.uuid4().hex[:8])
+        os.sync()               # else Kafka's pages are written while Postgres waits for its own
 
     @staticmethod
     def committed(echo, count):
