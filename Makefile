@@ -111,10 +111,12 @@ fuzzers:
 test-python := .run/venv/bin/python
 .run/venv/.done: tests/requirements.txt deploy/local/requirements.txt deploy/sandbox/requirements.txt
 .run/venv-bench/.done: tests/bench/requirements.txt deploy/local/requirements.txt deploy/sandbox/requirements.txt
-.run/venv/.done .run/venv-bench/.done:
+.run/venv-sandbox/.done: deploy/local/requirements.txt deploy/sandbox/requirements.txt
+.run/venv/.done .run/venv-bench/.done .run/venv-sandbox/.done:
 	@echo "  VENV  $(@D)"
 	$(Q)mkdir -p .run && python3 -m venv $(@D) && $(@D)/bin/pip install -q --disable-pip-version-check -r $< && touch $@ || \
-	{ echo "make: could not fetch the Python packages of $< (pip's reason stands above): is its index reachable?" >&2; exit 1; }
+	{ echo "make: could not fetch the Python packages of $< (pip's reason stands above): is its index reachable? PIP_INDEX_URL and" \
+	"PIP_FIND_LINKS name another; sb up --without sandbox needs none" >&2; exit 1; }
 
 # SUITE: some of the parts, see tests/run.py
 test: deps-test             ## everything: unit tests, flows with real Kafka and Postgres, sanitizers, fuzzers
@@ -144,13 +146,7 @@ deps:                       ## install the Debian packages that are missing (sud
 deps-test:                  ## the same, and what the tests need
 	@sh deploy/local/deps.sh test
 
-python := .run/venv-sandbox
-$(python)/.done: deploy/local/requirements.txt deploy/sandbox/requirements.txt
-	@echo "  VENV  $(python)"
-	$(Q)mkdir -p .run && python3 -m venv $(python) && $(python)/bin/pip install -q --disable-pip-version-check -r $< && touch $@ || \
-	{ echo "make: could not fetch the Python packages of $< (pip's reason stands above): is its index reachable? PIP_INDEX_URL and" \
-	"PIP_FIND_LINKS name another. Without the sandbox: build/bin/sb up --without sandbox" >&2; exit 1; }
-venvs: $(python)/.done      ## fetch the Python packages of the sandbox and the sample day
+venvs: .run/venv-sandbox/.done      ## fetch the Python packages of the sandbox and the sample day
 	@:
 
 .run/kafka/.done: deploy/local/kafka/pom.xml
