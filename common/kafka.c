@@ -145,6 +145,7 @@ rd_kafka_t *kafka_producer(const char *brokers, const char *client_id, const cha
         "message.timeout.ms", "0",                      /* none: whoever waits gives up, the message does not */
         "partitioner", "murmur2_random",                /* the Java client's */
         "linger.ms", linger,
+        "batch.size", "262144",         /* below every topic's max.message.bytes: a broker refuses a larger batch, whole */
         "queue.buffering.max.kbytes", kbytes_max,
         "queue.buffering.max.messages", PRODUCER_MESSAGES_MAX,
         NULL,

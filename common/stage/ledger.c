@@ -91,6 +91,8 @@ static bool connect_ledger(struct lookup *lookup, struct problem *why)
     lookup->connection = pg_connect(&settings, why);
     if (!lookup->connection)
         return false;
+    /* a plan made at midnight, while the day's partition is empty, would read it all for the rest of the day */
+    PQclear(PQexec(lookup->connection, "SET enable_seqscan = off"));
     if (prepare(lookup->connection, &find_handled, why) && prepare(lookup->connection, &find_parked, why)
         && prepare(lookup->connection, &find_crashes, why) && prepare(lookup->connection, &find_emitted, why))
         return true;
