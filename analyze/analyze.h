@@ -36,32 +36,35 @@ enum outcome openai_call(struct work *work, void *llm_request, struct answer *re
 enum outcome gemini_read(struct work *work, const struct http_reply *reply, struct answer *ret);
 enum outcome openai_read(struct work *work, const struct http_reply *reply, struct answer *ret);
 
-/* --- llm.c -------------------------------------------------------------------------------------------------------------
- * Asks the model for an answer that `check` accepts; an answer it refuses is asked for once more, with the reason named, then the event is
- * rejected.  `name` is the ask's name. `ret` points into the work's arena. */
+/* --- llm.c -----------------------------------------------------------------------------------------------------------
+ * Asks the model for an answer that `check` accepts; an answer it refuses is asked for once more, with the reason
+ * named, then the event is rejected.  `name` is the ask's name. `ret` points into the work's arena. */
 enum outcome llm_ask(struct work *work, const char *name, const struct llm_request *request,
-                     bool (*check)(struct text json, struct arena *arena, void *ret_data, struct problem *why), void *ret_data,
-                     struct answer *ret);
+                     bool (*check)(struct text json, struct arena *arena, void *ret_data, struct problem *why),
+                     void *ret_data, struct answer *ret);
 /* For gemini.c and openai.c.  Posts `body`, which is freed, with the header "<header><the first of keys>". */
-enum outcome llm_post(struct work *work, const char *url, const char *header, const char *keys, struct buf *body, struct http_reply *ret);
+enum outcome llm_post(struct work *work, const char *url, const char *header, const char *keys, struct buf *body,
+                      struct http_reply *ret);
 /* The name of what answered: as the provider says, else as configured. */
 const char *llm_model(struct work *work, const char *told, const char *configured);
 
-/* --- evidence.c ------------------------------------------------------------------------------------------------------------
- * No fact without evidence: is `quote` said in `transcript`, by one speaker?  Case, punctuation, white space and the speaker's name do
- * not count, and digits and number words are the same ("25" and "twenty five").  A prepared transcript serves many quotes. */
+/* --- evidence.c ------------------------------------------------------------------------------------------------------
+ * No fact without evidence: is `quote` said in `transcript`, by one speaker?  Case, punctuation, white space and the
+ * speaker's name do not count, and digits and number words are the same ("25" and "twenty five").  A prepared
+ * transcript serves many quotes. */
 struct evidence;
 struct evidence *evidence_prepare(const char *transcript, struct arena *arena);
 bool evidence_holds(const struct evidence *evidence, const char *quote, struct arena *arena);
 
-/* --- rules.c: the analysis without any model; see there ------------------------------------------------------------------- */
+/* --- rules.c: the analysis without any model; see there ----------------------------------------------------------- */
 struct rules_call {
     const char *transcript;         /* "agent: …" and "customer: …" lines */
     const char *started_at;         /* local wall-clock time of the call at the company: "2026-11-21T09:30" */
     int weekday;                    /* of that day: 1 Monday … 7 Sunday */
     bool voicemail;                 /* nobody answered: it is what the caller left */
 };
-/* Fills `ret` (call_analysis; strings in `arena`). `ret->appointment->scheduled_start` is local wall-clock time without offset. */
+/* Fills `ret` (call_analysis; strings in `arena`). `ret->appointment->scheduled_start` is local wall-clock time
+ * without offset. */
 void rules_analyze(const struct rules_call *call, struct arena *arena, struct call_analysis *ret);
 
 extern const struct route analyze_routes[];     /* calls.c */

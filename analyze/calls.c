@@ -23,17 +23,21 @@ static const struct statement read_time = {
 };
 static const struct statement upsert_analysis = {
     .name = "upsert_analysis",
-    .text = "INSERT INTO call_analyses AS a (tenant, call_id, provider, model, prompt_version, lead_qualification, booking_status,"
+    .text = "INSERT INTO call_analyses AS a (tenant, call_id, provider, model, prompt_version, lead_qualification,"
+            " booking_status,"
             " call_outcome_category, sentiment_score, objections, sop_score, sop_missed_steps, summary, evidence,"
             " dropped_without_evidence, source_time, run)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::double precision, $10::jsonb, $11::double precision, $12::jsonb, $13, $14::jsonb,"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::double precision, $10::jsonb, $11::double precision,"
+            " $12::jsonb, $13, $14::jsonb,"
             " $15::integer, $16::timestamptz, $17::integer)"
             " ON CONFLICT (tenant, call_id) DO UPDATE SET provider = EXCLUDED.provider, model = EXCLUDED.model,"
             " prompt_version = EXCLUDED.prompt_version, lead_qualification = EXCLUDED.lead_qualification,"
             " booking_status = EXCLUDED.booking_status, call_outcome_category = EXCLUDED.call_outcome_category,"
-            " sentiment_score = EXCLUDED.sentiment_score, objections = EXCLUDED.objections, sop_score = EXCLUDED.sop_score,"
+            " sentiment_score = EXCLUDED.sentiment_score, objections = EXCLUDED.objections,"
+            " sop_score = EXCLUDED.sop_score,"
             " sop_missed_steps = EXCLUDED.sop_missed_steps, summary = EXCLUDED.summary, evidence = EXCLUDED.evidence,"
-            " dropped_without_evidence = EXCLUDED.dropped_without_evidence, source_time = EXCLUDED.source_time, run = EXCLUDED.run,"
+            " dropped_without_evidence = EXCLUDED.dropped_without_evidence, source_time = EXCLUDED.source_time,"
+            " run = EXCLUDED.run,"
             " updated_at = now()"
             " WHERE (EXCLUDED.source_time, EXCLUDED.run) >= (a.source_time, a.run)",
     .params = 17,
@@ -48,19 +52,24 @@ static const struct statement update_lead = {
 };
 static const struct statement upsert_appointment = {
     .name = "upsert_appointment",
-    .text = "INSERT INTO appointments AS a (tenant, appointment_id, call_id, lead_id, scheduled_start, service_type, location, quote,"
+    .text = "INSERT INTO appointments AS a (tenant, appointment_id, call_id, lead_id, scheduled_start, service_type,"
+            " location, quote,"
             " source_time, run, assigned_rep_id)"
             " VALUES ($1, $2::uuid, $3, $4::uuid, $5::timestamptz, $6, $7, $8, $9::timestamptz, $10::integer, $11)"
-            " ON CONFLICT (tenant, call_id) DO UPDATE SET scheduled_start = EXCLUDED.scheduled_start, service_type = EXCLUDED.service_type,"
-            " location = EXCLUDED.location, quote = EXCLUDED.quote, source_time = EXCLUDED.source_time, run = EXCLUDED.run,"
+            " ON CONFLICT (tenant, call_id) DO UPDATE SET scheduled_start = EXCLUDED.scheduled_start,"
+            " service_type = EXCLUDED.service_type,"
+            " location = EXCLUDED.location, quote = EXCLUDED.quote, source_time = EXCLUDED.source_time,"
+            " run = EXCLUDED.run,"
             " assigned_rep_id = coalesce(EXCLUDED.assigned_rep_id, a.assigned_rep_id), updated_at = now()"
-            " WHERE (EXCLUDED.source_time, EXCLUDED.run) >= (a.source_time, a.run) AND a.status = 'scheduled' AND a.outcome = 'pending'",
+            " WHERE (EXCLUDED.source_time, EXCLUDED.run) >= (a.source_time, a.run) AND a.status = 'scheduled'"
+            " AND a.outcome = 'pending'",
     .params = 11,
 };
 /* An earlier run's, which this one does not find: what nobody has touched yet goes. */
 static const struct statement delete_appointment = {
     .name = "delete_appointment",
-    .text = "DELETE FROM appointments WHERE tenant = $1 AND call_id = $2 AND status = 'scheduled' AND outcome = 'pending'"
+    .text = "DELETE FROM appointments WHERE tenant = $1 AND call_id = $2 AND status = 'scheduled'"
+            " AND outcome = 'pending'"
             " AND (source_time, run) <= ($3::timestamptz, $4::integer)",
     .params = 4,
 };
@@ -83,13 +92,15 @@ static bool check_analysis(struct text json, struct arena *arena, void *ret, str
     return call_analysis_read(json, arena, ret, why);
 }
 
-static enum outcome ask_model(struct work *work, const struct transcript *transcript, struct call_analysis *ret, struct answer *answer)
+static enum outcome ask_model(struct work *work, const struct transcript *transcript, struct call_analysis *ret,
+                              struct answer *answer)
 {
     const struct llm_request request = {
         .instructions = call_analysis_prompt,
-        .content = arena_printf(work_arena(work), "Company: %s\nThe call began on %s, %s (time zone %s).%s\n\nTranscript:\n%s",
-                                transcript->company, transcript->weekday_name, transcript->call_local, transcript->time_zone,
-                                transcript->voicemail ? " Nobody answered; this is the voicemail." : "", transcript->text),
+        .content =
+            arena_printf(work_arena(work), "Company: %s\nThe call began on %s, %s (time zone %s).%s\n\nTranscript:\n%s",
+                         transcript->company, transcript->weekday_name, transcript->call_local, transcript->time_zone,
+                         transcript->voicemail ? " Nobody answered; this is the voicemail." : "", transcript->text),
         .schema_name = "call_analysis",
         .schema = call_analysis_schema,
     };
@@ -97,9 +108,11 @@ static enum outcome ask_model(struct work *work, const struct transcript *transc
 }
 
 /* Without a model: from the words alone.  Times are spoken in the company's time zone; Postgres knows its rules. */
-static enum outcome apply_rules(struct work *work, const struct transcript *transcript, struct call_analysis *ret, struct answer *answer)
+static enum outcome apply_rules(struct work *work, const struct transcript *transcript, struct call_analysis *ret,
+                                struct answer *answer)
 {
-    const struct rules_call call = { transcript->text, transcript->call_local, transcript->weekday, transcript->voicemail };
+    const struct rules_call call = { transcript->text, transcript->call_local, transcript->weekday,
+                                     transcript->voicemail };
     rules_analyze(&call, work_arena(work), ret);
     *answer = (struct answer){ .model = "rules" };
     if (!ret->appointment || !ret->appointment->scheduled_start)
@@ -142,13 +155,15 @@ static bool is_named(const struct transcript *transcript, const char *name, stru
 {
     static const struct {
         const char *before, *after;
-    } frames[] = { { "", "can" }, { "", "could" }, { "", "will" }, { "", "is coming" }, { "", "is going" }, { "", "comes" },
-                   { "with", "" }, { "send", "" }, { "sending", "" }, { "named", "" }, { "name is", "" }, { "technician", "" } };
+    } frames[] = { { "", "can" },      { "", "could" }, { "", "will" },    { "", "is coming" },
+                   { "", "is going" }, { "", "comes" }, { "with", "" },    { "send", "" },
+                   { "sending", "" },  { "named", "" }, { "name is", "" }, { "technician", "" } };
     bool said = evidence_holds(transcript->evidence, name, arena);
     if (!said || strchr(name, ' '))
         return said;
     for (size_t i = 0; i < LENGTH(frames); i++)
-        if (evidence_holds(transcript->evidence, arena_printf(arena, "%s %s %s", frames[i].before, name, frames[i].after), arena))
+        if (evidence_holds(transcript->evidence,
+                           arena_printf(arena, "%s %s %s", frames[i].before, name, frames[i].after), arena))
             return true;
     return false;
 }
@@ -190,7 +205,8 @@ static void judge_voicemail(struct call_analysis *analysis)
 {
     analysis->booking_status = "not_booked";
     analysis->sop_compliance.missed_steps_count = 0;
-    if (strcmp(analysis->call_outcome_category, "spam") != 0 && strcmp(analysis->call_outcome_category, "wrong_number") != 0)
+    if (strcmp(analysis->call_outcome_category, "spam") != 0
+        && strcmp(analysis->call_outcome_category, "wrong_number") != 0)
         analysis->call_outcome_category = "voicemail";
 }
 
@@ -223,7 +239,7 @@ static int fall_back(struct call_analysis *analysis, bool voicemail)
     return dropped;
 }
 
-/* --- lists as JSON, for their columns ------------------------------------------------------------------------------------- */
+/* --- lists as JSON, for their columns ----------------------------------------------------------------------------- */
 
 static void list_begin(struct buf *json)
 {
@@ -294,14 +310,16 @@ static void describe(struct work *work, const struct event *event, const struct 
 {
     const struct analyze *analyze = work_context(work);
     struct arena *arena = work_arena(work);
-    const char *run = arena_printf(arena, "%d", work_run(work)), *tenant = transcript->tenant, *call_id = transcript->call_id;
+    const char *run = arena_printf(arena, "%d", work_run(work)), *tenant = transcript->tenant,
+               *call_id = transcript->call_id;
     const char *provider = llm_providers[analyze->llm_provider];
     const char *prompt_version = analyze->llm_provider == LLM_RULES ? NULL : call_analysis_prompt_version;
-    effect_row(work, &upsert_analysis, tenant, call_id, provider, answer->model, prompt_version, analysis->lead_qualification,
-               analysis->booking_status, analysis->call_outcome_category, decimal(work, analysis->sentiment_score),
-               objections_json(work, analysis), transcript->voicemail ? NULL : decimal(work, analysis->sop_compliance.score),
-               missed_steps_json(work, analysis),
-               analysis->summary, evidence_json(work, analysis), arena_printf(arena, "%d", dropped), event->time, run);
+    effect_row(work, &upsert_analysis, tenant, call_id, provider, answer->model, prompt_version,
+               analysis->lead_qualification, analysis->booking_status, analysis->call_outcome_category,
+               decimal(work, analysis->sentiment_score), objections_json(work, analysis),
+               transcript->voicemail ? NULL : decimal(work, analysis->sop_compliance.score),
+               missed_steps_json(work, analysis), analysis->summary, evidence_json(work, analysis),
+               arena_printf(arena, "%d", dropped), event->time, run);
     if (transcript->lead_id)
         effect_row(work, &update_lead, tenant, transcript->lead_id, analysis->lead_qualification, transcript->call_at);
 
@@ -310,9 +328,9 @@ static void describe(struct work *work, const struct event *event, const struct 
     uuid_of(appointment_id, "appointment", tenant, call_id, NULL);
     const struct call_analysis_appointment *agreed = analysis->appointment;
     if (booked)
-        effect_row(work, &upsert_appointment, tenant, appointment_id, call_id, transcript->lead_id, agreed ? agreed->scheduled_start : NULL,
-                   agreed ? agreed->service_type : NULL, agreed ? agreed->location : NULL, agreed ? agreed->quote : NULL, event->time, run,
-                   rep);
+        effect_row(work, &upsert_appointment, tenant, appointment_id, call_id, transcript->lead_id,
+                   agreed ? agreed->scheduled_start : NULL, agreed ? agreed->service_type : NULL,
+                   agreed ? agreed->location : NULL, agreed ? agreed->quote : NULL, event->time, run, rep);
     else
         effect_row(work, &delete_appointment, tenant, call_id, event->time, run);
 
@@ -341,12 +359,17 @@ static enum outcome analyze_call(struct work *work, const struct event *event)
     TRY(work_query(work, &find_transcript, &rows, transcribed.call_id));
     if (rows.count == 0)
         return reject(work, "call \"%s\" has no transcript", transcribed.call_id);
-    struct transcript transcript = {
-        .tenant = row_get(&rows, 0, "tenant"), .call_id = transcribed.call_id, .lead_id = row_get(&rows, 0, "lead_id"),
-        .call_at = row_get(&rows, 0, "call_at"), .call_local = row_get(&rows, 0, "call_local"),
-        .weekday_name = row_get(&rows, 0, "weekday_name"), .time_zone = row_get(&rows, 0, "time_zone"),
-        .company = row_get(&rows, 0, "company"), .text = row_get(&rows, 0, "text"), .weekday = atoi(row_get(&rows, 0, "weekday")),
-        .voicemail = strcmp(row_get(&rows, 0, "status"), "missed") == 0 };
+    struct transcript transcript = { .tenant = row_get(&rows, 0, "tenant"),
+                                     .call_id = transcribed.call_id,
+                                     .lead_id = row_get(&rows, 0, "lead_id"),
+                                     .call_at = row_get(&rows, 0, "call_at"),
+                                     .call_local = row_get(&rows, 0, "call_local"),
+                                     .weekday_name = row_get(&rows, 0, "weekday_name"),
+                                     .time_zone = row_get(&rows, 0, "time_zone"),
+                                     .company = row_get(&rows, 0, "company"),
+                                     .text = row_get(&rows, 0, "text"),
+                                     .weekday = atoi(row_get(&rows, 0, "weekday")),
+                                     .voicemail = strcmp(row_get(&rows, 0, "status"), "missed") == 0 };
     work_set_tenant(work, transcript.tenant);
     if (atoi(row_get(&rows, 0, "words")) == 0)
         return skip(work, "nobody said anything that was understood");

@@ -1,8 +1,8 @@
 /* evidence.c: no fact without evidence.
  *
- * Both sides are reduced to words (words.h), number words to digits, and the quote must stand in the transcript as a run of whole words
- * within one turn.  Numbers that follow each other are joined by a joint, which counts for nothing but as the end of a word: "five five
- * five", "555" and "5 55" are the same, and so is the "10" in "oh, 10". */
+ * Both sides are reduced to words (words.h), number words to digits, and the quote must stand in the transcript as a
+ * run of whole words within one turn.  Numbers that follow each other are joined by a joint, which counts for
+ * nothing but as the end of a word: "five five five", "555" and "5 55" are the same, and so is the "10" in "oh, 10". */
 #include "analyze/analyze.h"
 #include "analyze/words.h"
 #include "common/buf.h"
@@ -19,8 +19,9 @@ struct evidence {
     const char *words;                  /* " hello this is 10 \x1f next turn \x1f" */
 };
 
-static const char *const units[] = { "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-                                     "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen" };
+static const char *const units[] = { "zero",     "one",     "two",     "three",     "four",     "five",    "six",
+                                     "seven",    "eight",   "nine",    "ten",       "eleven",   "twelve",  "thirteen",
+                                     "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen" };
 static const char *const tens[] = { "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety" };
 
 static int find(const char *word, const char *const *list, size_t count)

@@ -1,7 +1,7 @@
 /* gemini.c: Google Gemini, generateContent (ai.google.dev/api).
  *
- * A refused prompt is HTTP 200 without candidates; JSON is promised only when finishReason is STOP; a bad key is HTTP 400 with
- * the reason API_KEY_INVALID; a quota's pause stands in google.rpc.RetryInfo. */
+ * A refused prompt is HTTP 200 without candidates; JSON is promised only when finishReason is STOP; a bad key is
+ * HTTP 400 with the reason API_KEY_INVALID; a quota's pause stands in google.rpc.RetryInfo. */
 #include "analyze/analyze.h"
 #include "common/json.h"
 #include "common/tree.h"
@@ -42,7 +42,8 @@ static enum outcome gemini_failed(struct work *work, const struct http_reply *re
     if (status == 429)
         return retry(work, retry_delay_ms(error), "gemini: HTTP status 429: %.300s", message);
     if (status == 408 || status >= 500)
-        return retry(work, reply->retry_after_ms > 0 ? reply->retry_after_ms : 0, "gemini: HTTP status %ld: %.300s", status, message);
+        return retry(work, reply->retry_after_ms > 0 ? reply->retry_after_ms : 0, "gemini: HTTP status %ld: %.300s",
+                     status, message);
     return reject(work, "gemini: HTTP status %ld: %.300s", status, message);
 }
 
@@ -50,9 +51,11 @@ static enum outcome gemini_failed(struct work *work, const struct http_reply *re
 static enum outcome gemini_text(struct work *work, const cJSON *json, struct buf *text)
 {
     const cJSON *candidate = cJSON_GetArrayItem(tree_get(json, "candidates"), 0), *part;
-    const char *blocked = tree_string(tree_get(json, "promptFeedback"), "blockReason"), *finish = tree_string(candidate, "finishReason");
+    const char *blocked = tree_string(tree_get(json, "promptFeedback"), "blockReason"),
+               *finish = tree_string(candidate, "finishReason");
     if (!candidate)
-        return reject(work, "gemini gave no answer%s%.64s", blocked ? ", it refuses the prompt: " : "", blocked ? blocked : "");
+        return reject(work, "gemini gave no answer%s%.64s", blocked ? ", it refuses the prompt: " : "",
+                      blocked ? blocked : "");
     if (!finish || strcmp(finish, "STOP") != 0)
         return reject(work, "gemini did not finish its answer: %.64s", finish ? finish : "it was cut off");
     cJSON_ArrayForEach(part, tree_get(tree_get(candidate, "content"), "parts"))
@@ -88,7 +91,8 @@ enum outcome gemini_call(struct work *work, void *llm_request, struct answer *re
 {
     const struct analyze *analyze = work_context(work);
     const struct llm_request *request = llm_request;
-    const char *url = arena_printf(work_arena(work), "%s/v1beta/models/%s:generateContent", analyze->gemini_url, analyze->gemini_model);
+    const char *url = arena_printf(work_arena(work), "%s/v1beta/models/%s:generateContent", analyze->gemini_url,
+                                   analyze->gemini_model);
     struct buf body;
     struct http_reply reply;
     buf_init(&body, LLM_PROMPT_BYTES_MAX);
@@ -97,7 +101,8 @@ enum outcome gemini_call(struct work *work, void *llm_request, struct answer *re
     buf_add_string(&body, "}]},\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":");
     json_write_string(&body, request->content);
     buf_printf(&body, "}]}],\"generationConfig\":{\"temperature\":0,\"maxOutputTokens\":%d,"
-                      "\"responseMimeType\":\"application/json\",\"responseJsonSchema\":%s}}", LLM_OUTPUT_TOKENS_MAX, request->schema);
+                      "\"responseMimeType\":\"application/json\","
+                      "\"responseJsonSchema\":%s}}", LLM_OUTPUT_TOKENS_MAX, request->schema);
     TRY(llm_post(work, url, "x-goog-api-key: ", analyze->gemini_key, &body, &reply));
     return gemini_read(work, &reply, ret);
 }

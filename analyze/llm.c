@@ -5,7 +5,8 @@
 
 const char *const llm_providers[] = { [LLM_GEMINI] = "gemini", [LLM_OPENAI] = "openai", [LLM_RULES] = "rules", NULL };
 
-static enum outcome llm_ask_once(struct work *work, const char *name, const struct llm_request *request, struct answer *ret)
+static enum outcome llm_ask_once(struct work *work, const char *name, const struct llm_request *request,
+                                 struct answer *ret)
 {
     const struct analyze *analyze = work_context(work);
     const struct ask one = {
@@ -26,8 +27,8 @@ static struct text without_fence(struct text answer)
 }
 
 enum outcome llm_ask(struct work *work, const char *name, const struct llm_request *request,
-                     bool (*check)(struct text json, struct arena *arena, void *ret_data, struct problem *why), void *ret_data,
-                     struct answer *ret)
+                     bool (*check)(struct text json, struct arena *arena, void *ret_data, struct problem *why),
+                     void *ret_data, struct answer *ret)
 {
     struct problem why = { .text = "" };
     TRY(llm_ask_once(work, name, request, ret));
@@ -35,8 +36,9 @@ enum outcome llm_ask(struct work *work, const char *name, const struct llm_reque
         return DONE;
 
     struct llm_request again = *request;
-    again.content = arena_printf(work_arena(work), "%s\n\nAn earlier answer was refused: %s%s%s. Answer again, following the schema exactly.",
-                                 request->content, why.pointer, why.pointer[0] ? ": " : "", why.text);
+    again.content = arena_printf(
+        work_arena(work), "%s\n\nAn earlier answer was refused: %s%s%s. Answer again, following the schema exactly.",
+        request->content, why.pointer, why.pointer[0] ? ": " : "", why.text);
     TRY(llm_ask_once(work, arena_printf(work_arena(work), "%s-again", name), &again, ret));
     if (check(without_fence(ret->body), work_arena(work), ret_data, &why))
         return DONE;
@@ -45,9 +47,10 @@ enum outcome llm_ask(struct work *work, const char *name, const struct llm_reque
     return reject_problem(work, &refused);
 }
 
-/* --- what both providers need --------------------------------------------------------------------------------------------- */
+/* --- what both providers need ------------------------------------------------------------------------------------- */
 
-enum outcome llm_post(struct work *work, const char *url, const char *header, const char *keys, struct buf *body, struct http_reply *ret)
+enum outcome llm_post(struct work *work, const char *url, const char *header, const char *keys, struct buf *body,
+                      struct http_reply *ret)
 {
     const struct analyze *analyze = work_context(work);
     const char *key = arena_printf(work_arena(work), "%s%.*s", header, (int)strcspn(keys, ","), keys);
@@ -61,7 +64,8 @@ enum outcome llm_post(struct work *work, const char *url, const char *header, co
     };
     bool too_large = body->overflowed;
     buf_done(body);
-    return too_large ? reject(work, "the prompt is larger than %d bytes", LLM_PROMPT_BYTES_MAX) : work_http_any(work, &request, ret);
+    return too_large ? reject(work, "the prompt is larger than %d bytes", LLM_PROMPT_BYTES_MAX)
+                     : work_http_any(work, &request, ret);
 }
 
 const char *llm_model(struct work *work, const char *told, const char *configured)

@@ -9,12 +9,15 @@ static struct analyze analyze;
 static const struct setting settings[] = {
     { "LLM_PROVIDER", SET_CHOICE, OFFSET(llm_provider), "rules", .choices = llm_providers,
       .help = "who reads the transcripts; rules is offline and needs no key" },
-    { "LLM_TIMEOUT", SET_DURATION, OFFSET(llm_timeout_ms), "120s", 1000, 900000, .help = "one answer of a model, end to end" },
+    { "LLM_TIMEOUT", SET_DURATION, OFFSET(llm_timeout_ms), "120s", 1000, 900000,
+      .help = "one answer of a model, end to end" },
     { "GEMINI_API_KEY", SET_SECRET, OFFSET(gemini_key), NULL, .help = "needed with LLM_PROVIDER=gemini" },
-    { "GEMINI_BASE_URL", SET_URL, OFFSET(gemini_url), "https://generativelanguage.googleapis.com", .help = "Gemini's address" },
+    { "GEMINI_BASE_URL", SET_URL, OFFSET(gemini_url), "https://generativelanguage.googleapis.com",
+      .help = "Gemini's address" },
     { "GEMINI_MODEL", SET_TEXT, OFFSET(gemini_model), "gemini-2.5-flash", .help = "the model asked" },
     { "OPENAI_API_KEY", SET_SECRET, OFFSET(openai_key), NULL, .help = "needed with LLM_PROVIDER=openai" },
-    { "OPENAI_BASE_URL", SET_URL, OFFSET(openai_url), "https://api.openai.com/v1", .help = "any OpenAI-compatible server" },
+    { "OPENAI_BASE_URL", SET_URL, OFFSET(openai_url), "https://api.openai.com/v1",
+      .help = "any OpenAI-compatible server" },
     { "OPENAI_MODEL", SET_TEXT, OFFSET(openai_model), "gpt-4o-mini", .help = "the model asked" },
     { 0 },
 };

@@ -10,15 +10,18 @@
 static enum outcome openai_failed(struct work *work, const struct http_reply *reply, const cJSON *json)
 {
     const cJSON *error = tree_get(json, "error");
-    const char *message = tree_string(error, "message"), *code = tree_string(error, "code"), *type = tree_string(error, "type");
+    const char *message = tree_string(error, "message"), *code = tree_string(error, "code"),
+               *type = tree_string(error, "type");
     long status = reply->status;
-    bool no_money = (type && strcmp(type, "insufficient_quota") == 0) || (code && strcmp(code, "insufficient_quota") == 0)
-                    || (code && (strstr(code, "limit_exceeded") || strstr(code, "exhausted")) && strcmp(code, "rate_limit_exceeded") != 0);
+    bool no_money = (type && strcmp(type, "insufficient_quota") == 0)
+                    || (code && strcmp(code, "insufficient_quota") == 0)
+                    || (code && (strstr(code, "limit_exceeded") || strstr(code, "exhausted"))
+                        && strcmp(code, "rate_limit_exceeded") != 0);
     if (status == 401 || status == 402 || status == 403 || (status == 429 && no_money))
         return work_refused_us(work, status);
     if (status == 408 || status == 409 || status == 429 || status >= 500)
-        return retry(work, reply->retry_after_ms > 0 ? reply->retry_after_ms : 0, "openai: HTTP status %ld: %.300s", status,
-                     message ? message : "");
+        return retry(work, reply->retry_after_ms > 0 ? reply->retry_after_ms : 0, "openai: HTTP status %ld: %.300s",
+                     status, message ? message : "");
     return reject(work, "openai: HTTP status %ld: %.300s", status, message ? message : "");
 }
 
@@ -68,8 +71,12 @@ enum outcome openai_call(struct work *work, void *llm_request, struct answer *re
     json_write_string(&body, request->instructions);
     buf_add_string(&body, "},{\"role\":\"user\",\"content\":");
     json_write_string(&body, request->content);
-    buf_printf(&body, "}],\"max_completion_tokens\":%d,\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"%s\","
-                      "\"strict\":true,\"schema\":%s}}}", LLM_OUTPUT_TOKENS_MAX, request->schema_name, request->schema);
+    buf_printf(
+        &body,
+        "}],\"max_completion_tokens\":%d,\"response_format\":{\"type\":\"json_schema\","
+        "\"json_schema\":{\"name\":\"%s\","
+        "\"strict\":true,\"schema\":%s}}}",
+        LLM_OUTPUT_TOKENS_MAX, request->schema_name, request->schema);
     TRY(llm_post(work, url, "Authorization: Bearer ", analyze->openai_key, &body, &reply));
     return openai_read(work, &reply, ret);
 }

@@ -1,8 +1,8 @@
 /* rules.c: a call analysed from its words alone, offline and without a model.
  *
- * Each rule is a phrase, who has to say it, and what follows from it; the words around it are the evidence.  The phrases are plain words
- * (words.h), since a local recogniser gives nothing else.  It says less than a model: where no rule speaks, the values that claim nothing
- * stand (cold, not_booked, other, 0). */
+ * Each rule is a phrase, who has to say it, and what follows from it; the words around it are the evidence.  The
+ * phrases are plain words (words.h), since a local recogniser gives nothing else.  It says less than a model: where
+ * no rule speaks, the values that claim nothing stand (cold, not_booked, other, 0). */
 #include "analyze/analyze.h"
 #include "analyze/spoken_time.h"
 #include "analyze/words.h"
@@ -15,7 +15,7 @@
 #define EVIDENCE_MAX 20
 #define QUOTE_BYTES_MAX 300             /* of UTF-8; the schema allows 500 characters */
 #define QUOTED_SUMMARY_BYTES_MAX 200
-#define BOOKED_TIME_BYTES 120           /* behind the words that book, the time may follow: "you are booked for tuesday at ten" */
+#define BOOKED_TIME_BYTES 120           /* behind the words that book, the time may follow: "booked for tuesday at ten" */
 
 struct turn {
     enum speaker speaker;
@@ -40,51 +40,97 @@ struct phrase {
     enum speaker by;
 };
 
-/* --- the phrases ---------------------------------------------------------------------------------------------------------- */
+/* --- the phrases -------------------------------------------------------------------------------------------------- */
 
 static const struct phrase booked_phrases[] = {
-    { "you are booked", AGENT }, { "youre booked", AGENT }, { "i have booked", AGENT }, { "ive booked", AGENT }, { "booked you", AGENT },
-    { "you are all set", AGENT }, { "youre all set", AGENT }, { "you are scheduled", AGENT }, { "scheduled you", AGENT },
-    { "appointment is confirmed", ANYONE }, { "appointment is set", ANYONE }, { "appointment is booked", ANYONE }, { "see you then", ANYONE },
-    { "see you on", ANYONE }, { "see you tomorrow", ANYONE }, { "we will be there", AGENT }, { "well be there", AGENT },
-    { "will come to you", AGENT }, { "will be at your", AGENT }, { "i will put you down", AGENT }, { "put you down for", AGENT },
+    { "you are booked", AGENT },      { "youre booked", AGENT },
+    { "i have booked", AGENT },       { "ive booked", AGENT },
+    { "booked you", AGENT },          { "you are all set", AGENT },
+    { "youre all set", AGENT },       { "you are scheduled", AGENT },
+    { "scheduled you", AGENT },       { "appointment is confirmed", ANYONE },
+    { "appointment is set", ANYONE }, { "appointment is booked", ANYONE },
+    { "see you then", ANYONE },       { "see you on", ANYONE },
+    { "see you tomorrow", ANYONE },   { "we will be there", AGENT },
+    { "well be there", AGENT },       { "will come to you", AGENT },
+    { "will be at your", AGENT },     { "i will put you down", AGENT },
+    { "put you down for", AGENT },
 };
 /* These book only once a day or an hour was named. */
 static const struct phrase accepted_phrases[] = {
-    { "book it", CUSTOMER }, { "i will take it", CUSTOMER }, { "that time works", CUSTOMER }, { "that works for me", CUSTOMER },
+    { "book it", CUSTOMER },
+    { "i will take it", CUSTOMER },
+    { "that time works", CUSTOMER },
+    { "that works for me", CUSTOMER },
 };
 static const struct phrase cancelled_phrases[] = {
-    { "cancel my", CUSTOMER }, { "cancel the", CUSTOMER }, { "want to cancel", CUSTOMER }, { "need to cancel", CUSTOMER },
-    { "like to cancel", CUSTOMER }, { "have to cancel", CUSTOMER },
+    { "cancel my", CUSTOMER },      { "cancel the", CUSTOMER },     { "want to cancel", CUSTOMER },
+    { "need to cancel", CUSTOMER }, { "like to cancel", CUSTOMER }, { "have to cancel", CUSTOMER },
 };
 static const struct phrase not_offered_phrases[] = {
-    { "do not offer", AGENT }, { "dont offer", AGENT }, { "do not do that", AGENT }, { "dont do that", AGENT }, { "do not service", AGENT },
-    { "dont service", AGENT }, { "do not cover that", AGENT }, { "not something we do", AGENT }, { "do not provide", AGENT },
-    { "dont provide", AGENT }, { "out of our service area", AGENT }, { "outside our service area", AGENT },
+    { "do not offer", AGENT },
+    { "dont offer", AGENT },
+    { "do not do that", AGENT },
+    { "dont do that", AGENT },
+    { "do not service", AGENT },
+    { "dont service", AGENT },
+    { "do not cover that", AGENT },
+    { "not something we do", AGENT },
+    { "do not provide", AGENT },
+    { "dont provide", AGENT },
+    { "out of our service area", AGENT },
+    { "outside our service area", AGENT },
 };
 static const struct phrase hot_phrases[] = {
-    { "as soon as possible", CUSTOMER }, { "right away", CUSTOMER }, { "emergency", CUSTOMER }, { "urgent", CUSTOMER }, { "leaking", CUSTOMER },
-    { "a leak", CUSTOMER }, { "flooding", CUSTOMER }, { "no heat", CUSTOMER }, { "no hot water", CUSTOMER }, { "broke down", CUSTOMER },
-    { "is broken", CUSTOMER }, { "stopped working", CUSTOMER }, { "come today", CUSTOMER }, { "come tomorrow", CUSTOMER },
-    { "like to book", CUSTOMER }, { "want to book", CUSTOMER }, { "make an appointment", CUSTOMER }, { "schedule an appointment", CUSTOMER },
-    { "book an appointment", CUSTOMER }, { "need somebody", CUSTOMER }, { "need someone", CUSTOMER }, { "can you come", CUSTOMER },
+    { "as soon as possible", CUSTOMER },
+    { "right away", CUSTOMER },
+    { "emergency", CUSTOMER },
+    { "urgent", CUSTOMER },
+    { "leaking", CUSTOMER },
+    { "a leak", CUSTOMER },
+    { "flooding", CUSTOMER },
+    { "no heat", CUSTOMER },
+    { "no hot water", CUSTOMER },
+    { "broke down", CUSTOMER },
+    { "is broken", CUSTOMER },
+    { "stopped working", CUSTOMER },
+    { "come today", CUSTOMER },
+    { "come tomorrow", CUSTOMER },
+    { "like to book", CUSTOMER },
+    { "want to book", CUSTOMER },
+    { "make an appointment", CUSTOMER },
+    { "schedule an appointment", CUSTOMER },
+    { "book an appointment", CUSTOMER },
+    { "need somebody", CUSTOMER },
+    { "need someone", CUSTOMER },
+    { "can you come", CUSTOMER },
 };
 static const struct phrase warm_phrases[] = {
-    { "how much", CUSTOMER }, { "do you offer", CUSTOMER }, { "do you do", CUSTOMER }, { "interested in", CUSTOMER }, { "a quote", CUSTOMER },
-    { "an estimate", CUSTOMER }, { "looking for", CUSTOMER }, { "thinking about", CUSTOMER }, { "what does it cost", CUSTOMER },
-    { "i would like", CUSTOMER }, { "i need", CUSTOMER }, { "can you help", CUSTOMER }, { "call you back", CUSTOMER },
+    { "how much", CUSTOMER },      { "do you offer", CUSTOMER },   { "do you do", CUSTOMER },
+    { "interested in", CUSTOMER }, { "a quote", CUSTOMER },        { "an estimate", CUSTOMER },
+    { "looking for", CUSTOMER },   { "thinking about", CUSTOMER }, { "what does it cost", CUSTOMER },
+    { "i would like", CUSTOMER },  { "i need", CUSTOMER },         { "can you help", CUSTOMER },
+    { "call you back", CUSTOMER },
 };
 static const struct phrase wrong_number_phrases[] = {
     { "wrong number", ANYONE }, { "i was trying to reach", CUSTOMER }, { "i was trying to call", CUSTOMER },
 };
 static const struct phrase spam_phrases[] = {
-    { "extended warranty", CUSTOMER }, { "press one", CUSTOMER }, { "business listing", CUSTOMER }, { "google listing", CUSTOMER },
-    { "search engine", CUSTOMER }, { "special offer for your business", CUSTOMER }, { "lower your electric bill", CUSTOMER },
-    { "take us off your list", AGENT }, { "do not call here", AGENT },
+    { "extended warranty", CUSTOMER },
+    { "press one", CUSTOMER },
+    { "business listing", CUSTOMER },
+    { "google listing", CUSTOMER },
+    { "search engine", CUSTOMER },
+    { "special offer for your business", CUSTOMER },
+    { "lower your electric bill", CUSTOMER },
+    { "take us off your list", AGENT },
+    { "do not call here", AGENT },
 };
 static const struct phrase existing_phrases[] = {
-    { "my appointment", CUSTOMER }, { "last time you came", CUSTOMER }, { "you came out", CUSTOMER }, { "your technician was here", CUSTOMER },
-    { "my invoice", CUSTOMER }, { "my order", CUSTOMER }, { "reschedule", CUSTOMER }, { "to cancel", CUSTOMER }, { "cancel my", CUSTOMER }, { "cancel the", CUSTOMER },
+    { "my appointment", CUSTOMER }, { "last time you came", CUSTOMER },
+    { "you came out", CUSTOMER },   { "your technician was here", CUSTOMER },
+    { "my invoice", CUSTOMER },     { "my order", CUSTOMER },
+    { "reschedule", CUSTOMER },     { "to cancel", CUSTOMER },
+    { "cancel my", CUSTOMER },      { "cancel the", CUSTOMER },
 };
 static const struct phrase voicemail_phrases[] = {
     { "after the tone", ANYONE }, { "after the beep", ANYONE }, { "at the tone", ANYONE },
@@ -94,18 +140,39 @@ static const struct {
     const char *category;
     struct phrase phrase;
 } objection_phrases[] = {
-    { "price", { "too expensive", CUSTOMER } }, { "price", { "too much money", CUSTOMER } }, { "price", { "that is a lot", CUSTOMER } },
-    { "price", { "thats a lot", CUSTOMER } }, { "price", { "more than i", CUSTOMER } }, { "price", { "cannot afford", CUSTOMER } },
-    { "price", { "cant afford", CUSTOMER } }, { "price", { "too high", CUSTOMER } },
-    { "price", { "cheaper", CUSTOMER } }, { "price", { "over my budget", CUSTOMER } },
-    { "timing", { "too late", CUSTOMER } }, { "timing", { "not soon enough", CUSTOMER } }, { "timing", { "cannot wait", CUSTOMER } },
-    { "timing", { "cant wait", CUSTOMER } }, { "timing", { "not a good time", CUSTOMER } }, { "timing", { "too busy", CUSTOMER } },
-    { "competitor", { "another company", CUSTOMER } }, { "competitor", { "somebody else", CUSTOMER } }, { "competitor", { "other quotes", CUSTOMER } },
-    { "competitor", { "shop around", CUSTOMER } }, { "competitor", { "shopping around", CUSTOMER } },
-    { "trust", { "bad reviews", CUSTOMER } }, { "trust", { "do not trust", CUSTOMER } }, { "trust", { "dont trust", CUSTOMER } },
-    { "trust", { "bad experience", CUSTOMER } }, { "authority", { "ask my husband", CUSTOMER } }, { "authority", { "ask my wife", CUSTOMER } },
-    { "authority", { "talk to my husband", CUSTOMER } }, { "authority", { "talk to my wife", CUSTOMER } }, { "authority", { "ask my boss", CUSTOMER } },
-    { "authority", { "ask my landlord", CUSTOMER } }, { "need", { "do not need it", CUSTOMER } }, { "need", { "dont need it", CUSTOMER } },
+    { "price", { "too expensive", CUSTOMER } },
+    { "price", { "too much money", CUSTOMER } },
+    { "price", { "that is a lot", CUSTOMER } },
+    { "price", { "thats a lot", CUSTOMER } },
+    { "price", { "more than i", CUSTOMER } },
+    { "price", { "cannot afford", CUSTOMER } },
+    { "price", { "cant afford", CUSTOMER } },
+    { "price", { "too high", CUSTOMER } },
+    { "price", { "cheaper", CUSTOMER } },
+    { "price", { "over my budget", CUSTOMER } },
+    { "timing", { "too late", CUSTOMER } },
+    { "timing", { "not soon enough", CUSTOMER } },
+    { "timing", { "cannot wait", CUSTOMER } },
+    { "timing", { "cant wait", CUSTOMER } },
+    { "timing", { "not a good time", CUSTOMER } },
+    { "timing", { "too busy", CUSTOMER } },
+    { "competitor", { "another company", CUSTOMER } },
+    { "competitor", { "somebody else", CUSTOMER } },
+    { "competitor", { "other quotes", CUSTOMER } },
+    { "competitor", { "shop around", CUSTOMER } },
+    { "competitor", { "shopping around", CUSTOMER } },
+    { "trust", { "bad reviews", CUSTOMER } },
+    { "trust", { "do not trust", CUSTOMER } },
+    { "trust", { "dont trust", CUSTOMER } },
+    { "trust", { "bad experience", CUSTOMER } },
+    { "authority", { "ask my husband", CUSTOMER } },
+    { "authority", { "ask my wife", CUSTOMER } },
+    { "authority", { "talk to my husband", CUSTOMER } },
+    { "authority", { "talk to my wife", CUSTOMER } },
+    { "authority", { "ask my boss", CUSTOMER } },
+    { "authority", { "ask my landlord", CUSTOMER } },
+    { "need", { "do not need it", CUSTOMER } },
+    { "need", { "dont need it", CUSTOMER } },
     { "need", { "not sure i need", CUSTOMER } },
 };
 
@@ -115,43 +182,92 @@ static const struct {
     const char *step;
     struct phrase phrases[STEP_PHRASES_MAX];
 } sop_steps[] = {
-    { "greets and names the company", { { "thank you for calling", AGENT }, { "thanks for calling", AGENT }, { "this is", AGENT },
-                                        { "how can i help", AGENT }, { "how may i help", AGENT }, { "good morning", AGENT },
-                                        { "good afternoon", AGENT } } },
-    { "asks for the customer's name", { { "your name", AGENT }, { "who am i speaking", AGENT }, { "who is calling", AGENT } } },
-    { "asks what is needed", { { "how can i help", AGENT }, { "how may i help", AGENT }, { "what can i do for you", AGENT },
-                               { "what seems to be", AGENT }, { "what is the problem", AGENT }, { "tell me", AGENT } } },
-    { "asks for the address or a phone number", { { "your address", AGENT }, { "the address", AGENT }, { "where do you live", AGENT },
-                                                  { "your phone number", AGENT }, { "best number", AGENT }, { "what street", AGENT } } },
-    { "offers an appointment", { { "appointment", AGENT }, { "can come", AGENT }, { "could come", AGENT }, { "can send", AGENT }, { "does that work", AGENT },
-                                 { "would that work", AGENT }, { "what time", AGENT }, { "schedule", AGENT } } },
-    { "repeats what was agreed or thanks", { { "see you", AGENT }, { "thank you", AGENT }, { "you are all set", AGENT },
-                                             { "you are booked", AGENT },
-                                             { "we will be there", AGENT }, { "have a good", AGENT }, { "have a nice", AGENT } } },
+    { "greets and names the company",
+      { { "thank you for calling", AGENT },
+        { "thanks for calling", AGENT },
+        { "this is", AGENT },
+        { "how can i help", AGENT },
+        { "how may i help", AGENT },
+        { "good morning", AGENT },
+        { "good afternoon", AGENT } } },
+    { "asks for the customer's name",
+      { { "your name", AGENT }, { "who am i speaking", AGENT }, { "who is calling", AGENT } } },
+    { "asks what is needed",
+      { { "how can i help", AGENT },
+        { "how may i help", AGENT },
+        { "what can i do for you", AGENT },
+        { "what seems to be", AGENT },
+        { "what is the problem", AGENT },
+        { "tell me", AGENT } } },
+    { "asks for the address or a phone number",
+      { { "your address", AGENT },
+        { "the address", AGENT },
+        { "where do you live", AGENT },
+        { "your phone number", AGENT },
+        { "best number", AGENT },
+        { "what street", AGENT } } },
+    { "offers an appointment",
+      { { "appointment", AGENT },
+        { "can come", AGENT },
+        { "could come", AGENT },
+        { "can send", AGENT },
+        { "does that work", AGENT },
+        { "would that work", AGENT },
+        { "what time", AGENT },
+        { "schedule", AGENT } } },
+    { "repeats what was agreed or thanks",
+      { { "see you", AGENT },
+        { "thank you", AGENT },
+        { "you are all set", AGENT },
+        { "you are booked", AGENT },
+        { "we will be there", AGENT },
+        { "have a good", AGENT },
+        { "have a nice", AGENT } } },
 };
 
 static const struct {
     const char *word;
     int mood;
 } mood_words[] = {
-    { "great", 2 }, { "perfect", 2 }, { "wonderful", 2 }, { "excellent", 2 }, { "awesome", 2 }, { "fantastic", 2 }, { "thanks", 1 },
-    { "thank", 1 }, { "good", 1 }, { "nice", 1 }, { "happy", 1 }, { "please", 1 }, { "yes", 1 }, { "works", 1 }, { "glad", 1 },
-    { "no", -1 }, { "expensive", -1 }, { "problem", -1 }, { "wait", -1 }, { "late", -1 }, { "wrong", -1 }, { "broken", -1 },
-    { "terrible", -2 }, { "awful", -2 }, { "horrible", -2 }, { "angry", -2 }, { "ridiculous", -2 }, { "unacceptable", -2 }, { "worst", -2 },
-    { "never", -1 }, { "disappointed", -2 }, { "rude", -2 }, { "complaint", -2 },
+    { "great", 2 },         { "perfect", 2 },     { "wonderful", 2 },     { "excellent", 2 }, { "awesome", 2 },
+    { "fantastic", 2 },     { "thanks", 1 },      { "thank", 1 },         { "good", 1 },      { "nice", 1 },
+    { "happy", 1 },         { "please", 1 },      { "yes", 1 },           { "works", 1 },     { "glad", 1 },
+    { "no", -1 },           { "expensive", -1 },  { "problem", -1 },      { "wait", -1 },     { "late", -1 },
+    { "wrong", -1 },        { "broken", -1 },     { "terrible", -2 },     { "awful", -2 },    { "horrible", -2 },
+    { "angry", -2 },        { "ridiculous", -2 }, { "unacceptable", -2 }, { "worst", -2 },    { "never", -1 },
+    { "disappointed", -2 }, { "rude", -2 },       { "complaint", -2 },
 };
 
 static const struct {
     const char *words, *service;
 } services[] = {
-    { "water heater", "water heater" }, { "air conditioner", "air conditioning" }, { "air conditioning", "air conditioning" },
-    { "furnace", "heating" }, { "no heat", "heating" }, { "heating", "heating" }, { "roof", "roof" }, { "gutter", "gutters" }, { "toilet", "plumbing" },
-    { "pipe", "plumbing" }, { "faucet", "plumbing" }, { "drain", "plumbing" }, { "sink", "plumbing" }, { "window", "windows" }, { "door", "doors" },
-    { "painting", "painting" }, { "paint", "painting" }, { "electric", "electrical" }, { "outlet", "electrical" }, { "haircut", "haircut" },
-    { "cleaning", "cleaning" }, { "inspection", "inspection" }, { "repair", "repair" }, { "installation", "installation" },
+    { "water heater", "water heater" },
+    { "air conditioner", "air conditioning" },
+    { "air conditioning", "air conditioning" },
+    { "furnace", "heating" },
+    { "no heat", "heating" },
+    { "heating", "heating" },
+    { "roof", "roof" },
+    { "gutter", "gutters" },
+    { "toilet", "plumbing" },
+    { "pipe", "plumbing" },
+    { "faucet", "plumbing" },
+    { "drain", "plumbing" },
+    { "sink", "plumbing" },
+    { "window", "windows" },
+    { "door", "doors" },
+    { "painting", "painting" },
+    { "paint", "painting" },
+    { "electric", "electrical" },
+    { "outlet", "electrical" },
+    { "haircut", "haircut" },
+    { "cleaning", "cleaning" },
+    { "inspection", "inspection" },
+    { "repair", "repair" },
+    { "installation", "installation" },
 };
 
-/* --- turns and phrases in them ---------------------------------------------------------------------------------------------- */
+/* --- turns and phrases in them ------------------------------------------------------------------------------------ */
 
 static const char *plain_words(struct arena *arena, const char *said)
 {
@@ -170,7 +286,8 @@ static void read_turns(const char *transcript, struct conversation *conversation
     size_t lines = 1;
     for (const char *at = transcript; (at = strchr(at, '\n')); at++)
         lines++;
-    conversation->turns = arena_alloc(conversation->arena, (lines < TURNS_MAX ? lines : TURNS_MAX) * sizeof(*conversation->turns));
+    conversation->turns =
+        arena_alloc(conversation->arena, (lines < TURNS_MAX ? lines : TURNS_MAX) * sizeof(*conversation->turns));
     for (const char *line = transcript; *line && conversation->count < TURNS_MAX;) {
         struct text text = { line, strcspn(line, "\n") };
         struct turn *turn = &conversation->turns[conversation->count++];
@@ -184,7 +301,8 @@ static void read_turns(const char *transcript, struct conversation *conversation
 /* "not an emergency", "do not book it": within the two words before. */
 static bool is_denied(const char *words, const char *at)
 {
-    static const char *const denials[] = { " not ", " dont ", " never ", " isnt ", " wont ", " cant ", " cannot ", " none " };
+    static const char *const denials[] = { " not ",  " dont ", " never ",  " isnt ",
+                                           " wont ", " cant ", " cannot ", " none " };
     const char *from = at - 1;
     for (int passed = 0; from > words && passed < 2; passed++)
         for (from--; *from != ' ';)
@@ -243,9 +361,10 @@ static const char *quote_of(const struct conversation *conversation, struct hear
     return from ? arena_copy_text(conversation->arena, (struct text){ from, (size_t)(to - from) }) : "";
 }
 
-/* --- the parts of the analysis ------------------------------------------------------------------------------------------------ */
+/* --- the parts of the analysis ------------------------------------------------------------------------------------ */
 
-static void add_evidence(const struct conversation *conversation, struct call_analysis *ret, const char *field, struct heard heard)
+static void add_evidence(const struct conversation *conversation, struct call_analysis *ret, const char *field,
+                         struct heard heard)
 {
     if (heard.turn && ret->evidence_count < EVIDENCE_MAX)
         ret->evidence[ret->evidence_count++] =
@@ -266,8 +385,10 @@ static const char *service_of(const struct conversation *conversation)
     return NULL;
 }
 
-/* The time that stands: the last one said up to the words that book and a little behind them, else the first after that. */
-static struct spoken_time agreed_time(const struct conversation *conversation, const struct rules_call *call, struct heard booking)
+/* The time that stands: the last one said up to the words that book and a little behind them, else the first after
+ * that. */
+static struct spoken_time agreed_time(const struct conversation *conversation, const struct rules_call *call,
+                                      struct heard booking)
 {
     struct spoken_time time = { 0 };
     size_t rest = strlen(booking.at), near = rest;
@@ -285,7 +406,8 @@ static struct spoken_time agreed_time(const struct conversation *conversation, c
 }
 
 /* The words that book, and the time they book; nothing when the customer cancels or nobody answered. */
-static struct heard find_booking(const struct conversation *conversation, const struct rules_call *call, struct spoken_time *ret_time)
+static struct heard find_booking(const struct conversation *conversation, const struct rules_call *call,
+                                 struct spoken_time *ret_time)
 {
     struct heard booking = FIND(conversation, booked_phrases);
     if (call->voicemail || FIND(conversation, cancelled_phrases).turn)
@@ -300,10 +422,12 @@ static struct heard find_booking(const struct conversation *conversation, const 
     return booking.turn && (ret_time->has_day || ret_time->has_hour) ? booking : (struct heard){ NULL, NULL };
 }
 
-static void judge_booking(const struct conversation *conversation, const struct rules_call *call, struct call_analysis *ret)
+static void judge_booking(const struct conversation *conversation, const struct rules_call *call,
+                          struct call_analysis *ret)
 {
     struct spoken_time time = { 0 };
-    struct heard not_offered = FIND(conversation, not_offered_phrases), booking = find_booking(conversation, call, &time);
+    struct heard not_offered = FIND(conversation, not_offered_phrases),
+                 booking = find_booking(conversation, call, &time);
     ret->booking_status = booking.turn ? "booked" : not_offered.turn ? "service_not_offered" : "not_booked";
     add_evidence(conversation, ret, "booking_status", booking.turn ? booking : not_offered);
     if (!booking.turn)
@@ -360,12 +484,15 @@ static void judge_outcome(const struct conversation *conversation, struct call_a
 static void find_objections(const struct conversation *conversation, struct call_analysis *ret)
 {
     for (const struct turn *turn = conversation->turns; turn < conversation->turns + conversation->count; turn++)
-        for (size_t i = 0; i < LENGTH(objection_phrases) && ret->objections_count < OBJECTIONS_MAX && said_by(turn, CUSTOMER); i++) {
+        for (size_t i = 0;
+             i < LENGTH(objection_phrases) && ret->objections_count < OBJECTIONS_MAX && said_by(turn, CUSTOMER); i++) {
             const char *at = find_words(turn->words, objection_phrases[i].phrase.words);
             if (!at)
                 continue;
-            ret->objections[ret->objections_count++] = (struct call_analysis_objections){
-                .category = objection_phrases[i].category, .quote = quote_of(conversation, (struct heard){ turn, at }, QUOTE_BYTES_MAX) };
+            ret->objections[ret->objections_count++] =
+                (struct call_analysis_objections){ .category = objection_phrases[i].category,
+                                                   .quote = quote_of(conversation, (struct heard){ turn, at },
+                                                                     QUOTE_BYTES_MAX) };
             break;
         }
 }
@@ -388,7 +515,8 @@ static void check_steps(const struct conversation *conversation, struct call_ana
     for (size_t i = 0; i < LENGTH(sop_steps); i++)
         if (!FIND(conversation, sop_steps[i].phrases).turn)
             ret->sop_compliance.missed_steps[ret->sop_compliance.missed_steps_count++] = sop_steps[i].step;
-    ret->sop_compliance.score = (double)(LENGTH(sop_steps) - ret->sop_compliance.missed_steps_count) / LENGTH(sop_steps);
+    ret->sop_compliance.score =
+        (double)(LENGTH(sop_steps) - ret->sop_compliance.missed_steps_count) / LENGTH(sop_steps);
 }
 
 static const char *summary(const struct conversation *conversation, const struct call_analysis *analysis)
@@ -399,12 +527,14 @@ static const char *summary(const struct conversation *conversation, const struct
     for (int i = 0; !wish.turn && i < conversation->count; i++)
         if (said_by(&conversation->turns[i], CUSTOMER) && conversation->turns[i].words[1])
             wish = (struct heard){ &conversation->turns[i], conversation->turns[i].words + 1 };
-    const char *booked = strcmp(analysis->booking_status, "booked") == 0                ? "An appointment was made."
-                         : strcmp(analysis->booking_status, "service_not_offered") == 0 ? "The company does not offer what was asked for."
-                                                                                        : "No appointment was made.";
-    const char *objected = analysis->objections_count > 0 ? arena_printf(conversation->arena, " The customer objected: \"%s\"",
-                                                                         analysis->objections[0].quote)
-                                                          : "";
+    const char *booked = strcmp(analysis->booking_status, "booked") == 0 ? "An appointment was made."
+                         : strcmp(analysis->booking_status, "service_not_offered") == 0
+                             ? "The company does not offer what was asked for."
+                             : "No appointment was made.";
+    const char *objected =
+        analysis->objections_count > 0
+            ? arena_printf(conversation->arena, " The customer objected: \"%s\"", analysis->objections[0].quote)
+            : "";
     return wish.turn ? arena_printf(conversation->arena, "The customer said: \"%s\" %s%s",
                                     quote_of(conversation, wish, QUOTED_SUMMARY_BYTES_MAX), booked, objected)
                      : booked;

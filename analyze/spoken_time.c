@@ -1,4 +1,5 @@
-/* spoken_time.c: see spoken_time.h.  An hour without "am", "pm" or a part of the day is taken within the working day, 7:00 to 18:59. */
+/* spoken_time.c: see spoken_time.h.  An hour without "am", "pm" or a part of the day is taken within the working
+ * day, 7:00 to 18:59. */
 #include "analyze/spoken_time.h"
 
 #include <stdio.h>
@@ -9,17 +10,24 @@
 #define BEHIND 5                        /* words seen before and after the one that is heard */
 #define AHEAD 8
 
-static const char *const weekdays[] = { "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", NULL };
-static const char *const numbers[] = { "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-                                       "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", NULL };
-static const char *const tens[] = { "zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", NULL };
+static const char *const weekdays[] = { "monday", "tuesday",  "wednesday", "thursday",
+                                        "friday", "saturday", "sunday",    NULL };
+static const char *const numbers[] = { "zero",     "one",      "two",      "three",   "four",    "five",
+                                       "six",      "seven",    "eight",    "nine",    "ten",     "eleven",
+                                       "twelve",   "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
+                                       "eighteen", "nineteen", NULL };
+static const char *const tens[] = { "zero",  "ten",     "twenty", "thirty", "forty", "fifty",
+                                    "sixty", "seventy", "eighty", "ninety", NULL };
 /* Behind a number these say that it is no hour: "at two hundred", "around ten days", "at twelve oak street". */
-static const char *const units[] = { "hundred", "thousand", "dollars", "dollar", "bucks", "cents", "percent", "hours", "hour", "minutes",
-                                     "minute", "days", "day", "weeks", "week", "months", "month", "years", "year", "miles", "feet",
-                                     "people", "times", "time", "point", "of", "st", "nd", "rd", "th", NULL };
-static const char *const streets[] = { "street", "avenue", "ave", "road", "lane", "drive", "boulevard", "court", "place", "highway", NULL };
+static const char *const units[] = { "hundred", "thousand", "dollars", "dollar", "bucks", "cents",  "percent", "hours",
+                                     "hour",    "minutes",  "minute",  "days",   "day",   "weeks",  "week",    "months",
+                                     "month",   "years",    "year",    "miles",  "feet",  "people", "times",   "time",
+                                     "point",   "of",       "st",      "nd",     "rd",    "th",     NULL };
+static const char *const streets[] = { "street",    "avenue", "ave",   "road",    "lane", "drive",
+                                       "boulevard", "court",  "place", "highway", NULL };
 static const char *const before_hour[] = { "at", "around", "by", NULL };
-static const char *const days[] = { "today", "tomorrow", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", NULL };
+static const char *const days[] = { "today",    "tomorrow", "monday",   "tuesday", "wednesday",
+                                    "thursday", "friday",   "saturday", "sunday",  NULL };
 static const char *const late[] = { "afternoon", "evening", "night", "tonight", "pm", NULL };
 static const char *const early[] = { "morning", "am", NULL };
 
@@ -52,7 +60,8 @@ static bool is_one_of(const struct window *window, int at, const char *const *li
     return place(window, at, list) >= 0;
 }
 
-/* A number below 100 in digits or words ("45", "five", "forty five"), and how many words it has: 0 when there is none. */
+/* A number below 100 in digits or words ("45", "five", "forty five"), and how many words it has: 0 when there is
+ * none. */
 static int number_at(const struct window *window, int at, int *ret)
 {
     struct text said = word(window, at);
@@ -75,7 +84,8 @@ static bool is_number(const struct window *window, int at)
 {
     int number;
     struct text said = word(window, at);
-    return number_at(window, at, &number) > 0 || is(window, at, "oh") || (said.bytes > 0 && said.at[0] >= '0' && said.at[0] <= '9');
+    return number_at(window, at, &number) > 0 || is(window, at, "oh")
+           || (said.bytes > 0 && said.at[0] >= '0' && said.at[0] <= '9');
 }
 
 /* Minutes behind an hour: "thirty", "forty five", "oh five", "05"; how many words that is. */
@@ -96,7 +106,8 @@ static void hear_day(struct spoken_time *time, const struct window *window, int 
     } else if (is(window, 0, "tomorrow")) {
         ahead = is(window, -2, "day") && is(window, -1, "after") ? 2 : 1;
     } else if (day >= 0 && !is(window, -1, "last")) {
-        bool next_week = (is(window, 1, "next") && is(window, 2, "week")) || (is(window, -2, "next") && is(window, -1, "week"))
+        bool next_week = (is(window, 1, "next") && is(window, 2, "week"))
+                         || (is(window, -2, "next") && is(window, -1, "week"))
                          || (is(window, -3, "next") && is(window, -2, "week"));
         ahead = (day + 1 - weekday + 7) % 7;
         if (next_week)
@@ -110,7 +121,8 @@ static void hear_day(struct spoken_time *time, const struct window *window, int 
     time->has_day = true;
 }
 
-/* Which part of the day is said behind the hour: "pm", "p m", "in the afternoon", "tomorrow evening"; 1 late, -1 early, 0 none. */
+/* Which part of the day is said behind the hour: "pm", "p m", "in the afternoon", "tomorrow evening"; 1 late, -1
+ * early, 0 none. */
 static int part_behind(const struct window *window, int at)
 {
     bool spelled = is(window, at + 1, "m");
@@ -119,8 +131,8 @@ static int part_behind(const struct window *window, int at)
     for (int i = at; i < at + 4 && i <= AHEAD; i++) {
         if (is_one_of(window, i, late) || is_one_of(window, i, early))
             return is_one_of(window, i, late) ? 1 : -1;
-        if (!is(window, i, "in") && !is(window, i, "the") && !is(window, i, "this") && !is(window, i, "on") && !is(window, i, "tomorrow")
-            && !is_one_of(window, i, weekdays))
+        if (!is(window, i, "in") && !is(window, i, "the") && !is(window, i, "this") && !is(window, i, "on")
+            && !is(window, i, "tomorrow") && !is_one_of(window, i, weekdays))
             return 0;
     }
     return 0;
@@ -171,7 +183,8 @@ static int on_the_clock(int hour, int part)
     return hour < 12 && (part > 0 || hour < WORKING_DAY_FIRST_HOUR) ? hour + 12 : hour;
 }
 
-/* A number is an hour when it is said as one: after "at" or "half past", or before "o'clock", "pm", "in the morning". */
+/* A number is an hour when it is said as one: after "at" or "half past", or before "o'clock", "pm", "in the
+ * morning". */
 static void hear_hour(struct spoken_time *time, const struct window *window)
 {
     int hour, minute = 0, clock_words, next = number_at(window, 0, &hour);
@@ -184,10 +197,12 @@ static void hear_hour(struct spoken_time *time, const struct window *window)
     int start = half || quarter ? -2 : 0, minute_words = start == 0 ? minutes_at(window, next, &minute) : 0;
     next += minute_words;
     bool between = is(window, -1, "between") && is(window, next, "and") && is_number(window, next + 1);
-    bool after_at = between || is_one_of(window, start - 1, before_hour), clock = is_o_clock(window, next, &clock_words);
+    bool after_at = between || is_one_of(window, start - 1, before_hour),
+         clock = is_o_clock(window, next, &clock_words);
     next += clock_words;
     int part = part_behind(window, next), before = start - 1 - after_at;
-    if (is_number(window, next) || (!after_at && is_number(window, before)) || is_one_of(window, next, units) || is_address(window, next))
+    if (is_number(window, next) || (!after_at && is_number(window, before)) || is_one_of(window, next, units)
+        || is_address(window, next))
         return;
     if (!after_at && start == 0 && !clock && part == 0 && !is_bare_hour(window, next, minute_words))
         return;

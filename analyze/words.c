@@ -48,7 +48,10 @@ static enum kind character(const char *at, size_t *ret_bytes, char *lower, size_
     *ret_bytes = *lower_bytes = 1;
     lower[0] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
     if (c < 0x80)
-        return c >= '0' && c <= '9' ? DIGIT : lower[0] >= 'a' && lower[0] <= 'z' ? LETTER : c == '\'' ? APOSTROPHE : BREAK;
+        return c >= '0' && c <= '9'                 ? DIGIT
+               : lower[0] >= 'a' && lower[0] <= 'z' ? LETTER
+               : c == '\''                          ? APOSTROPHE
+                                                    : BREAK;
     size_t bytes = utf8_sequence(at, at + strnlen(at, 4));
     if (bytes == 0)
         return BREAK;

@@ -1,5 +1,5 @@
-/* words.h: text as plain words, for comparing what was said: letters of any script in lower case, digits apart from letters, no
- * punctuation, no apostrophes ("don't" is "dont", "3pm" is "3" and "pm").
+/* words.h: text as plain words, for comparing what was said: letters of any script in lower case, digits apart from
+ * letters, no punctuation, no apostrophes ("don't" is "dont", "3pm" is "3" and "pm").
  *
  * Threads: any. */
 #pragma once

@@ -23,7 +23,7 @@ int call_hook_rank(const char *hook)
     return -1;
 }
 
-/* --- one report ------------------------------------------------------------------------------------------------------------ */
+/* --- one report --------------------------------------------------------------------------------------------------- */
 
 static bool put_string(const char *value, size_t bytes_max, const char **ret, struct problem *why)
 {
@@ -75,7 +75,8 @@ static bool put_recording(const char *value, struct call_facts *facts, struct pr
 
 static bool read_switch(const char *value, bool *ret, struct problem *why)
 {
-    if (strcasecmp(value, "true") != 0 && strcasecmp(value, "false") != 0 && strcmp(value, "1") != 0 && strcmp(value, "0") != 0)
+    if (strcasecmp(value, "true") != 0 && strcasecmp(value, "false") != 0 && strcmp(value, "1") != 0
+        && strcmp(value, "0") != 0)
         return fail(why, "must be true or false");
     *ret = strcasecmp(value, "true") == 0 || strcmp(value, "1") == 0;
     return true;
@@ -199,15 +200,15 @@ static bool read_form(struct text body, struct arena *arena, struct call_facts *
     return true;
 }
 
-bool call_facts_read(const char *hook, const char *content_type, struct text body, struct arena *arena, struct call_facts *ret,
-                     struct problem *why)
+bool call_facts_read(const char *hook, const char *content_type, struct text body, struct arena *arena,
+                     struct call_facts *ret, struct problem *why)
 {
     *ret = (struct call_facts){ .rank = call_hook_rank(hook), .reported_us = -1, .duration_s = -1, .started_us = -1 };
     bool is_json = strncasecmp(content_type, "application/json", strlen("application/json")) == 0;
     return is_json ? read_json(body, arena, ret, why) : read_form(body, arena, ret, why);
 }
 
-/* --- as a row ---------------------------------------------------------------------------------------------------------------- */
+/* --- as a row ----------------------------------------------------------------------------------------------------- */
 
 static void write_string(struct buf *out, const char *name, const char *value)
 {
@@ -246,7 +247,7 @@ bool call_facts_restore(struct text json, struct arena *arena, struct call_facts
     return call_facts_read(hooks[INCOMING], "application/json", json, arena, ret, why);
 }
 
-/* --- together ------------------------------------------------------------------------------------------------------------------ */
+/* --- together ----------------------------------------------------------------------------------------------------- */
 
 static int by_order(const void *a, const void *b)
 {
@@ -264,7 +265,8 @@ static void replace(const char **value, const char *with)
         *value = with;
 }
 
-/* Before the end only the hook itself tells whether somebody picked up: CallRail sends answered=false with every ringing call. */
+/* Before the end only the hook itself tells whether somebody picked up: CallRail sends answered=false with every
+ * ringing call. */
 static void fold_answered(struct call_facts *all, const struct call_facts *report)
 {
     if (report->rank == ANSWERED) {

@@ -1,6 +1,7 @@
 /* call_facts.h: what one CallRail webhook says of a call, and what all of them say together.
  *
- * CallRail's own names and ours mean the same; JSON and forms alike.  Everything is optional: what is missing, null or "" says nothing. */
+ * CallRail's own names and ours mean the same; JSON and forms alike.  Everything is optional: what is missing, null
+ * or "" says nothing. */
 #pragma once
 
 #include "common/arena.h"
@@ -30,13 +31,14 @@ struct call_facts {
 /* The hook's rank; -1 when it is none of ours. */
 int call_hook_rank(const char *hook);
 /* Reads a body.  A value of the wrong kind fails, with its pointer. */
-bool call_facts_read(const char *hook, const char *content_type, struct text body, struct arena *arena, struct call_facts *ret,
-                     struct problem *why);
+bool call_facts_read(const char *hook, const char *content_type, struct text body, struct arena *arena,
+                     struct call_facts *ret, struct problem *why);
 /* One report as the JSON object of its row, and back. */
 void call_facts_write(struct buf *out, const struct call_facts *facts);
 bool call_facts_restore(struct text json, struct arena *arena, struct call_facts *ret, struct problem *why);
 
-/* What the reports say together: later ones (by rank, then time, then id) replace what earlier ones said.  Sorts `reports`. */
+/* What the reports say together: later ones (by rank, then time, then id) replace what earlier ones said.  Sorts
+ * `reports`. */
 struct call_state {
     struct call_facts facts;
     const char *status;             /* of call_status */

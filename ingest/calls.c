@@ -1,7 +1,9 @@
-/* calls.c: the recorder's part of call tracking: callrail.call.received → the call's rows, call.progressed and call.recorded.
+/* calls.c: the recorder's part of call tracking: callrail.call.received → the call's rows, call.progressed and
+ * call.recorded.
  *
- * A webhook becomes a report row; the call's row is all its reports folded in their order (call_facts.h), so it ends up the same however
- * they came.  `version` is the predicate: two webhooks handled at once make one of them run again. */
+ * A webhook becomes a report row; the call's row is all its reports folded in their order (call_facts.h), so it ends
+ * up the same however they came.  `version` is the predicate: two webhooks handled at once make one of them run
+ * again. */
 #include "common/json.h"
 #include "common/phone.h"
 #include "ingest/call_facts.h"
@@ -12,7 +14,8 @@
 
 static const struct statement find_number = {
     .name = "find_number",
-    .text = "SELECT n.tenant, co.default_region FROM tracking_numbers n JOIN companies co USING (tenant) WHERE n.number = $1",
+    .text = "SELECT n.tenant, co.default_region FROM tracking_numbers n JOIN companies co USING (tenant)"
+            " WHERE n.number = $1",
     .params = 1,
 };
 static const struct statement find_call = {
@@ -24,7 +27,8 @@ static const struct statement find_call = {
 };
 static const struct statement find_reports = {
     .name = "find_reports",
-    .text = "SELECT event_id, hook, (extract(epoch FROM reported_at) * 1000000)::bigint AS reported_us, facts FROM call_reports"
+    .text = "SELECT event_id, hook, (extract(epoch FROM reported_at) * 1000000)::bigint AS reported_us, facts"
+            " FROM call_reports"
             " WHERE tenant = $1 AND call_id = $2",
     .params = 2,
 };
@@ -44,12 +48,14 @@ static const struct statement find_csr = {
 };
 static const struct statement insert_contact = {
     .name = "insert_contact",
-    .text = "INSERT INTO contact_cards (tenant, contact_id, phone) VALUES ($1, $2::uuid, $3) ON CONFLICT (tenant, phone) DO NOTHING",
+    .text = "INSERT INTO contact_cards (tenant, contact_id, phone) VALUES ($1, $2::uuid, $3)"
+            " ON CONFLICT (tenant, phone) DO NOTHING",
     .params = 3,
 };
 static const struct statement name_contact = {
     .name = "name_contact",
-    .text = "UPDATE contact_cards SET name = $3, updated_at = now() WHERE tenant = $1 AND contact_id = $2::uuid AND name IS NULL",
+    .text = "UPDATE contact_cards SET name = $3, updated_at = now() WHERE tenant = $1 AND contact_id = $2::uuid"
+            " AND name IS NULL",
     .params = 3,
 };
 static const struct statement insert_lead = {
@@ -60,18 +66,23 @@ static const struct statement insert_lead = {
 };
 static const struct statement insert_call = {
     .name = "insert_call",
-    .text = "INSERT INTO calls (tenant, call_id, source, status, direction, tracking_number, customer_number, customer_name, contact_id, lead_id,"
+    .text = "INSERT INTO calls (tenant, call_id, source, status, direction, tracking_number, customer_number,"
+            " customer_name, contact_id, lead_id,"
             " answered, voicemail, started_at, duration_s, recording_url, csr_user_id)"
-            " VALUES ($1, $2, 'callrail', $3, $4, $5, $6, $7, $8::uuid, $9::uuid, $10::boolean, $11::boolean, $12::timestamptz, $13::integer, $14,"
+            " VALUES ($1, $2, 'callrail', $3, $4, $5, $6, $7, $8::uuid, $9::uuid, $10::boolean, $11::boolean,"
+            " $12::timestamptz, $13::integer, $14,"
             " $15)",
     .params = 15,
     .must = 1,
 };
 static const struct statement update_call = {
     .name = "update_call",
-    .text = "UPDATE calls SET status = $3, direction = $4, tracking_number = $5, customer_number = $6, customer_name = $7,"
-            " contact_id = $8::uuid, lead_id = $9::uuid, answered = $10::boolean, voicemail = $11::boolean, started_at = $12::timestamptz,"
-            " duration_s = $13::integer, recording_url = $14, csr_user_id = $15, version = version + 1, updated_at = now()"
+    .text = "UPDATE calls SET status = $3, direction = $4, tracking_number = $5, customer_number = $6,"
+            " customer_name = $7,"
+            " contact_id = $8::uuid, lead_id = $9::uuid, answered = $10::boolean, voicemail = $11::boolean,"
+            " started_at = $12::timestamptz,"
+            " duration_s = $13::integer, recording_url = $14, csr_user_id = $15, version = version + 1,"
+            " updated_at = now()"
             " WHERE tenant = $1 AND call_id = $2 AND version = $16::bigint",
     .params = 16,
     .must = 1,
@@ -79,7 +90,8 @@ static const struct statement update_call = {
 static const struct statement insert_report = {
     .name = "insert_report",
     .text = "INSERT INTO call_reports (tenant, call_id, event_id, hook, reported_at, facts)"
-            " VALUES ($1, $2, $3::uuid, $4, $5::timestamptz, $6::jsonb) ON CONFLICT (tenant, call_id, event_id) DO NOTHING",
+            " VALUES ($1, $2, $3::uuid, $4, $5::timestamptz, $6::jsonb) ON CONFLICT (tenant, call_id, event_id)"
+            " DO NOTHING",
     .params = 6,
 };
 
@@ -96,11 +108,13 @@ static const char *e164(struct work *work, const char *text, const char *region)
     return phone_e164(text, region, number) ? arena_copy(work_arena(work), number) : NULL;
 }
 
-/* Who calls; NULL also for the words that telephone companies put in the place of a withheld number, typed on a keypad. */
+/* Who calls; NULL also for the words that telephone companies put in the place of a withheld number, typed on a
+ * keypad. */
 static const char *caller(struct work *work, const char *text, const char *region)
 {
-    static const char *const withheld[] = { "+266696687" /* ANONYMOUS */, "+7378742833" /* RESTRICTED */, "+2562533" /* BLOCKED */,
-                                            "+8656696" /* UNKNOWN */, "+86282452253" /* UNAVAILABLE */ };
+    static const char *const withheld[] = { "+266696687" /* ANONYMOUS */, "+7378742833" /* RESTRICTED */,
+                                            "+2562533" /* BLOCKED */, "+8656696" /* UNKNOWN */,
+                                            "+86282452253" /* UNAVAILABLE */ };
     const char *number = e164(work, text, region);
     for (size_t i = 0; number && i < LENGTH(withheld); i++)
         if (strcmp(number, withheld[i]) == 0)
@@ -108,10 +122,10 @@ static const char *caller(struct work *work, const char *text, const char *regio
     return number;
 }
 
-/* Whose call it is: the row's company, also when the number has moved since; else the tracking number's, else nobody's.  `signer`: the
- * company whose key signed, which speaks for no other; NULL: the shared key. */
-static enum outcome find_company(struct work *work, const char *call_id, const char *signer, const struct call_facts *facts,
-                                 struct known_call *ret)
+/* Whose call it is: the row's company, also when the number has moved since; else the tracking number's, else
+ * nobody's.  `signer`: the company whose key signed, which speaks for no other; NULL: the shared key. */
+static enum outcome find_company(struct work *work, const char *call_id, const char *signer,
+                                 const struct call_facts *facts, struct known_call *ret)
 {
     const struct ingest *ingest = work_context(work);
     struct rows call, number = { 0 };
@@ -121,20 +135,24 @@ static enum outcome find_company(struct work *work, const char *call_id, const c
         TRY(work_query(work, &find_number, &number, tracking));
     *ret = (struct known_call){ .tenant = "unassigned", .region = ingest->default_region };
     if (number.count > 0)
-        *ret = (struct known_call){ .tenant = row_get(&number, 0, "tenant"), .region = row_get(&number, 0, "default_region") };
+        *ret = (struct known_call){ .tenant = row_get(&number, 0, "tenant"),
+                                    .region = row_get(&number, 0, "default_region") };
     if (call.count > 0)
-        *ret = (struct known_call){
-            .tenant = row_get(&call, 0, "tenant"), .region = row_get(&call, 0, "default_region"), .version = row_get(&call, 0, "version"),
-            .status = row_get(&call, 0, "status"), .recording_url = row_get(&call, 0, "recording_url"),
-            .voicemail = row_get(&call, 0, "voicemail"),
-            .contact_id = row_get(&call, 0, "contact_id"), .lead_id = row_get(&call, 0, "lead_id") };
+        *ret = (struct known_call){ .tenant = row_get(&call, 0, "tenant"),
+                                    .region = row_get(&call, 0, "default_region"),
+                                    .version = row_get(&call, 0, "version"),
+                                    .status = row_get(&call, 0, "status"),
+                                    .recording_url = row_get(&call, 0, "recording_url"),
+                                    .voicemail = row_get(&call, 0, "voicemail"),
+                                    .contact_id = row_get(&call, 0, "contact_id"),
+                                    .lead_id = row_get(&call, 0, "lead_id") };
     if (signer && strcmp(signer, ret->tenant) != 0 && strcmp(ret->tenant, "unassigned") != 0)
         return reject(work, "the key of company \"%s\" signed for a call of another company", signer);
     return DONE;
 }
 
-static enum outcome fold_reports(struct work *work, const char *call_id, const struct known_call *known, const struct call_facts *report,
-                                 struct call_state *ret)
+static enum outcome fold_reports(struct work *work, const char *call_id, const struct known_call *known,
+                                 const struct call_facts *report, struct call_state *ret)
 {
     struct rows rows = { 0 };
     if (known->version)
@@ -200,22 +218,25 @@ static void write_rows(struct work *work, const struct event *event, const char 
 {
     const struct call_facts *facts = &state->facts;
     const char *call_id = event->subject, *started = work_time(work, facts->started_us);
-    const char *duration = facts->duration_s >= 0 ? arena_printf(work_arena(work), "%lld", (long long)facts->duration_s) : NULL;
-    const char *answered = flag(facts->has_answered, facts->answered), *voicemail = flag(facts->has_voicemail, facts->voicemail);
+    const char *duration =
+        facts->duration_s >= 0 ? arena_printf(work_arena(work), "%lld", (long long)facts->duration_s) : NULL;
+    const char *answered = flag(facts->has_answered, facts->answered),
+               *voicemail = flag(facts->has_voicemail, facts->voicemail);
     if (known->contact_id && facts->customer_name)
         effect_row(work, &name_contact, known->tenant, known->contact_id, facts->customer_name);
     if (known->version)
-        effect_row(work, &update_call, known->tenant, call_id, state->status, facts->direction, known->tracking, known->phone,
-                   facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started, duration, facts->recording_url,
-                   known->csr, known->version);
+        effect_row(work, &update_call, known->tenant, call_id, state->status, facts->direction, known->tracking,
+                   known->phone, facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started,
+                   duration, facts->recording_url, known->csr, known->version);
     else
-        effect_row(work, &insert_call, known->tenant, call_id, state->status, facts->direction, known->tracking, known->phone,
-                   facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started, duration, facts->recording_url,
-                   known->csr);
+        effect_row(work, &insert_call, known->tenant, call_id, state->status, facts->direction, known->tracking,
+                   known->phone, facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started,
+                   duration, facts->recording_url, known->csr);
     struct buf json;
     buf_init(&json, EVENT_BYTES_MAX);
     call_facts_write(&json, report);
-    effect_row(work, &insert_report, known->tenant, call_id, event->id, hook, work_time(work, report->reported_us), json.at);
+    effect_row(work, &insert_report, known->tenant, call_id, event->id, hook, work_time(work, report->reported_us),
+               json.at);
     buf_done(&json);
 }
 
@@ -239,8 +260,8 @@ static bool is_recorded_now(const struct work *work, const struct call_facts *re
     return !known->version || !is_recorded(known->status, known->recording_url, no_voicemail);
 }
 
-static void announce(struct work *work, const char *call_id, const struct call_facts *report, const struct call_state *state,
-                     const struct known_call *known)
+static void announce(struct work *work, const char *call_id, const struct call_facts *report,
+                     const struct call_state *state, const struct known_call *known)
 {
     const struct call_facts *facts = &state->facts;
     bool has_duration = facts->duration_s >= 0;

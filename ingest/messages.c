@@ -1,5 +1,5 @@
-/* messages.c: the recorder's part of messages: twilio.status.received → message.reported.  Fields: Twilio's status callback
- * (twilio.com/docs/messaging/guides/track-outbound-message-status). */
+/* messages.c: the recorder's part of messages: twilio.status.received → message.reported.  Fields: Twilio's status
+ * callback (twilio.com/docs/messaging/guides/track-outbound-message-status). */
 #include "common/form.h"
 #include "ingest/recorder.h"
 

@@ -1,4 +1,5 @@
-/* recorder.h: the recorder: an accepted webhook becomes rows and domain events.  Its handlers run on the stage's workers. */
+/* recorder.h: the recorder: an accepted webhook becomes rows and domain events.  Its handlers run on the stage's
+ * workers. */
 #pragma once
 
 #include "ingest/ingest.h"

@@ -5,8 +5,10 @@
 
 static const struct statement find_alert = {
     .name = "find_alert",
-    .text = "SELECT c.tenant, co.name AS company, co.alert_whatsapp, c.customer_name, c.customer_number, a.service_type,"
-            " to_char(a.scheduled_start AT TIME ZONE co.time_zone, 'FMDay DD.MM. HH24:MI') AS starts, u.phone AS rep_phone"
+    .text = "SELECT c.tenant, co.name AS company, co.alert_whatsapp, c.customer_name, c.customer_number,"
+            " a.service_type,"
+            " to_char(a.scheduled_start AT TIME ZONE co.time_zone, 'FMDay DD.MM. HH24:MI') AS starts,"
+            " u.phone AS rep_phone"
             " FROM calls c JOIN companies co USING (tenant)"
             " LEFT JOIN appointments a USING (tenant, call_id)"
             " LEFT JOIN users u ON u.tenant = c.tenant AND u.user_id = a.assigned_rep_id"
@@ -20,10 +22,11 @@ static const char *headline(struct work *work, const struct call_analyzed *call,
     const char *service = row_get(rows, 0, "service_type"), *starts = row_get(rows, 0, "starts");
     const char *name = row_get(rows, 0, "customer_name"), *number = row_get(rows, 0, "customer_number");
     bool booked = strcmp(call->booking_status, "booked") == 0;
-    const char *visit = booked ? arena_printf(work_arena(work), "Booked: %s%s%s, ", service ? service : "a visit", starts ? ", " : "",
-                                              starts ? starts : "")
+    const char *visit = booked ? arena_printf(work_arena(work), "Booked: %s%s%s, ", service ? service : "a visit",
+                                              starts ? ", " : "", starts ? starts : "")
                                : "Hot lead: ";
-    return arena_printf(work_arena(work), "%s%s%s%s", visit, name ? name : "", name ? " " : "", number ? number : "number withheld");
+    return arena_printf(work_arena(work), "%s%s%s%s", visit, name ? name : "", name ? " " : "",
+                        number ? number : "number withheld");
 }
 
 enum outcome tell_of_call(struct work *work, const struct event *event)
@@ -44,7 +47,8 @@ enum outcome tell_of_call(struct work *work, const struct event *event)
     if (!to)
         return skip(work, "nobody to tell: the call has no rep with a phone number, and ADMIN_WHATSAPP_TO is not set");
 
-    const char *what = headline(work, &call, &rows), *company = row_get(&rows, 0, "company"), *summary = call.summary ? call.summary : what;
+    const char *what = headline(work, &call, &rows), *company = row_get(&rows, 0, "company"),
+               *summary = call.summary ? call.summary : what;
     return whatsapp_send(work, &(struct whatsapp_message){
         .to = to,
         .purpose = "lead_alert",

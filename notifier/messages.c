@@ -5,7 +5,8 @@
 
 static const struct statement find_delivery = {
     .name = "find_delivery",
-    .text = "SELECT ask_id, tenant, recipient, purpose, subject, coalesce(provider_status, answer) AS status, provider_id FROM asks"
+    .text = "SELECT ask_id, tenant, recipient, purpose, subject, coalesce(provider_status, answer) AS status,"
+            " provider_id FROM asks"
             " WHERE kind = 'once' AND stage = 'notifier' AND provider = $1"
             " AND (ask_id = $2::uuid OR $2 IS NULL AND provider_id = $3)",
     .params = 3,
@@ -15,7 +16,8 @@ static const struct statement update_delivery = {
     .name = "update_delivery",
     .text = "UPDATE asks SET provider_status = $2, error_code = coalesce($3, error_code),"
             " error = CASE WHEN state IN ('sent', 'uncertain') THEN $4 ELSE coalesce($4, error) END,"
-            " provider_id = coalesce(provider_id, $5), state = CASE WHEN state IN ('sent', 'uncertain') THEN 'answered' ELSE state END,"
+            " provider_id = coalesce(provider_id, $5), state = CASE WHEN state IN ('sent',"
+            " 'uncertain') THEN 'answered' ELSE state END,"
             " answer = coalesce(answer, $2), updated_at = now()"
             " WHERE ask_id = $1::uuid"
             " AND coalesce(delivery_status_rank(coalesce(provider_status, answer)), 0) < delivery_status_rank($2)",
@@ -40,7 +42,8 @@ enum outcome note_report(struct work *work, const struct event *event)
     if (before && delivery_status_rank(report.status) <= delivery_status_rank(before))
         return skip(work, "\"%s\" is no news after \"%s\"", report.status, before);
 
-    effect_row(work, &update_delivery, row_get(&rows, 0, "ask_id"), report.status, report.error_code, report.error_message, report.message_id);
+    effect_row(work, &update_delivery, row_get(&rows, 0, "ask_id"), report.status, report.error_code,
+               report.error_message, report.message_id);
     effect_event(work, &EVENT_DELIVERY_CHANGED, row_get(&rows, 0, "recipient"), &(struct delivery_changed){
         .delivery_id = row_get(&rows, 0, "ask_id"), .channel = "whatsapp", .purpose = row_get(&rows, 0, "purpose"),
         .subject_id = row_get(&rows, 0, "subject"), .message_id = report.message_id, .status = report.status,

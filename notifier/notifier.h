@@ -5,7 +5,7 @@
 
 #include "events.h"
 
-#define WHATSAPP_VARIABLE_CHARACTERS_MAX 300    /* of each template variable: the whole filled template may have 1,024 */
+#define WHATSAPP_VARIABLE_CHARACTERS_MAX 300 /* of each template variable: the whole filled template may have 1,024 */
 
 struct notifier {
     const char *twilio_account, *twilio_token, *twilio_url, *whatsapp_from, *admin_whatsapp;
@@ -26,9 +26,9 @@ struct whatsapp_message {
     const char *content;            /* what it says, in words, for the operator */
 };
 
-/* --- whatsapp.c --------------------------------------------------------------------------------------------------------
- * Sends it once, however often the handler runs, and describes delivery.changed.  Without a template it is `blocked`: visible in
- * deliveries with the setting that is missing, and the event is done. */
+/* --- whatsapp.c ------------------------------------------------------------------------------------------------------
+ * Sends it once, however often the handler runs, and describes delivery.changed.  Without a template it is
+ * `blocked`: visible in deliveries with the setting that is missing, and the event is done. */
 enum outcome whatsapp_send(struct work *work, const struct whatsapp_message *message);
 
 /* --- the routes of each use case: put together in main.c */

@@ -1,7 +1,8 @@
 /* whatsapp.c: WhatsApp through Twilio's Messages API (twilio.com/docs/messaging/api/message-resource).
  *
- * Twilio has no idempotency key.  What tells us of a message whose answer was lost: its status callback, whose address carries our
- * id; else the list of messages to that number, in which ours is the one with our words and a sid that we do not know. */
+ * Twilio has no idempotency key.  What tells us of a message whose answer was lost: its status callback, whose
+ * address carries our id; else the list of messages to that number, in which ours is the one with our words and a
+ * sid that we do not know. */
 #include "notifier/notifier.h"
 #include "common/form.h"
 #include "common/json.h"
@@ -15,14 +16,16 @@
 
 static const struct statement find_known = {
     .name = "find_known",
-    .text = "SELECT provider_id FROM asks WHERE kind = 'once' AND recipient = $1 AND provider = 'twilio' AND provider_id IS NOT NULL"
+    .text = "SELECT provider_id FROM asks WHERE kind = 'once' AND recipient = $1 AND provider = 'twilio'"
+            " AND provider_id IS NOT NULL"
             " AND updated_at >= $2::timestamptz",
     .params = 2,
 };
 /* `day`: in UTC, as Twilio counts, the one before when our clock was just past midnight. */
 static const struct statement find_sent = {
     .name = "find_sent",
-    .text = "SELECT provider_id, to_char((created_at - interval '1 hour') AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day FROM asks"
+    .text = "SELECT provider_id, to_char((created_at - interval '1 hour') AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day"
+            " FROM asks"
             " WHERE ask_id = $1::uuid",
     .params = 1,
 };
@@ -30,21 +33,25 @@ static const struct statement find_sent = {
 static const struct statement note_accepted = {
     .name = "note_accepted",
     .text = "UPDATE asks SET provider_status = $2, updated_at = now()"
-            " WHERE ask_id = $1::uuid AND coalesce(delivery_status_rank(provider_status), 0) < delivery_status_rank($2)",
+            " WHERE ask_id = $1::uuid AND coalesce(delivery_status_rank(provider_status),"
+            " 0) < delivery_status_rank($2)",
     .params = 2,
 };
 static const struct statement find_message = {
     .name = "find_message",
-    .text = "SELECT ask_id, provider_status FROM asks WHERE kind = 'once' AND recipient = $1 AND purpose = $2 AND subject = $3 AND version = $4"
+    .text = "SELECT ask_id, provider_status FROM asks WHERE kind = 'once' AND recipient = $1 AND purpose = $2"
+            " AND subject = $3 AND version = $4"
             " ORDER BY resend DESC LIMIT 1",
     .params = 4,
 };
 /* Nothing was asked; the row shows why. */
 static const struct statement insert_blocked = {
     .name = "insert_blocked",
-    .text = "INSERT INTO asks (ask_id, stage, event_id, run, name, kind, provider, tenant, correlation_id, recipient, purpose, subject,"
+    .text = "INSERT INTO asks (ask_id, stage, event_id, run, name, kind, provider, tenant, correlation_id, recipient,"
+            " purpose, subject,"
             " version, content, state, provider_status, error)"
-            " VALUES ($1::uuid, 'notifier', $2::uuid, $3::integer, $4, 'once', 'twilio', $5, $6, $7, $8, $9, $10, $11, 'refused',"
+            " VALUES ($1::uuid, 'notifier', $2::uuid, $3::integer, $4, 'once', 'twilio', $5, $6, $7, $8, $9, $10,"
+            " $11, 'refused',"
             " 'blocked', $12)"
             " ON CONFLICT DO NOTHING",
     .params = 12,
@@ -65,8 +72,8 @@ static const char *address(struct work *work, const char *number)
     return text_starts(text_of(number), "whatsapp:") ? number : arena_printf(work_arena(work), "whatsapp:%s", number);
 }
 
-/* A template's variable may hold neither line breaks nor many blanks in a row, and not be empty; at most so many characters, cut between
- * two of them. */
+/* A template's variable may hold neither line breaks nor many blanks in a row, and not be empty; at most so many
+ * characters, cut between two of them. */
 static const char *variable(struct arena *arena, const char *value)
 {
     char *copy = arena_copy(arena, value), *end = copy;
@@ -111,7 +118,8 @@ static struct text message_form(struct work *work, const struct whatsapp_message
     add_field(&form, "ContentSid", message->content_sid);
     add_field(&form, "ContentVariables", variables_json(work, message));
     if (notifier->public_url)
-        add_field(&form, "StatusCallback", arena_printf(arena, "%s/twilio-status?delivery=%s", notifier->public_url, ask_id(work)));
+        add_field(&form, "StatusCallback",
+                  arena_printf(arena, "%s/twilio-status?delivery=%s", notifier->public_url, ask_id(work)));
     struct text text = { arena_copy_text(arena, buf_text(&form)), form.bytes };
     buf_done(&form);
     return text;
@@ -120,7 +128,8 @@ static struct text message_form(struct work *work, const struct whatsapp_message
 /* The first of the tokens, which may be several while they are rotated. */
 static const char *token(struct work *work, const struct notifier *notifier)
 {
-    return arena_copy_text(work_arena(work), (struct text){ notifier->twilio_token, strcspn(notifier->twilio_token, ",") });
+    return arena_copy_text(work_arena(work),
+                           (struct text){ notifier->twilio_token, strcspn(notifier->twilio_token, ",") });
 }
 
 /* A status and a sid, which is no sid when it is longer than any. */
@@ -137,7 +146,8 @@ static enum outcome twilio_send(struct work *work, void *request, struct answer 
     const struct notifier *notifier = work_context(work);
     const struct http_request http = {
         .method = "POST",
-        .url = arena_printf(work_arena(work), "%s/2010-04-01/Accounts/%s/Messages.json", notifier->twilio_url, notifier->twilio_account),
+        .url = arena_printf(work_arena(work), "%s/2010-04-01/Accounts/%s/Messages.json", notifier->twilio_url,
+                            notifier->twilio_account),
         .headers = (const char *const[]){ "Content-Type: application/x-www-form-urlencoded", NULL },
         .body = message_form(work, request),
         .basic_user = notifier->twilio_account,
@@ -148,7 +158,9 @@ static enum outcome twilio_send(struct work *work, void *request, struct answer 
     struct http_reply reply;
     TRY(work_http(work, &http, &reply));
     read_message(work, tree_read(work_arena(work), reply.body), ret);
-    return ret->provider_id ? DONE : ask_uncertain(work, "twilio answered HTTP status %ld without a message sid", reply.status);
+    return ret->provider_id
+               ? DONE
+               : ask_uncertain(work, "twilio answered HTTP status %ld without a message sid", reply.status);
 }
 
 /* Whether a listed message says what ours says: each variable stands in its text. */
@@ -190,8 +202,8 @@ static enum outcome twilio_look_up(struct work *work, void *request, struct answ
     add_field(&query, "PageSize", "200");
     const struct http_request http = {
         .method = "GET",
-        .url = arena_printf(work_arena(work), "%s/2010-04-01/Accounts/%s/Messages.json?%s", notifier->twilio_url, notifier->twilio_account,
-                            query.at),
+        .url = arena_printf(work_arena(work), "%s/2010-04-01/Accounts/%s/Messages.json?%s", notifier->twilio_url,
+                            notifier->twilio_account, query.at),
         .basic_user = notifier->twilio_account,
         .basic_password = token(work, notifier),
         .timeout_ms = notifier->twilio_timeout_ms,
@@ -221,7 +233,8 @@ static const char *missing_setting(const struct notifier *notifier, const struct
                                        : NULL;
 }
 
-static enum outcome block(struct work *work, const struct whatsapp_message *message, const char *recipient, const char *missing)
+static enum outcome block(struct work *work, const struct whatsapp_message *message, const char *recipient,
+                          const char *missing)
 {
     const struct event *event = work_event(work);
     struct arena *arena = work_arena(work);
@@ -232,12 +245,17 @@ static enum outcome block(struct work *work, const struct whatsapp_message *mess
     if (!status || strcmp(status, "blocked") != 0)
         return skip(work, "%s, but the message was sent before", error);
     const char *id = rows.count > 0 ? row_get(&rows, 0, "ask_id")
-                                    : uuid_of(arena_alloc(arena, UUID_BYTES), "blocked", recipient, message->purpose, message->subject,
-                                              message->version, NULL);
-    effect_row(work, &insert_blocked, id, event->id, arena_printf(arena, "%d", work_run(work)), message->purpose, work_tenant(work),
-               event->correlation_id, recipient, message->purpose, message->subject, message->version, message->content, error);
-    effect_event(work, &EVENT_DELIVERY_CHANGED, recipient, &(struct delivery_changed){
-        .delivery_id = id, .channel = "whatsapp", .purpose = message->purpose, .subject_id = message->subject, .status = "blocked" });
+                                    : uuid_of(arena_alloc(arena, UUID_BYTES), "blocked", recipient, message->purpose,
+                                              message->subject, message->version, NULL);
+    effect_row(work, &insert_blocked, id, event->id, arena_printf(arena, "%d", work_run(work)), message->purpose,
+               work_tenant(work), event->correlation_id, recipient, message->purpose, message->subject,
+               message->version, message->content, error);
+    effect_event(work, &EVENT_DELIVERY_CHANGED, recipient,
+                 &(struct delivery_changed){ .delivery_id = id,
+                                             .channel = "whatsapp",
+                                             .purpose = message->purpose,
+                                             .subject_id = message->subject,
+                                             .status = "blocked" });
     return DONE;
 }
 
@@ -264,8 +282,12 @@ enum outcome whatsapp_send(struct work *work, const struct whatsapp_message *mes
     }, &answer));
     const char *status = delivery_status_rank(answer.body.at) >= 0 ? answer.body.at : "accepted";
     effect_row(work, &note_accepted, answer.ask_id, status);
-    effect_event(work, &EVENT_DELIVERY_CHANGED, recipient, &(struct delivery_changed){
-        .delivery_id = answer.ask_id, .channel = "whatsapp", .purpose = message->purpose, .subject_id = message->subject,
-        .message_id = answer.provider_id, .status = status });
+    effect_event(work, &EVENT_DELIVERY_CHANGED, recipient,
+                 &(struct delivery_changed){ .delivery_id = answer.ask_id,
+                                             .channel = "whatsapp",
+                                             .purpose = message->purpose,
+                                             .subject_id = message->subject,
+                                             .message_id = answer.provider_id,
+                                             .status = status });
     return DONE;
 }

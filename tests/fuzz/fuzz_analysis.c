@@ -1,5 +1,5 @@
-/* What the analyze stage reads from others: a model's analysis, a provider's HTTP answer, and transcripts, which hold any words
- * in any script or bytes that are none. */
+/* What the analyze stage reads from others: a model's analysis, a provider's HTTP answer, and transcripts, which
+ * hold any words in any script or bytes that are none. */
 #include "analyze/analyze.h"
 #include "analyze/spoken_time.h"
 #include "analyze/words.h"
@@ -44,8 +44,8 @@ static void try_transcript(const char *transcript, struct arena *arena)
         longest = bytes > longest ? bytes : longest;
         line += bytes + (line[bytes] == '\n');
     }
-    rules_analyze(&(struct rules_call){ .transcript = transcript, .started_at = "2026-11-21T09:30", .weekday = 6 }, arena,
-                  &analysis);
+    rules_analyze(&(struct rules_call){ .transcript = transcript, .started_at = "2026-11-21T09:30", .weekday = 6 },
+                  arena, &analysis);
     check(analysis.sentiment_score >= -1 && analysis.sentiment_score <= 1);
     check(strlen(analysis.summary) <= 2000);
     for (size_t i = 0; i < analysis.evidence_count && longest <= QUOTE_BYTES; i++)
@@ -75,20 +75,32 @@ static enum outcome read_reply(struct work *work, const struct event *event)
     return outcome;
 }
 
-static enum outcome answer_query(void *unused, const struct statement *statement, struct params params, struct arena *arena,
-                                 struct rows *ret)
+static enum outcome answer_query(void *unused, const struct statement *statement, struct params params,
+                                 struct arena *arena, struct rows *ret)
 {
     static const char *const names[] = { "tenant",    "lead_id",      "status",    "call_at", "call_local", "weekday",
                                          "time_zone", "weekday_name", "company",   "text",    "words" };
-    static const char *const values[] = { "acme", NULL, "completed", "2026-11-21 14:30:00+00", "2026-11-21T09:30", "6", "UTC", "Saturday", "Acme",
-                                          "agent: how can i help\ncustomer: i need someone at ten\nagent: you are booked", "12" };
+    static const char *const values[] = {
+        "acme",
+        NULL,
+        "completed",
+        "2026-11-21 14:30:00+00",
+        "2026-11-21T09:30",
+        "6",
+        "UTC",
+        "Saturday",
+        "Acme",
+        "agent: how can i help\ncustomer: i need someone at ten\nagent: you are booked",
+        "12"
+    };
     (void)unused, (void)params, (void)arena;
     bool transcript = strcmp(statement->name, "find_transcript") == 0;
     *ret = (struct rows){ .count = transcript, .columns = LENGTH(names), .values = values, .names = names };
     return DONE;
 }
 
-static enum outcome give_answer(void *unused, const char *name, const struct ask *asked, struct arena *arena, struct answer *ret)
+static enum outcome give_answer(void *unused, const char *name, const struct ask *asked, struct arena *arena,
+                                struct answer *ret)
 {
     (void)unused, (void)name, (void)asked, (void)arena;
     *ret = (struct answer){ .body = answer_body, .model = "m" };
@@ -99,9 +111,13 @@ static void try_handler(stage_handler *handle)
 {
     static const struct stage stage = { .name = "analyze", .context = &context };
     static const struct work_probe probe = { .query = answer_query, .ask = give_answer };
-    const struct event event = { .id = "886313e1-3b8a-5372-9b90-0c9aee199e5d", .source = "/test", .type = "call.transcribed",
-                                 .subject = "CAL1", .time = "2026-11-21T14:30:00Z",
-                                 .data = TEXT("{\"call_id\":\"CAL1\",\"provider\":\"local\",\"segments\":1,\"words\":12}") };
+    const struct event event = { .id = "886313e1-3b8a-5372-9b90-0c9aee199e5d",
+                                 .source = "/test",
+                                 .type = "call.transcribed",
+                                 .subject = "CAL1",
+                                 .time = "2026-11-21T14:30:00Z",
+                                 .data = TEXT(
+                                     "{\"call_id\":\"CAL1\",\"provider\":\"local\",\"segments\":1,\"words\":12}") };
     struct problem why = { .text = "" };
     struct buf message, effects;
 
@@ -118,7 +134,9 @@ static void try_reply(int provider, struct text body)
 {
     static const long statuses[] = { 200, 200, 200, 400, 429, 500 };
     context.llm_provider = provider;
-    reply = (struct http_reply){ .result = HTTP_ANSWERED, .status = 200, .body = body, .content_type = "", .retry_after_ms = -1 };
+    reply = (struct http_reply){
+        .result = HTTP_ANSWERED, .status = 200, .body = body, .content_type = "", .retry_after_ms = -1
+    };
     if (body.bytes > 0)
         reply.status = statuses[(unsigned char)body.at[body.bytes - 1] % LENGTH(statuses)];
     try_handler(read_reply);

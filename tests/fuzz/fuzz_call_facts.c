@@ -1,5 +1,5 @@
-/* Any body of CallRail's: it is read or refused with a reason and a place; what is read is the same after it was a row; and
- * folded, alone or twice, it has a status that a call may have. */
+/* Any body of CallRail's: it is read or refused with a reason and a place; what is read is the same after it was a
+ * row; and folded, alone or twice, it has a status that a call may have. */
 #include "ingest/call_facts.h"
 
 #include <stdlib.h>

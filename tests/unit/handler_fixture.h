@@ -1,5 +1,5 @@
-/* handler_fixture.h: a handler tried on one event: what it reads is answered from a list, what it describes comes back as lines.
- * Include once, after the stage's headers; it includes cmocka. */
+/* handler_fixture.h: a handler tried on one event: what it reads is answered from a list, what it describes comes
+ * back as lines. Include once, after the stage's headers; it includes cmocka. */
 #pragma once
 
 #include "common/stage/runtime.h"
@@ -16,7 +16,8 @@
 #define COLUMNS_MAX 16
 
 /* What answers instead of providers; NULL: they are really asked. */
-typedef enum outcome ask_answerer(void *context, const char *name, const struct ask *asked, struct arena *of, struct answer *ret);
+typedef enum outcome ask_answerer(void *context, const char *name, const struct ask *asked, struct arena *of,
+                                  struct answer *ret);
 
 /* The rows a statement answers with. */
 struct query_rows {
@@ -27,14 +28,15 @@ struct query_rows {
 };
 
 static struct arena *arena;             /* of one test */
-static struct buf effects, queries;     /* lines of the last try: what was described, and what was asked: "<statement> <parameter>|…" */
+static struct buf effects,
+    queries; /* lines of the last try: what was described, and what was asked: "<statement> <parameter>|…" */
 static struct problem why;
 static int64_t retry_ms;                /* that the handler asked for */
 static struct work *trying;             /* inside a try */
 static stage_handler *tried;
 
-static inline enum outcome answer_query(void *context, const struct statement *statement, struct params params, struct arena *of,
-                                        struct rows *ret)
+static inline enum outcome answer_query(void *context, const struct statement *statement, struct params params,
+                                        struct arena *of, struct rows *ret)
 {
     const struct query_rows *found = context;
     (void)of;
@@ -44,7 +46,9 @@ static inline enum outcome answer_query(void *context, const struct statement *s
     buf_add_char(&queries, '\n');
     while (found->statement && strcmp(found->statement, statement->name) != 0)
         found++;
-    *ret = (struct rows){ .count = found->statement ? found->rows : 0, .values = found->values, .names = found->columns };
+    *ret = (struct rows){
+        .count = found->statement ? found->rows : 0, .values = found->values, .names = found->columns
+    };
     while (ret->columns < COLUMNS_MAX && found->columns[ret->columns])
         ret->columns++;
     return DONE;
@@ -84,7 +88,8 @@ static inline void expect(enum outcome got, enum outcome wanted)
 {
     static const char *const names[] = { [DONE] = "DONE", [RETRY] = "RETRY", [REJECT] = "REJECT" };
     if (got != wanted)
-        fail_msg("%s instead of %s: %s %s\n%s", names[got], names[wanted], why.pointer, why.text, effects.at ? effects.at : "");
+        fail_msg("%s instead of %s: %s %s\n%s", names[got], names[wanted], why.pointer, why.text,
+                 effects.at ? effects.at : "");
 }
 
 static inline void expect_text(const char *in, const char *wanted)

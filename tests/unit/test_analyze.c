@@ -1,8 +1,8 @@
-/* The analyze stage's handler by its effects: with rules, with recorded answers of a model, and with Gemini's and OpenAI's wire format
- * spoken by a server of our own. */
+/* The analyze stage's handler by its effects: with rules, with recorded answers of a model, and with Gemini's and
+ * OpenAI's wire format spoken by a server of our own. */
 #include "analyze/analyze.h"
 
-#include "tests/unit/scripted_server.h"
+#include "tests/unit/provider_fixture.h"
 
 #include "tests/unit/handler_fixture.h"
 
@@ -20,13 +20,15 @@ static const struct stage stage = { .name = "analyze", .context = &analyze };
     "agent: You are booked for Tuesday at ten."
 #define LEAD "11111111-1111-4111-8111-111111111111"
 
-/* --- what it reads ---------------------------------------------------------------------------------------------------------- */
+/* --- what it reads ------------------------------------------------------------------------------------------------ */
 
 enum { STATUS = 2, TEXT_AT = 9, WORDS = 10 };
 static const struct query_rows usual_rows[] = {
     { "find_transcript",
-      { "tenant", "lead_id", "status", "call_at", "call_local", "weekday", "weekday_name", "time_zone", "company", "text", "words" },
-      { "acme", LEAD, "completed", "2026-11-21 14:30:00+00", "2026-11-21T09:30", "6", "Saturday", "America/New_York", "Acme", TRANSCRIPT, "40" },
+      { "tenant", "lead_id", "status", "call_at", "call_local", "weekday", "weekday_name", "time_zone", "company",
+        "text", "words" },
+      { "acme", LEAD, "completed", "2026-11-21 14:30:00+00", "2026-11-21T09:30", "6", "Saturday", "America/New_York",
+        "Acme", TRANSCRIPT, "40" },
       1 },
     { "read_time", { "at" }, { "2026-11-24 15:00:00+00" }, 1 },
     { "find_reps", { "user_id", "name" }, { "rep-ana", "Ana Silva", "rep-rob", "Robert Hill" }, 2 },
@@ -38,8 +40,10 @@ static const char *event_data;
 static enum outcome analyze_with(int provider, ask_answerer *answer_ask)
 {
     analyze.llm_provider = provider;
-    return try_event(&stage, analyze_routes[0].handle,
-                     &(struct event){ .type = "call.transcribed", .subject = "CAL1", .data = text_of(event_data), .run = 2 }, rows, answer_ask);
+    return try_event(
+        &stage, analyze_routes[0].handle,
+        &(struct event){ .type = "call.transcribed", .subject = "CAL1", .data = text_of(event_data), .run = 2 }, rows,
+        answer_ask);
 }
 
 static enum outcome by_rules(const char *transcript)
@@ -48,12 +52,13 @@ static enum outcome by_rules(const char *transcript)
     return analyze_with(LLM_RULES, NULL);
 }
 
-/* --- rules ------------------------------------------------------------------------------------------------------------------- */
+/* --- rules -------------------------------------------------------------------------------------------------------- */
 
 static void a_booked_call(void **state)
 {
     expect(by_rules(TRANSCRIPT), DONE);
-    assert_string_equal(queries.at, "find_transcript CAL1\nread_time 2026-11-24T10:00:00|America/New_York\nfind_reps acme\n");
+    assert_string_equal(queries.at,
+                        "find_transcript CAL1\nread_time 2026-11-24T10:00:00|America/New_York\nfind_reps acme\n");
     assert_string_equal(
         effects.at,
         "row upsert_analysis acme|CAL1|rules|rules|NULL|hot|booked|booked|-1|"
@@ -65,11 +70,14 @@ static void a_booked_call(void **state)
         "{\"field\":\"lead_qualification\",\"quote\":\"My water heater is leaking, I need someone.\"}]|"
         "0|" EVENT_TIME "|2\n"
         "row update_lead acme|" LEAD "|hot|2026-11-21 14:30:00+00\n"
-        "row upsert_appointment acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24 15:00:00+00|water heater|NULL|"
+        "row upsert_appointment"
+        " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24 15:00:00+00|water heater|NULL|"
         "You are booked for Tuesday at ten.|" EVENT_TIME "|2|rep-rob\n"
-        "event call.analyzed CAL1 {\"call_id\":\"CAL1\",\"provider\":\"rules\",\"model\":\"rules\",\"lead_qualification\":\"hot\","
+        "event call.analyzed CAL1"
+        " {\"call_id\":\"CAL1\",\"provider\":\"rules\",\"model\":\"rules\",\"lead_qualification\":\"hot\","
         "\"booking_status\":\"booked\",\"call_outcome_category\":\"booked\",\"sentiment_score\":-1,\"objections\":1,"
-        "\"dropped_without_evidence\":0,\"appointment_id\":\"72b6601b-0a49-5ed6-ba21-84da60210baa\",\"lead_id\":\"" LEAD "\","
+        "\"dropped_without_evidence\":0,\"appointment_id\":\"72b6601b-0a49-5ed6-ba21-84da60210baa\","
+        "\"lead_id\":\"" LEAD "\","
         "\"summary\":\"The customer said: \\\"My water heater is leaking, I need someone.\\\" An appointment was made."
         " The customer objected: \\\"That is too expensive, but okay.\\\"\"}\n");
     (void)state;
@@ -134,7 +142,9 @@ static void the_named_rep_gets_it(void **state)
         { "Jos\xc3\xa9 can come", "JOS\xc3\x89 Garc\xc3\xad" "a", " ", "rep-1" },
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
-        rows[2] = (struct query_rows){ "find_reps", { "user_id", "name" }, { "rep-1", cases[i].first, "rep-2", cases[i].second }, 2 };
+        rows[2] = (struct query_rows){
+            "find_reps", { "user_id", "name" }, { "rep-1", cases[i].first, "rep-2", cases[i].second }, 2
+        };
         expect(by_rules(arena_printf(arena, "agent: you are booked\nagent: %s", cases[i].said)), DONE);
         expect_text(effects.at, arena_printf(arena, "|" EVENT_TIME "|2|%s\n", cases[i].rep));
     }
@@ -149,7 +159,7 @@ static void an_event_that_is_none(void **state)
     (void)state;
 }
 
-/* --- a model's answers, recorded --------------------------------------------------------------------------------------------- */
+/* --- a model's answers, recorded ---------------------------------------------------------------------------------- */
 
 static const char *answers[2];
 static int asked;
@@ -180,32 +190,42 @@ static enum outcome by_model(const char *first, const char *second)
 
 #define ANALYSIS(lead, booking, category, objections, appointment, evidence)                                           \
     "{\"lead_qualification\":\"" lead "\",\"booking_status\":\"" booking "\",\"call_outcome_category\":\"" category    \
-    "\",\"sentiment_score\":0.25,\"objections\":[" objections "],\"sop_compliance\":{\"score\":0.5,\"missed_steps\":[\"thanks\"]}," \
+    "\",\"sentiment_score\":0.25,\"objections\":[" objections "],\"sop_compliance\":{\"score\":0.5," \
+                                                              "\"missed_steps\":[\"thanks\"]}," \
     "\"appointment\":" appointment ",\"summary\":\"A heater leaks.\",\"evidence\":[" evidence "]}"
 #define OBJECTION(quote) "{\"category\":\"price\",\"quote\":\"" quote "\"}"
-#define APPOINTMENT(quote) "{\"scheduled_start\":\"2026-11-24T10:00:00-05:00\",\"service_type\":\"heater\",\"location\":null,\"quote\":\"" quote "\"}"
+#define APPOINTMENT(quote) \
+    "{\"scheduled_start\":\"2026-11-24T10:00:00-05:00\",\"service_type\":\"heater\",\"location\":null," \
+    "\"quote\":\"" quote \
+    "\"}"
 #define EVIDENCE(field, quote) "{\"field\":\"" field "\",\"quote\":\"" quote "\"}"
 #define GOOD                                                                                                           \
-    ANALYSIS("hot", "booked", "booked", OBJECTION("That is too expensive"), APPOINTMENT("booked for Tuesday at 10"),     \
+    ANALYSIS("hot", "booked", "booked", OBJECTION("That is too expensive"), APPOINTMENT("booked for Tuesday at 10"),   \
              EVIDENCE("lead_qualification", "I need someone") "," EVIDENCE("booking_status", "You are booked"))
 
 static void a_models_answer(void **state)
 {
     expect(by_model(GOOD, NULL), DONE);
-    expect_text(prompts.at, "Company: Acme\nThe call began on Saturday, 2026-11-21T09:30 (time zone America/New_York).\n\nTranscript:\n" TRANSCRIPT);
+    expect_text(
+        prompts.at,
+        "Company: Acme\nThe call began on Saturday, 2026-11-21T09:30 (time zone"
+        " America/New_York).\n\nTranscript:\n" TRANSCRIPT);
     assert_string_equal(
         effects.at,
         "row upsert_analysis acme|CAL1|gemini|gemini-test|call_analysis.v1|hot|booked|booked|0.25|"
         "[{\"category\":\"price\",\"quote\":\"That is too expensive\"}]|0.5|[\"thanks\"]|A heater leaks.|"
-        "[{\"field\":\"lead_qualification\",\"quote\":\"I need someone\"},{\"field\":\"booking_status\",\"quote\":\"You are booked\"}]|"
+        "[{\"field\":\"lead_qualification\",\"quote\":\"I need"
+        " someone\"},{\"field\":\"booking_status\",\"quote\":\"You are booked\"}]|"
         "0|" EVENT_TIME "|2\n"
         "row update_lead acme|" LEAD "|hot|2026-11-21 14:30:00+00\n"
-        "row upsert_appointment acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24T10:00:00-05:00|heater|NULL|"
+        "row upsert_appointment"
+        " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24T10:00:00-05:00|heater|NULL|"
         "booked for Tuesday at 10|" EVENT_TIME "|2|rep-rob\n"
         "event call.analyzed CAL1 {\"call_id\":\"CAL1\",\"provider\":\"gemini\",\"model\":\"gemini-test\","
         "\"prompt_version\":\"call_analysis.v1\",\"lead_qualification\":\"hot\",\"booking_status\":\"booked\","
         "\"call_outcome_category\":\"booked\",\"sentiment_score\":0.25,\"objections\":1,\"dropped_without_evidence\":0,"
-        "\"appointment_id\":\"72b6601b-0a49-5ed6-ba21-84da60210baa\",\"lead_id\":\"" LEAD "\",\"summary\":\"A heater leaks.\"}\n");
+        "\"appointment_id\":\"72b6601b-0a49-5ed6-ba21-84da60210baa\","
+        "\"lead_id\":\"" LEAD "\",\"summary\":\"A heater leaks.\"}\n");
     (void)state;
 }
 
@@ -218,24 +238,32 @@ static void invented_quotes_are_dropped(void **state)
         bool appointment;
     } cases[] = {
         { "one objection of two",
-          ANALYSIS("hot", "not_booked", "qualified_not_booked", OBJECTION("I never said so") "," OBJECTION("too expensive"), "null",
+          ANALYSIS("hot", "not_booked", "qualified_not_booked",
+                   OBJECTION("I never said so") "," OBJECTION("too expensive"), "null",
                    EVIDENCE("lead_qualification", "I need someone")),
           "hot|not_booked|qualified_not_booked", 1, false },
         { "the appointment's words, although others hold the booking",
-          ANALYSIS("hot", "booked", "booked", "", APPOINTMENT("Wednesday at nine"), EVIDENCE("booking_status", "You are booked")),
+          ANALYSIS("hot", "booked", "booked", "", APPOINTMENT("Wednesday at nine"),
+                   EVIDENCE("booking_status", "You are booked")),
           "hot|booked|booked", 1, true },
         { "the appointment's words, and nothing holds the booking",
-          ANALYSIS("hot", "booked", "booked", "", APPOINTMENT("Wednesday at nine"), ""), "cold|not_booked|other", 4, false },
+          ANALYSIS("hot", "booked", "booked", "", APPOINTMENT("Wednesday at nine"), ""), "cold|not_booked|other", 4,
+          false },
         { "a quote across two turns",
-          ANALYSIS("hot", "not_booked", "other", "", "null", EVIDENCE("lead_qualification", "I need someone. Robert can come")),
+          ANALYSIS("hot", "not_booked", "other", "", "null",
+                   EVIDENCE("lead_qualification", "I need someone. Robert can come")),
           "cold|not_booked|other", 2, false },
-        { "a claim without any words", ANALYSIS("warm", "service_not_offered", "spam", "", "null", ""), "cold|not_booked|other", 3, false },
+        { "a claim without any words", ANALYSIS("warm", "service_not_offered", "spam", "", "null", ""),
+          "cold|not_booked|other", 3, false },
         { "a category without a quote of its own",
-          ANALYSIS("warm", "not_booked", "existing_customer", "", "null", EVIDENCE("lead_qualification", "how can I help")),
+          ANALYSIS("warm", "not_booked", "existing_customer", "", "null",
+                   EVIDENCE("lead_qualification", "how can I help")),
           "warm|not_booked|existing_customer", 0, false },
-        { "booked in one place and not in the other", ANALYSIS("cold", "not_booked", "booked", "", "null", ""), "cold|not_booked|other", 1, false },
+        { "booked in one place and not in the other", ANALYSIS("cold", "not_booked", "booked", "", "null", ""),
+          "cold|not_booked|other", 1, false },
         { "an appointment that is not booked",
-          ANALYSIS("cold", "not_booked", "other", "", APPOINTMENT("booked for Tuesday"), ""), "cold|not_booked|other", 0, false },
+          ANALYSIS("cold", "not_booked", "other", "", APPOINTMENT("booked for Tuesday"), ""), "cold|not_booked|other",
+          0, false },
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
         print_message("%s\n", cases[i].name);
@@ -252,7 +280,8 @@ static void invented_quotes_are_dropped(void **state)
 
 static void what_stands_around_the_json_is_passed_over(void **state)
 {
-    static const char *const wrapped[] = { "```json\n" GOOD "\n```", "\n```\n" GOOD "```\n\n", "Here it is:\n" GOOD "\nAnything else?", " " GOOD " " };
+    static const char *const wrapped[] = { "```json\n" GOOD "\n```", "\n```\n" GOOD "```\n\n",
+                                           "Here it is:\n" GOOD "\nAnything else?", " " GOOD " " };
     for (size_t i = 0; i < LENGTH(wrapped); i++) {
         expect(by_model(wrapped[i], NULL), DONE);
         expect_text(effects.at, "|hot|booked|booked|0.25|");
@@ -273,10 +302,12 @@ static void an_invalid_answer_is_asked_for_once_more(void **state)
         { "an empty object", "{}", "/lead_qualification", "" },
         { "an unknown value", ANALYSIS("boiling", "booked", "booked", "", "null", ""), "/lead_qualification", "" },
         { "an unknown member", "{\"mood\":1}", "/mood", "" },
-        { "a category nobody knows", ANALYSIS("hot", "booked", "booked", "{\"category\":\"weather\",\"quote\":\"x\"}", "null", ""),
+        { "a category nobody knows",
+          ANALYSIS("hot", "booked", "booked", "{\"category\":\"weather\",\"quote\":\"x\"}", "null", ""),
           "/objections/0/category", "" },
         { "a time that is none",
-          ANALYSIS("hot", "booked", "booked", "", "{\"scheduled_start\":\"Tuesday\",\"service_type\":null,\"location\":null,\"quote\":\"x\"}", ""),
+          ANALYSIS("hot", "booked", "booked", "",
+                   "{\"scheduled_start\":\"Tuesday\",\"service_type\":null,\"location\":null,\"quote\":\"x\"}", ""),
           "/appointment/scheduled_start", "date and time" },
         { "no summary", "{\"lead_qualification\":\"hot\",\"summary\":\"\"}", "/summary", "" },
     };
@@ -302,8 +333,10 @@ static void a_summary_too_long_for_its_column_is_refused(void **state)
     for (int i = 0; i < 2000; i++)
         memcpy(longest + 2 * i, "\xc3\xa4", 2);         /* 2,000 characters, not bytes */
     sprintf(longer, "%s.", longest);
-    const char *format = "{\"lead_qualification\":\"cold\",\"booking_status\":\"not_booked\",\"call_outcome_category\":\"other\",\"sentiment_score\":0,"
-                         "\"objections\":[],\"sop_compliance\":{\"score\":0,\"missed_steps\":[]},\"appointment\":null,\"summary\":\"";
+    const char *format =
+        "{\"lead_qualification\":\"cold\",\"booking_status\":\"not_booked\",\"call_outcome_category\":\"other\","
+        "\"sentiment_score\":0,"
+        "\"objections\":[],\"sop_compliance\":{\"score\":0,\"missed_steps\":[]},\"appointment\":null,\"summary\":\"";
     expect(by_model(arena_printf(arena, "%s%s\",\"evidence\":[]}", format, longest), NULL), DONE);
     expect_text(effects.at, longest);
     const char *refused = arena_printf(arena, "%s%s\",\"evidence\":[]}", format, longer);
@@ -323,51 +356,11 @@ static void a_model_is_told_of_a_voicemail(void **state)
     (void)state;
 }
 
-/* --- the wire ------------------------------------------------------------------------------------------------------------------ */
-
-static struct server server;
-static struct {
-    const char *status, *headers, *body;        /* status NULL: the connection is closed; "": nothing ever comes */
-    char request[SERVER_REQUEST_BYTES_MAX];
-} wire;
-
-static bool server_behave(const struct exchange *exchange)
-{
-    snprintf(wire.request, sizeof(wire.request), "%s", exchange->request);
-    if (!wire.status)
-        return false;
-    if (!wire.status[0])
-        return server_await_close(exchange->fd);
-    return server_answer(exchange->fd, wire.status, wire.headers, text_of(wire.body));
-}
-
-static int wire_start(void **state)
-{
-    const struct http_client_settings settings = { .connections_max = 8, .connections_per_host_max = 8, .user_agent = "test" };
-    server_start(&server);
-    runtime.http = http_client_start(&settings, &why);
-    char *url = must_alloc(64);
-    snprintf(url, 64, "http://127.0.0.1:%u/v1", server.port);
-    analyze = (struct analyze){ .gemini_url = url, .gemini_key = "key-one,key-two", .gemini_model = "gemini-test", .openai_url = url,
-                                .openai_key = "key-one,key-two", .openai_model = "gpt-test", .llm_timeout_ms = 20000 };
-    (void)state;
-    return runtime.http ? 0 : -1;
-}
-
-static int wire_end(void **state)
-{
-    http_client_stop(runtime.http);
-    server_stop(&server);
-    free((char *)analyze.openai_url);
-    (void)state;
-    return 0;
-}
+/* --- the wire ----------------------------------------------------------------------------------------------------- */
 
 static enum outcome over_the_wire(int provider, const char *status, const char *headers, const char *body)
 {
-    wire.status = status;
-    wire.headers = headers;
-    wire.body = body;
+    provider_answers(status, headers, body);
     return analyze_with(provider, NULL);
 }
 
@@ -383,37 +376,43 @@ static const char *quoted(const char *text)
 
 static const char *gemini_answer(const char *text)
 {
-    return arena_printf(arena, "{\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"hm, {\",\"thought\":true},{\"text\":%s},"
-                               "{\"text\":\"\\n\"}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":900,"
-                               "\"candidatesTokenCount\":80,\"thoughtsTokenCount\":20},\"modelVersion\":\"gemini-9\",\"responseId\":\"r1\"}",
-                        quoted(text));
+    return arena_printf(
+        arena,
+        "{\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"hm,"
+        " {\",\"thought\":true},{\"text\":%s},"
+        "{\"text\":\"\\n\"}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":900,"
+        "\"candidatesTokenCount\":80,\"thoughtsTokenCount\":20},\"modelVersion\":\"gemini-9\",\"responseId\":\"r1\"}",
+        quoted(text));
 }
 
 static const char *openai_answer(const char *text)
 {
-    return arena_printf(arena, "{\"id\":\"chatcmpl-1\",\"model\":\"gpt-9\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
-                               "\"content\":%s,\"refusal\":null},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":900,"
-                               "\"completion_tokens\":100}}", quoted(text));
+    return arena_printf(
+        arena,
+        "{\"id\":\"chatcmpl-1\",\"model\":\"gpt-9\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+        "\"content\":%s,\"refusal\":null},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":900,"
+        "\"completion_tokens\":100}}",
+        quoted(text));
 }
 
 static void both_are_asked_as_their_documents_say(void **state)
 {
     expect(over_the_wire(LLM_GEMINI, "200 OK", "", gemini_answer(GOOD)), DONE);
     expect_text(effects.at, "|gemini|gemini-9|call_analysis.v1|hot|booked|");
-    expect_text(wire.request, "POST /v1/v1beta/models/gemini-test:generateContent HTTP/1.1\r\n");
-    expect_text(wire.request, "x-goog-api-key: key-one\r\n");
-    const cJSON *sent = tree_read(arena, text_of(strstr(wire.request, "\r\n\r\n") + 4));
+    expect_text(provider_got(arena), "POST /v1/v1beta/models/gemini-test:generateContent HTTP/1.1\r\n");
+    expect_text(provider_got(arena), "x-goog-api-key: key-one\r\n");
+    const cJSON *sent = tree_read(arena, text_of(provider_got_body(arena)));
     assert_non_null(sent);
     const cJSON *settings = tree_get(sent, "generationConfig");
     assert_string_equal(tree_string(settings, "responseMimeType"), "application/json");
     assert_non_null(tree_get(tree_get(settings, "responseJsonSchema"), "properties"));
-    expect_no_text(strstr(wire.request, "responseJsonSchema"), "minLength");
+    expect_no_text(strstr(provider_got(arena), "responseJsonSchema"), "minLength");
 
     expect(over_the_wire(LLM_OPENAI, "200 OK", "", openai_answer(GOOD)), DONE);
     expect_text(effects.at, "|openai|gpt-9|call_analysis.v1|hot|booked|");
-    expect_text(wire.request, "POST /v1/chat/completions HTTP/1.1\r\n");
-    expect_text(wire.request, "Authorization: Bearer key-one\r\n");
-    sent = tree_read(arena, text_of(strstr(wire.request, "\r\n\r\n") + 4));
+    expect_text(provider_got(arena), "POST /v1/chat/completions HTTP/1.1\r\n");
+    expect_text(provider_got(arena), "Authorization: Bearer key-one\r\n");
+    sent = tree_read(arena, text_of(provider_got_body(arena)));
     assert_string_equal(tree_string(sent, "model"), "gpt-test");
     assert_string_equal(tree_string(tree_get(sent, "response_format"), "type"), "json_schema");
     (void)state;
@@ -429,60 +428,81 @@ static void what_providers_answer_decides(void **state)
         int64_t retry_ms;
     } cases[] = {
         { LLM_GEMINI, "not JSON", "200 OK", "", "<html>", RETRY, "gemini: the answer is not JSON", 0 },
-        { LLM_GEMINI, "cut off", "200 OK", "", "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"{\\\"lead\"}]},\"finishReason\":\"MAX_TOKENS\"}]}",
+        { LLM_GEMINI, "cut off", "200 OK", "",
+          "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"{\\\"lead\"}]},\"finishReason\":\"MAX_TOKENS\"}]}",
           REJECT, "gemini did not finish its answer: MAX_TOKENS", 0 },
-        { LLM_GEMINI, "all thought, no answer", "200 OK", "", "{\"candidates\":[{\"finishReason\":\"MAX_TOKENS\",\"index\":0}]}", REJECT,
+        { LLM_GEMINI, "all thought, no answer", "200 OK", "",
+          "{\"candidates\":[{\"finishReason\":\"MAX_TOKENS\",\"index\":0}]}", REJECT,
           "gemini did not finish its answer: MAX_TOKENS", 0 },
-        { LLM_GEMINI, "no end", "200 OK", "", "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"{\"}]}}]}", REJECT, "it was cut off", 0 },
+        { LLM_GEMINI, "no end", "200 OK", "", "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"{\"}]}}]}", REJECT,
+          "it was cut off", 0 },
         { LLM_GEMINI, "unsafe", "200 OK", "", "{\"candidates\":[{\"finishReason\":\"SAFETY\"}]}", REJECT, "SAFETY", 0 },
-        { LLM_GEMINI, "blocked prompt", "200 OK", "", "{\"promptFeedback\":{\"blockReason\":\"PROHIBITED_CONTENT\"}}", REJECT,
-          "gemini gave no answer, it refuses the prompt: PROHIBITED_CONTENT", 0 },
+        { LLM_GEMINI, "blocked prompt", "200 OK", "", "{\"promptFeedback\":{\"blockReason\":\"PROHIBITED_CONTENT\"}}",
+          REJECT, "gemini gave no answer, it refuses the prompt: PROHIBITED_CONTENT", 0 },
         { LLM_GEMINI, "nothing", "200 OK", "", "{}", REJECT, "gemini gave no answer", 0 },
         { LLM_GEMINI, "no object", "200 OK", "", "[]", REJECT, "gemini gave no answer", 0 },
-        { LLM_GEMINI, "empty twice", "200 OK", "", "{\"candidates\":[{\"content\":{},\"finishReason\":\"STOP\"}]}", REJECT,
-          "the model's answer was refused twice", 0 },
+        { LLM_GEMINI, "empty twice", "200 OK", "", "{\"candidates\":[{\"content\":{},\"finishReason\":\"STOP\"}]}",
+          REJECT, "the model's answer was refused twice", 0 },
         { LLM_GEMINI, "bad key", "400 Bad Request", "",
-          "{\"error\":{\"code\":400,\"message\":\"API key not valid.\",\"status\":\"INVALID_ARGUMENT\",\"details\":[{\"@type\":"
-          "\"type.googleapis.com/google.rpc.ErrorInfo\",\"reason\":\"API_KEY_INVALID\"}]}}", RETRY, "gemini refuses our credentials", 0 },
-        { LLM_GEMINI, "bad request", "400 Bad Request", "", "{\"error\":{\"message\":\"Unknown name \\\"x\\\"\",\"details\":[{}]}}", REJECT,
+          "{\"error\":{\"code\":400,\"message\":\"API key not"
+          " valid.\",\"status\":\"INVALID_ARGUMENT\",\"details\":[{\"@type\":"
+          "\"type.googleapis.com/google.rpc.ErrorInfo\",\"reason\":\"API_KEY_INVALID\"}]}}",
+          RETRY, "gemini refuses our credentials", 0 },
+        { LLM_GEMINI, "bad request", "400 Bad Request", "",
+          "{\"error\":{\"message\":\"Unknown name \\\"x\\\"\",\"details\":[{}]}}", REJECT,
           "gemini: HTTP status 400: Unknown name \"x\"", 0 },
-        { LLM_GEMINI, "an error that is not JSON", "400 Bad Request", "", "no", REJECT, "gemini: HTTP status 400: ", 0 },
-        { LLM_GEMINI, "no money", "402 Payment Required", "", "{}", RETRY, "refuses our credentials (HTTP status 402)", 0 },
+        { LLM_GEMINI, "an error that is not JSON", "400 Bad Request", "", "no", REJECT,
+          "gemini: HTTP status 400: ", 0 },
+        { LLM_GEMINI, "no money", "402 Payment Required", "", "{}", RETRY, "refuses our credentials (HTTP status 402)",
+          0 },
         { LLM_GEMINI, "forbidden", "403 Forbidden", "", "{}", RETRY, "refuses our credentials (HTTP status 403)", 0 },
-        { LLM_GEMINI, "no such model", "404 Not Found", "", "{\"error\":{\"message\":\"models/x is not found\"}}", REJECT,
-          "gemini: HTTP status 404: models/x is not found", 0 },
+        { LLM_GEMINI, "no such model", "404 Not Found", "", "{\"error\":{\"message\":\"models/x is not found\"}}",
+          REJECT, "gemini: HTTP status 404: models/x is not found", 0 },
         { LLM_GEMINI, "quota, with a pause", "429 Too Many", "",
-          "{\"error\":{\"message\":\"Quota exceeded\",\"details\":[{\"@type\":\"type.googleapis.com/google.rpc.QuotaFailure\"},{\"@type\":"
-          "\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"37.5s\"}]}}", RETRY, "gemini: HTTP status 429: Quota exceeded", 37500 },
-        { LLM_GEMINI, "quota, with a pause that is none", "429 Too Many", "", "{\"error\":{\"details\":[{\"retryDelay\":\"nan\"},{\"retryDelay\":-1}]}}",
-          RETRY, "gemini: HTTP status 429", 0 },
-        { LLM_GEMINI, "overloaded", "503 Unavailable", "Retry-After: 3\r\n", "{\"error\":{\"message\":\"overloaded\"}}", RETRY,
-          "gemini: HTTP status 503: overloaded", 3000 },
+          "{\"error\":{\"message\":\"Quota"
+          " exceeded\",\"details\":[{\"@type\":\"type.googleapis.com/google.rpc.QuotaFailure\"},{\"@type\":"
+          "\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"37.5s\"}]}}",
+          RETRY, "gemini: HTTP status 429: Quota exceeded", 37500 },
+        { LLM_GEMINI, "quota, with a pause that is none", "429 Too Many", "",
+          "{\"error\":{\"details\":[{\"retryDelay\":\"nan\"},{\"retryDelay\":-1}]}}", RETRY, "gemini: HTTP status 429",
+          0 },
+        { LLM_GEMINI, "overloaded", "503 Unavailable", "Retry-After: 3\r\n", "{\"error\":{\"message\":\"overloaded\"}}",
+          RETRY, "gemini: HTTP status 503: overloaded", 3000 },
         { LLM_GEMINI, "closed", NULL, "", "", RETRY, "", 0 },
 
         { LLM_OPENAI, "not JSON", "200 OK", "", "upstream error", RETRY, "openai: the answer is not JSON", 0 },
-        { LLM_OPENAI, "cut off", "200 OK", "", "{\"choices\":[{\"message\":{\"content\":\"{\"},\"finish_reason\":\"length\"}]}", REJECT,
+        { LLM_OPENAI, "cut off", "200 OK", "",
+          "{\"choices\":[{\"message\":{\"content\":\"{\"},\"finish_reason\":\"length\"}]}", REJECT,
           "the model did not finish its answer: length", 0 },
-        { LLM_OPENAI, "filtered", "200 OK", "", "{\"choices\":[{\"message\":{\"content\":\"\"},\"finish_reason\":\"content_filter\"}]}", REJECT,
+        { LLM_OPENAI, "filtered", "200 OK", "",
+          "{\"choices\":[{\"message\":{\"content\":\"\"},\"finish_reason\":\"content_filter\"}]}", REJECT,
           "content_filter", 0 },
         { LLM_OPENAI, "refusal", "200 OK", "",
-          "{\"choices\":[{\"message\":{\"content\":null,\"refusal\":\"I cannot help with that.\"},\"finish_reason\":\"stop\"}]}", REJECT,
-          "the model refused: I cannot help with that.", 0 },
-        { LLM_OPENAI, "no text", "200 OK", "", "{\"choices\":[{\"message\":{\"content\":null,\"refusal\":\"\"},\"finish_reason\":\"stop\"}]}", REJECT,
+          "{\"choices\":[{\"message\":{\"content\":null,\"refusal\":\"I cannot help with"
+          " that.\"},\"finish_reason\":\"stop\"}]}",
+          REJECT, "the model refused: I cannot help with that.", 0 },
+        { LLM_OPENAI, "no text", "200 OK", "",
+          "{\"choices\":[{\"message\":{\"content\":null,\"refusal\":\"\"},\"finish_reason\":\"stop\"}]}", REJECT,
           "the model gave no text", 0 },
         { LLM_OPENAI, "no choices", "200 OK", "", "{\"choices\":[]}", REJECT, "did not finish", 0 },
         { LLM_OPENAI, "bad key", "401 Unauthorized", "", "{\"error\":{\"code\":\"invalid_api_key\"}}", RETRY,
           "openai refuses our credentials (HTTP status 401)", 0 },
-        { LLM_OPENAI, "too fast", "429 Too Many", "Retry-After: 2\r\n", "{\"error\":{\"type\":\"requests\",\"code\":\"rate_limit_exceeded\",\"message\":\"slow\"}}",
-          RETRY, "openai: HTTP status 429: slow", 2000 },
-        { LLM_OPENAI, "no quota", "429 Too Many", "", "{\"error\":{\"type\":\"insufficient_quota\",\"code\":\"credit_balance_exhausted\"}}", RETRY,
+        { LLM_OPENAI, "too fast", "429 Too Many", "Retry-After: 2\r\n",
+          "{\"error\":{\"type\":\"requests\",\"code\":\"rate_limit_exceeded\",\"message\":\"slow\"}}", RETRY,
+          "openai: HTTP status 429: slow", 2000 },
+        { LLM_OPENAI, "no quota", "429 Too Many", "",
+          "{\"error\":{\"type\":\"insufficient_quota\",\"code\":\"credit_balance_exhausted\"}}", RETRY,
           "refuses our credentials (HTTP status 429)", 0 },
-        { LLM_OPENAI, "no quota, by its code", "429 Too Many", "", "{\"error\":{\"type\":null,\"code\":\"insufficient_quota\"}}", RETRY,
+        { LLM_OPENAI, "no quota, by its code", "429 Too Many", "",
+          "{\"error\":{\"type\":null,\"code\":\"insufficient_quota\"}}", RETRY,
           "refuses our credentials (HTTP status 429)", 0 },
-        { LLM_OPENAI, "a limit of the organization", "429 Too Many", "", "{\"error\":{\"code\":\"organization_spend_limit_exceeded\"}}", RETRY,
+        { LLM_OPENAI, "a limit of the organization", "429 Too Many", "",
+          "{\"error\":{\"code\":\"organization_spend_limit_exceeded\"}}", RETRY,
           "refuses our credentials (HTTP status 429)", 0 },
-        { LLM_OPENAI, "an imitator's error", "400 Bad Request", "", "{\"detail\":\"no\"}", REJECT, "openai: HTTP status 400: ", 0 },
-        { LLM_OPENAI, "an error in the error's place", "400 Bad Request", "", "{\"error\":\"no\"}", REJECT, "openai: HTTP status 400: ", 0 },
+        { LLM_OPENAI, "an imitator's error", "400 Bad Request", "", "{\"detail\":\"no\"}", REJECT,
+          "openai: HTTP status 400: ", 0 },
+        { LLM_OPENAI, "an error in the error's place", "400 Bad Request", "", "{\"error\":\"no\"}", REJECT,
+          "openai: HTTP status 400: ", 0 },
         { LLM_OPENAI, "conflict", "409 Conflict", "", "{}", RETRY, "openai: HTTP status 409", 0 },
         { LLM_OPENAI, "broken", "500 Error", "", "", RETRY, "openai: HTTP status 500", 0 },
         { LLM_OPENAI, "closed", NULL, "", "", RETRY, "", 0 },
@@ -509,9 +529,12 @@ static void hostile_answers(void **state)
     for (int i = 0; i < 400; i++)
         memcpy(huge + 2 * i, "\xc3\xa4", 2);
     huge[800] = '\0';
-    expect(over_the_wire(LLM_OPENAI, "400 No", "", arena_printf(arena, "{\"error\":{\"message\":\"x%s\"}}", huge)), REJECT);
+    expect(over_the_wire(LLM_OPENAI, "400 No", "", arena_printf(arena, "{\"error\":{\"message\":\"x%s\"}}", huge)),
+           REJECT);
     assert_true(text_is_utf8(text_of(why.text)));
-    const char *model = arena_printf(arena, "{\"model\":\"%s\",\"choices\":[{\"message\":{\"content\":%s},\"finish_reason\":\"stop\"}]}", huge, quoted(GOOD));
+    const char *model = arena_printf(
+        arena, "{\"model\":\"%s\",\"choices\":[{\"message\":{\"content\":%s},\"finish_reason\":\"stop\"}]}", huge,
+        quoted(GOOD));
     expect(over_the_wire(LLM_OPENAI, "200 OK", "", model), DONE);           /* a name that fits nowhere */
     expect_text(effects.at, "|openai|gpt-test|");
     (void)state;
@@ -539,7 +562,15 @@ static int start(void **state)
 {
     memcpy(rows, usual_rows, sizeof(rows));
     event_data = "{\"call_id\":\"CAL1\",\"provider\":\"local\",\"segments\":5,\"words\":40}";
-    analyze.llm_timeout_ms = 20000;
+    static char url[64];
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/v1", server.port);
+    analyze = (struct analyze){ .gemini_url = url,
+                                .gemini_key = "key-one,key-two",
+                                .gemini_model = "gemini-test",
+                                .openai_url = url,
+                                .openai_key = "key-one,key-two",
+                                .openai_model = "gpt-test",
+                                .llm_timeout_ms = 20000 };
     buf_init(&prompts, 1 << 20);
     return handlers_start(state);
 }
@@ -572,5 +603,5 @@ int main(void)
         TEST(a_provider_that_hangs_is_left),
         TEST(a_prompt_too_large_is_not_sent),
     };
-    return cmocka_run_group_tests(tests, wire_start, wire_end);
+    return cmocka_run_group_tests(tests, provider_start, provider_stop);
 }

@@ -34,8 +34,12 @@ static const char *print(const struct call_facts *facts, struct arena *arena)
     buf_init(&out, 1 << 20);
     const struct {
         const char *name, *value;
-    } strings[] = { { "customer", facts->customer_number }, { "tracking", facts->tracking_number }, { "name", facts->customer_name },
-                    { "direction", facts->direction }, { "recording", facts->recording_url }, { "agent", facts->agent_email },
+    } strings[] = { { "customer", facts->customer_number },
+                    { "tracking", facts->tracking_number },
+                    { "name", facts->customer_name },
+                    { "direction", facts->direction },
+                    { "recording", facts->recording_url },
+                    { "agent", facts->agent_email },
                     { "number", facts->answered_number },
                     { "answered", facts->has_answered ? facts->answered ? "yes" : "no" : NULL },
                     { "voicemail", facts->has_voicemail ? facts->voicemail ? "yes" : "no" : NULL } };
@@ -61,49 +65,71 @@ static const struct {
     const char *pointer, *reason;       /* … there, for that */
 } bodies[] = {
     { "our spelling", JSON,
-      "{\"call_id\":\"C\",\"caller_number\":\"+15550100001\",\"tracking_number\":\"+15550100009\",\"recording_url\":\"https://r.test/1\","
+      "{\"call_id\":\"C\",\"caller_number\":\"+15550100001\",\"tracking_number\":\"+15550100009\","
+      "\"recording_url\":\"https://r.test/1\","
       "\"duration\":61,\"answered\":true,\"timestamp\":\"2026-11-21T09:30:00Z\"}",
       "customer=+15550100001 tracking=+15550100009 recording=https://r.test/1 answered=yes duration=61", 0, 0 },
     { "CallRail's spelling", JSON,
-      "{\"resource_id\":\"C\",\"customer_phone_number\":\"+15550100001\",\"tracking_phone_number\":\"+15550100009\",\"recording\":"
-      "\"https://r.test/1\",\"duration\":\"61\",\"answered\":false,\"voicemail\":true,\"customer_name\":\"Ana\",\"direction\":\"inbound\","
-      "\"start_time\":\"2026-11-21T09:30:00.123-05:00\",\"agent_email\":\"ann@x.test\",\"business_phone_number\":\"+15550100002\"}",
-      "customer=+15550100001 tracking=+15550100009 name=Ana direction=inbound recording=https://r.test/1 agent=ann@x.test "
-      "number=+15550100002 answered=no voicemail=yes duration=61 started=2026-11-21T14:30:00", 0, 0 },
-    { "the webhooks' other name of the caller", JSON, "{\"customer_number\":\"+15550100001\"}", "customer=+15550100001", 0, 0 },
+      "{\"resource_id\":\"C\",\"customer_phone_number\":\"+15550100001\",\"tracking_phone_number\":\"+15550100009\","
+      "\"recording\":"
+      "\"https://r.test/1\",\"duration\":\"61\",\"answered\":false,\"voicemail\":true,\"customer_name\":\"Ana\","
+      "\"direction\":\"inbound\","
+      "\"start_time\":\"2026-11-21T09:30:00.123-05:00\",\"agent_email\":\"ann@x.test\","
+      "\"business_phone_number\":\"+15550100002\"}",
+      "customer=+15550100001 tracking=+15550100009 name=Ana direction=inbound recording=https://r.test/1"
+      " agent=ann@x.test "
+      "number=+15550100002 answered=no voicemail=yes duration=61 started=2026-11-21T14:30:00",
+      0, 0 },
+    { "the webhooks' other name of the caller", JSON, "{\"customer_number\":\"+15550100001\"}", "customer=+15550100001",
+      0, 0 },
     { "both spellings: ours counts", JSON,
-      "{\"customer_number\":\"3\",\"customer_phone_number\":\"2\",\"caller_number\":\"1\",\"recording\":\"http://b\",\"recording_url\":\"http://a\"}",
+      "{\"customer_number\":\"3\",\"customer_phone_number\":\"2\",\"caller_number\":\"1\","
+      "\"recording\":\"http://b\",\"recording_url\":\"http://a\"}",
       "customer=1 recording=http://a", 0, 0 },
-    { "ours says nothing: theirs counts", JSON, "{\"caller_number\":\"\",\"customer_phone_number\":null,\"customer_number\":\"3\"}", "customer=3", 0, 0 },
-    { "a form", FORM, "caller_number=%2B15550100001&duration=61&answered=true&recording_url=https%3A%2F%2Fr.test%2F1%3Fa%3Db&customer_name=Ana+S",
+    { "ours says nothing: theirs counts", JSON,
+      "{\"caller_number\":\"\",\"customer_phone_number\":null,\"customer_number\":\"3\"}", "customer=3", 0, 0 },
+    { "a form", FORM,
+      "caller_number=%2B15550100001&duration=61&answered=true&recording_url=https%3A%2F%2Fr.test%2F1%3Fa%3Db"
+      "&customer_name=Ana+S",
       "customer=+15550100001 name=Ana S recording=https://r.test/1?a=b answered=yes duration=61", 0, 0 },
-    { "a form in CallRail's spelling", FORM "; charset=utf-8", "customer_phone_number=1&tracking_phone_number=2&answered=0&voicemail=1",
+    { "a form in CallRail's spelling", FORM "; charset=utf-8",
+      "customer_phone_number=1&tracking_phone_number=2&answered=0&voicemail=1",
       "customer=1 tracking=2 answered=no voicemail=yes", 0, 0 },
     { "a form with empty fields", FORM, "caller_number=&duration=&answered=&timestamp=&start_time=", "", 0, 0 },
-    { "nulls", JSON, "{\"duration\":null,\"answered\":null,\"recording\":null,\"start_time\":null,\"customer_name\":null}", "", 0, 0 },
+    { "nulls", JSON,
+      "{\"duration\":null,\"answered\":null,\"recording\":null,\"start_time\":null,\"customer_name\":null}", "", 0, 0 },
     { "nothing", JSON, "{}", "", 0, 0 },
     { "nothing in a form", FORM, "", "", 0, 0 },
     { "members it does not know", JSON, "{\"tags\":[{\"a\":[]}],\"changes\":[\"note\"],\"value\":{}}", "", 0, 0 },
     { "a number as a number", JSON, "{\"caller_number\":15550100001}", "customer=15550100001", 0, 0 },
-    { "switches in any letters", JSON, "{\"answered\":\"TRUE\",\"voicemail\":\"False\"}", "answered=yes voicemail=no", 0, 0 },
+    { "switches in any letters", JSON, "{\"answered\":\"TRUE\",\"voicemail\":\"False\"}", "answered=yes voicemail=no",
+      0, 0 },
     { "switches as numbers", JSON, "{\"answered\":1,\"voicemail\":0}", "answered=yes voicemail=no", 0, 0 },
     { "part of a second", JSON, "{\"duration\":61.5}", "duration=62", 0, 0 },
     { "no duration at all", JSON, "{\"duration\":0}", "duration=0", 0, 0 },
     { "the longest duration", JSON, "{\"duration\":604800}", "duration=604800", 0, 0 },
-    { "escapes and letters", JSON, "{\"customer_name\":\"Jos\\u00e9 \\\"\xe6\x9d\x8e\\\" \\ud83d\\ude00\"}", "name=Jos\xc3\xa9 \"\xe6\x9d\x8e\" \xf0\x9f\x98\x80", 0, 0 },
+    { "escapes and letters", JSON, "{\"customer_name\":\"Jos\\u00e9 \\\"\xe6\x9d\x8e\\\" \\ud83d\\ude00\"}",
+      "name=Jos\xc3\xa9 \"\xe6\x9d\x8e\" \xf0\x9f\x98\x80", 0, 0 },
     { "before 1970", JSON, "{\"start_time\":\"1969-07-20T20:17:40Z\"}", "", 0, 0 },
     { "a name of the largest size", JSON, "{\"customer_name\":\"" TEN(TEN("ab")) TEN("abcde") "abcdef\"}",
       "name=" TEN(TEN("ab")) TEN("abcde") "abcdef", 0, 0 },
 
-    { "a caller that is an object", JSON, "{\"caller_number\":{}}", NULL, "/caller_number", "must be text, a number, true or false" },
+    { "a caller that is an object", JSON, "{\"caller_number\":{}}", NULL, "/caller_number",
+      "must be text, a number, true or false" },
     { "a caller that is a list", JSON, "{\"customer_number\":[1]}", NULL, "/customer_number", "must be text" },
-    { "a caller too long", JSON, "{\"customer_phone_number\":\"" TEN("1234567") "\"}", NULL, "/customer_phone_number", "at most 64 bytes" },
-    { "a tracking number too long", FORM, "tracking_number=" TEN("1234567"), NULL, "/tracking_number", "at most 64 bytes" },
-    { "a name too long", JSON, "{\"customer_name\":\"" TEN(TEN("abc")) "\"}", NULL, "/customer_name", "at most 256 bytes" },
-    { "an agent too long", JSON, "{\"agent_email\":\"" TEN(TEN("abc")) "\"}", NULL, "/agent_email", "at most 256 bytes" },
+    { "a caller too long", JSON, "{\"customer_phone_number\":\"" TEN("1234567") "\"}", NULL, "/customer_phone_number",
+      "at most 64 bytes" },
+    { "a tracking number too long", FORM, "tracking_number=" TEN("1234567"), NULL, "/tracking_number",
+      "at most 64 bytes" },
+    { "a name too long", JSON, "{\"customer_name\":\"" TEN(TEN("abc")) "\"}", NULL, "/customer_name",
+      "at most 256 bytes" },
+    { "an agent too long", JSON, "{\"agent_email\":\"" TEN(TEN("abc")) "\"}", NULL, "/agent_email",
+      "at most 256 bytes" },
     { "a direction too long", FORM, "direction=" TEN("1234567"), NULL, "/direction", "at most 64 bytes" },
-    { "an answering number too long", FORM, "business_phone_number=" TEN("1234567"), NULL, "/business_phone_number", "at most 64 bytes" },
-    { "a duration that is none", JSON, "{\"duration\":\"1:01\"}", NULL, "/duration", "a number of seconds from 0 to 604800" },
+    { "an answering number too long", FORM, "business_phone_number=" TEN("1234567"), NULL, "/business_phone_number",
+      "at most 64 bytes" },
+    { "a duration that is none", JSON, "{\"duration\":\"1:01\"}", NULL, "/duration",
+      "a number of seconds from 0 to 604800" },
     { "a negative duration", JSON, "{\"duration\":-1}", NULL, "/duration", "a number of seconds" },
     { "too long a duration", JSON, "{\"duration\":604801}", NULL, "/duration", "a number of seconds" },
     { "a duration beyond all numbers", JSON, "{\"duration\":1e999}", NULL, "/duration", "a number of seconds" },
@@ -116,16 +142,21 @@ static const struct {
     { "answered perhaps", JSON, "{\"answered\":\"perhaps\"}", NULL, "/answered", "must be true or false" },
     { "answered twice over", JSON, "{\"answered\":2}", NULL, "/answered", "must be true or false" },
     { "voicemail in words", FORM, "voicemail=yes", NULL, "/voicemail", "must be true or false" },
-    { "a recording elsewhere", JSON, "{\"recording\":\"ftp://r.test/1\"}", NULL, "/recording", "begins with http:// or https://" },
-    { "a recording in a file", FORM, "recording_url=file:///etc/passwd", NULL, "/recording_url", "begins with http://" },
+    { "a recording elsewhere", JSON, "{\"recording\":\"ftp://r.test/1\"}", NULL, "/recording",
+      "begins with http:// or https://" },
+    { "a recording in a file", FORM, "recording_url=file:///etc/passwd", NULL, "/recording_url",
+      "begins with http://" },
     { "a recording with a blank", JSON, "{\"recording\":\"http://r.test/a b\"}", NULL, "/recording", "without blanks" },
-    { "a recording with a line break", JSON, "{\"recording\":\"http://r.test/a\\nHost: x\"}", NULL, "/recording", "without blanks" },
-    { "a recording beyond ASCII", JSON, "{\"recording\":\"http://r.test/\xc3\xa9\"}", NULL, "/recording", "beyond ASCII" },
+    { "a recording with a line break", JSON, "{\"recording\":\"http://r.test/a\\nHost: x\"}", NULL, "/recording",
+      "without blanks" },
+    { "a recording beyond ASCII", JSON, "{\"recording\":\"http://r.test/\xc3\xa9\"}", NULL, "/recording",
+      "beyond ASCII" },
     { "a time that is none", JSON, "{\"timestamp\":\"yesterday\"}", NULL, "/timestamp", "a time like" },
     { "a time without offset", JSON, "{\"start_time\":\"2026-11-21T09:30:00\"}", NULL, "/start_time", "a time like" },
     { "a day that is none", FORM, "start_time=2026-02-30T00:00:00Z", NULL, "/start_time", "a time like" },
     { "a time as a number", JSON, "{\"timestamp\":1700000000}", NULL, "/timestamp", "a time like" },
-    { "a time beyond all years", JSON, "{\"timestamp\":\"9999-12-31T23:59:59-01:00\"}", NULL, "/timestamp", "a time like" },
+    { "a time beyond all years", JSON, "{\"timestamp\":\"9999-12-31T23:59:59-01:00\"}", NULL, "/timestamp",
+      "a time like" },
     { "not JSON", JSON, "{\"duration\":", NULL, "", "" },
     { "a list", JSON, "[]", NULL, "", "not an object" },
     { "text", JSON, "\"x\"", NULL, "", "not an object" },
@@ -210,51 +241,87 @@ static const struct {
     struct hook hooks[HOOKS_MAX];
     const char *status, *facts;
 } calls[] = {
-    { "it rings", { { "call.incoming", "{\"caller_number\":\"1\",\"tracking_number\":\"2\",\"answered\":false,\"duration\":0}", 100 } },
-      "ringing", "customer=1 tracking=2 started=1970-01-01T00:01:40" },
+    { "it rings",
+      { { "call.incoming", "{\"caller_number\":\"1\",\"tracking_number\":\"2\",\"answered\":false,\"duration\":0}",
+          100 } },
+      "ringing",
+      "customer=1 tracking=2 started=1970-01-01T00:01:40" },
     { "somebody picks up",
-      { { "call.incoming", "{\"caller_number\":\"1\",\"answered\":false}", 100 }, { "call.answered", "{\"answered\":true}", 105 } },
-      "in_progress", "customer=1 answered=yes started=1970-01-01T00:01:40" },
+      { { "call.incoming", "{\"caller_number\":\"1\",\"answered\":false}", 100 },
+        { "call.answered", "{\"answered\":true}", 105 } },
+      "in_progress",
+      "customer=1 answered=yes started=1970-01-01T00:01:40" },
     { "answered, in our spelling",
       { { "call.incoming", "{\"caller_number\":\"1\",\"tracking_number\":\"2\",\"answered\":false}", 100 },
         { "call.answered", "{\"caller_number\":\"1\",\"tracking_number\":\"2\",\"answered\":true}", 105 },
-        { "call.completed", "{\"caller_number\":\"1\",\"answered\":true,\"duration\":61,\"recording_url\":\"http://r/1\"}", 170 } },
-      "completed", "customer=1 tracking=2 recording=http://r/1 answered=yes duration=61 started=1970-01-01T00:01:40" },
+        { "call.completed",
+          "{\"caller_number\":\"1\",\"answered\":true,\"duration\":61,\"recording_url\":\"http://r/1\"}", 170 } },
+      "completed",
+      "customer=1 tracking=2 recording=http://r/1 answered=yes duration=61 started=1970-01-01T00:01:40" },
     { "the same in both spellings at once",
       { { "call.incoming", "{\"caller_number\":\"1\",\"tracking_number\":\"2\",\"answered\":false}", 100 },
-        { "call.incoming", "{\"customer_phone_number\":\"1\",\"tracking_phone_number\":\"2\",\"answered\":false}", 100 },
-        { "call.completed", "{\"customer_phone_number\":\"1\",\"answered\":true,\"duration\":\"61\",\"recording\":\"http://r/1\"}", 170 },
-        { "call.completed", "{\"caller_number\":\"1\",\"answered\":true,\"duration\":61,\"recording_url\":\"http://r/1\"}", 170 } },
-      "completed", "customer=1 tracking=2 recording=http://r/1 answered=yes duration=61 started=1970-01-01T00:01:40" },
+        { "call.incoming", "{\"customer_phone_number\":\"1\",\"tracking_phone_number\":\"2\",\"answered\":false}",
+          100 },
+        { "call.completed",
+          "{\"customer_phone_number\":\"1\",\"answered\":true,\"duration\":\"61\",\"recording\":\"http://r/1\"}", 170 },
+        { "call.completed",
+          "{\"caller_number\":\"1\",\"answered\":true,\"duration\":61,\"recording_url\":\"http://r/1\"}", 170 } },
+      "completed",
+      "customer=1 tracking=2 recording=http://r/1 answered=yes duration=61 started=1970-01-01T00:01:40" },
     { "a duplicate of each",
-      { { "call.incoming", "{\"caller_number\":\"1\"}", 100 }, { "call.incoming", "{\"caller_number\":\"1\"}", 100 },
-        { "call.answered", "{}", 105 }, { "call.answered", "{}", 105 },
-        { "call.completed", "{\"duration\":5,\"answered\":true}", 110 }, { "call.completed", "{\"duration\":5,\"answered\":true}", 110 } },
-      "completed", "customer=1 answered=yes duration=5 started=1970-01-01T00:01:40" },
-    { "missed", { { "call.incoming", "{\"answered\":false}", 100 }, { "call.completed", "{\"answered\":false,\"duration\":12}", 112 } },
-      "missed", "answered=no duration=12 started=1970-01-01T00:01:40" },
+      { { "call.incoming", "{\"caller_number\":\"1\"}", 100 },
+        { "call.incoming", "{\"caller_number\":\"1\"}", 100 },
+        { "call.answered", "{}", 105 },
+        { "call.answered", "{}", 105 },
+        { "call.completed", "{\"duration\":5,\"answered\":true}", 110 },
+        { "call.completed", "{\"duration\":5,\"answered\":true}", 110 } },
+      "completed",
+      "customer=1 answered=yes duration=5 started=1970-01-01T00:01:40" },
+    { "missed",
+      { { "call.incoming", "{\"answered\":false}", 100 },
+        { "call.completed", "{\"answered\":false,\"duration\":12}", 112 } },
+      "missed",
+      "answered=no duration=12 started=1970-01-01T00:01:40" },
     { "missed, with a voicemail that comes later",
-      { { "call.incoming", "{}", 100 }, { "call.completed", "{\"answered\":false,\"voicemail\":true}", 112 },
+      { { "call.incoming", "{}", 100 },
+        { "call.completed", "{\"answered\":false,\"voicemail\":true}", 112 },
         { "call.completed", "{\"answered\":false,\"voicemail\":true,\"recording\":\"http://r/v\"}", 900 } },
-      "missed", "recording=http://r/v answered=no voicemail=yes started=1970-01-01T00:01:40" },
+      "missed",
+      "recording=http://r/v answered=no voicemail=yes started=1970-01-01T00:01:40" },
     { "modified later: the later value counts, what it leaves out stays",
-      { { "call.completed", "{\"answered\":true,\"customer_name\":\"Ana\",\"duration\":61,\"recording\":\"http://r/1\"}", 170 },
+      { { "call.completed",
+          "{\"answered\":true,\"customer_name\":\"Ana\",\"duration\":61,\"recording\":\"http://r/1\"}", 170 },
         { "call.completed", "{\"answered\":true,\"customer_name\":\"Anna\"}", 300 },
         { "call.completed", "{\"answered\":true,\"duration\":62}", 250 } },
-      "completed", "name=Anna recording=http://r/1 answered=yes duration=62 started=1970-01-01T00:01:48" },
-    { "completed does not say whether somebody answered", { { "call.answered", "{}", 105 }, { "call.completed", "{\"duration\":5}", 111 } },
-      "completed", "answered=yes duration=5 started=1970-01-01T00:01:45" },
-    { "nobody says whether somebody answered", { { "call.completed", "{}", 111 } }, "completed", "started=1970-01-01T00:01:51" },
+      "completed",
+      "name=Anna recording=http://r/1 answered=yes duration=62 started=1970-01-01T00:01:48" },
+    { "completed does not say whether somebody answered",
+      { { "call.answered", "{}", 105 }, { "call.completed", "{\"duration\":5}", 111 } },
+      "completed",
+      "answered=yes duration=5 started=1970-01-01T00:01:45" },
+    { "nobody says whether somebody answered",
+      { { "call.completed", "{}", 111 } },
+      "completed",
+      "started=1970-01-01T00:01:51" },
     { "a report of the end says missed, whatever else is said",
-      { { "call.answered", "{\"answered\":true}", 105 }, { "call.completed", "{\"answered\":false}", 110 },
+      { { "call.answered", "{\"answered\":true}", 105 },
+        { "call.completed", "{\"answered\":false}", 110 },
         { "call.completed", "{\"answered\":true}", 120 } },
-      "missed", "answered=no started=1970-01-01T00:01:45" },
-    { "it tells its own start", { { "call.incoming", "{}", 100 }, { "call.completed", "{\"start_time\":\"1970-01-01T00:00:30Z\",\"duration\":9}", 111 } },
-      "completed", "duration=9 started=1970-01-01T00:00:30" },
-    { "only its end came: it began its length before", { { "call.completed", "{\"answered\":true,\"duration\":60}", 160 } },
-      "completed", "answered=yes duration=60 started=1970-01-01T00:01:40" },
-    { "ringing says duration 0, which is no length", { { "call.incoming", "{\"duration\":0}", 100 }, { "call.answered", "{\"duration\":0}", 101 } },
-      "in_progress", "answered=yes started=1970-01-01T00:01:40" },
+      "missed",
+      "answered=no started=1970-01-01T00:01:45" },
+    { "it tells its own start",
+      { { "call.incoming", "{}", 100 },
+        { "call.completed", "{\"start_time\":\"1970-01-01T00:00:30Z\",\"duration\":9}", 111 } },
+      "completed",
+      "duration=9 started=1970-01-01T00:00:30" },
+    { "only its end came: it began its length before",
+      { { "call.completed", "{\"answered\":true,\"duration\":60}", 160 } },
+      "completed",
+      "answered=yes duration=60 started=1970-01-01T00:01:40" },
+    { "ringing says duration 0, which is no length",
+      { { "call.incoming", "{\"duration\":0}", 100 }, { "call.answered", "{\"duration\":0}", 101 } },
+      "in_progress",
+      "answered=yes started=1970-01-01T00:01:40" },
 };
 
 /* Each hook as a report; two that are equal in all are two events still. */
@@ -287,7 +354,8 @@ static void swap(struct call_facts *a, struct call_facts *b)
 }
 
 /* Heap's algorithm: every order of the first `left`. */
-static int fold_every_order(struct call_facts *reports, size_t left, size_t count, const char *wanted, struct arena *arena)
+static int fold_every_order(struct call_facts *reports, size_t left, size_t count, const char *wanted,
+                            struct arena *arena)
 {
     int orders = 0;
     if (left <= 1) {
@@ -308,7 +376,8 @@ static void every_order_says_the_same(void **state)
         struct call_facts reports[HOOKS_MAX];
         print_message("%s\n", calls[i].name);
         size_t count = read_reports(calls[i].hooks, reports, *state);
-        orders += fold_every_order(reports, count, count, arena_printf(*state, "%s: %s", calls[i].status, calls[i].facts), *state);
+        orders += fold_every_order(reports, count, count,
+                                   arena_printf(*state, "%s: %s", calls[i].status, calls[i].facts), *state);
     }
     print_message("%d orders\n", orders);
 }
@@ -327,14 +396,15 @@ static const char *any(unsigned *seed, const char *const *choices, size_t count)
 static void random_report(unsigned *seed, int number, struct call_facts *ret, struct arena *arena)
 {
     struct problem why;
-    const char *body = arena_printf(arena, "{\"a\":1%s%s%s%s%s%s%s}",
-                                    ANY(seed, "", ",\"caller_number\":\"1\"", ",\"customer_number\":\"2\"", ",\"caller_number\":\"\""),
-                                    ANY(seed, "", ",\"answered\":true", ",\"answered\":false", ",\"answered\":null"),
-                                    ANY(seed, "", ",\"voicemail\":true", ",\"voicemail\":0"),
-                                    ANY(seed, "", ",\"duration\":0", ",\"duration\":7", ",\"duration\":\"8\""),
-                                    ANY(seed, "", ",\"recording\":\"http://a\"", ",\"recording_url\":\"http://b\""),
-                                    ANY(seed, "", ",\"start_time\":\"1970-01-01T00:00:09Z\"", ",\"start_time\":\"1970-01-01T00:00:08Z\""),
-                                    ANY(seed, "", ",\"customer_name\":\"Ana\"", ",\"customer_name\":\"Bob\""));
+    const char *body = arena_printf(
+        arena, "{\"a\":1%s%s%s%s%s%s%s}",
+        ANY(seed, "", ",\"caller_number\":\"1\"", ",\"customer_number\":\"2\"", ",\"caller_number\":\"\""),
+        ANY(seed, "", ",\"answered\":true", ",\"answered\":false", ",\"answered\":null"),
+        ANY(seed, "", ",\"voicemail\":true", ",\"voicemail\":0"),
+        ANY(seed, "", ",\"duration\":0", ",\"duration\":7", ",\"duration\":\"8\""),
+        ANY(seed, "", ",\"recording\":\"http://a\"", ",\"recording_url\":\"http://b\""),
+        ANY(seed, "", ",\"start_time\":\"1970-01-01T00:00:09Z\"", ",\"start_time\":\"1970-01-01T00:00:08Z\""),
+        ANY(seed, "", ",\"customer_name\":\"Ana\"", ",\"customer_name\":\"Bob\""));
     const char *hook = ANY(seed, "call.incoming", "call.answered", "call.completed");
     assert_true(call_facts_read(hook, JSON, text_of(body), arena, ret, &why));
     ret->reported_us = (10 + rand_r(seed) % 4) * (int64_t)1000000;
@@ -351,7 +421,8 @@ static int status_rank(const char *folded)
     return -1;
 }
 
-/* In whatever order webhooks come the end is the same, and on the way the status never goes back, which the database forbids. */
+/* In whatever order webhooks come the end is the same, and on the way the status never goes back, which the database
+ * forbids. */
 static void random_calls_end_the_same(void **state)
 {
     const char *given = getenv("TEST_SEED");

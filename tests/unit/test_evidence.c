@@ -87,7 +87,7 @@ static void speakers_are_known_by_their_label(void **state)
 
 /* One call as a good transcriber writes it, one as PocketSphinx does. */
 #define WRITTEN                                                                                                        \
-    "agent: Good morning! Thanks for calling \xe2\x80\x9c" "Acme\xe2\x80\x9d. How can I help?\n"                        \
+    "agent: Good morning! Thanks for calling \xe2\x80\x9c" "Acme\xe2\x80\x9d. How can I help?\n" \
     "customer: Hi, my water heater isn\xe2\x80\x99t working \xe2\x80\x94 it's leaking\xe2\x80\xa6 badly.\n"            \
     "agent: It's $80. Call us at 555-0123, ext. 4.\n"                                                                  \
     "customer: That's too expensive; I'd pay 25 dollars. Oh, ten o'clock works.\n"                                     \

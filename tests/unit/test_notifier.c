@@ -1,7 +1,7 @@
 /* The notifier's handlers by their effects, and Twilio's Messages API spoken by a server of our own. */
 #include "notifier/notifier.h"
 
-#include "tests/unit/scripted_server.h"
+#include "tests/unit/provider_fixture.h"
 
 #include "tests/unit/handler_fixture.h"
 
@@ -14,14 +14,17 @@ static const struct stage stage = { .name = "notifier", .context = &notifier };
 #define DELIVERY "33333333-3333-4333-8333-333333333333"
 #define MESSAGE "SM00000000000000000000000000000001"
 
-/* --- a call was analysed ------------------------------------------------------------------------------------------------------ */
+/* --- a call was analysed ------------------------------------------------------------------------------------------ */
 
 enum { ALERT, MESSAGES, SENT, KNOWN, TABLES };
 enum { TENANT, COMPANY, SWITCH, NAME, NUMBER, SERVICE, STARTS, REP };
 static const struct query_rows usual_rows[TABLES + 1] = {
     [ALERT] = { "find_alert",
-                { "tenant", "company", "alert_whatsapp", "customer_name", "customer_number", "service_type", "starts", "rep_phone" },
-                { "acme", "Acme", "t", "Ana Silva", "+15550100001", "water heater", "Tuesday 24.11. 10:00", "+15550100147" }, 1 },
+                { "tenant", "company", "alert_whatsapp", "customer_name", "customer_number", "service_type", "starts",
+                  "rep_phone" },
+                { "acme", "Acme", "t", "Ana Silva", "+15550100001", "water heater", "Tuesday 24.11. 10:00",
+                  "+15550100147" },
+                1 },
     [MESSAGES] = { "find_message", { "ask_id", "provider_status" }, { DELIVERY, NULL }, 0 },
     [SENT] = { "find_sent", { "provider_id", "day" }, { NULL, "2026-11-21" }, 1 },
     [KNOWN] = { "find_known", { "provider_id" }, { "SMold" }, 1 },
@@ -33,11 +36,13 @@ static const struct answer *recorded;   /* given instead */
 static bool look_up, found, uncertain;
 static struct ask asked;
 
-static enum outcome make_ask(void *context, const char *name, const struct ask *asking, struct arena *of, struct answer *ret)
+static enum outcome make_ask(void *context, const char *name, const struct ask *asking, struct arena *of,
+                             struct answer *ret)
 {
     (void)context, (void)name, (void)of;
     asked = *asking;                    /* its strings end with the try: they are kept */
-    const char **const kept[] = { &asked.provider, &asked.recipient, &asked.purpose, &asked.subject, &asked.version, &asked.content };
+    const char **const kept[] = { &asked.provider, &asked.recipient, &asked.purpose,
+                                  &asked.subject,  &asked.version,   &asked.content };
     for (size_t i = 0; i < LENGTH(kept); i++)
         *kept[i] = arena_copy(arena, *kept[i]);
     trying->asking = DELIVERY;
@@ -46,7 +51,8 @@ static enum outcome make_ask(void *context, const char *name, const struct ask *
     if (recorded)
         *ret = *recorded;
     else
-        outcome = look_up ? asking->look_up(trying, asking->request, ret, &found) : asking->call(trying, asking->request, ret);
+        outcome = look_up ? asking->look_up(trying, asking->request, ret, &found)
+                          : asking->call(trying, asking->request, ret);
     uncertain = trying->uncertain;
     trying->asking = NULL;
     trying->asked = NULL;
@@ -56,11 +62,13 @@ static enum outcome make_ask(void *context, const char *name, const struct ask *
 
 static enum outcome tell(const char *data)
 {
-    return try_event(&stage, tell_of_call, &(struct event){ .type = "call.analyzed", .subject = "CAL1", .data = text_of(data) }, rows, make_ask);
+    return try_event(&stage, tell_of_call,
+                     &(struct event){ .type = "call.analyzed", .subject = "CAL1", .data = text_of(data) }, rows,
+                     make_ask);
 }
 
 #define ANALYZED(lead, booking, summary)                                                                               \
-    "{\"call_id\":\"CAL1\",\"provider\":\"rules\",\"lead_qualification\":\"" lead "\",\"booking_status\":\"" booking     \
+    "{\"call_id\":\"CAL1\",\"provider\":\"rules\",\"lead_qualification\":\"" lead "\",\"booking_status\":\"" booking \
     "\",\"call_outcome_category\":\"other\",\"sentiment_score\":0,\"summary\":" summary "}"
 #define BOOKED ANALYZED("hot", "booked", "\"A heater leaks.\"")
 #define HOT ANALYZED("hot", "not_booked", "\"A heater leaks.\"")
@@ -77,11 +85,14 @@ static void a_booked_call_tells_the_rep(void **state)
     assert_string_equal(asked.purpose, "lead_alert");
     assert_string_equal(asked.subject, "CAL1");
     assert_string_equal(asked.version, "1");
-    assert_string_equal(asked.content, "Acme\nBooked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001\nA heater leaks.");
+    assert_string_equal(asked.content,
+                        "Acme\nBooked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001\nA heater leaks.");
     assert_int_equal(asked.timeout_ms, notifier.twilio_timeout_ms);
     assert_string_equal(effects.at, "row note_accepted " DELIVERY "|queued\n"
-                                    "event delivery.changed whatsapp:+15550100147 {\"delivery_id\":\"" DELIVERY "\",\"channel\":\"whatsapp\","
-                                    "\"purpose\":\"lead_alert\",\"subject_id\":\"CAL1\",\"message_id\":\"" MESSAGE "\",\"status\":\"queued\"}\n");
+                                    "event delivery.changed whatsapp:+15550100147"
+                                    " {\"delivery_id\":\"" DELIVERY "\",\"channel\":\"whatsapp\","
+                                    "\"purpose\":\"lead_alert\",\"subject_id\":\"CAL1\","
+                                    "\"message_id\":\"" MESSAGE "\",\"status\":\"queued\"}\n");
     (void)state;
 }
 
@@ -135,25 +146,33 @@ static void without_a_rep_the_administrator_is_told(void **state)
     assert_string_equal(asked.recipient, "whatsapp:+15550100199");
     notifier.admin_whatsapp = NULL;
     expect(tell(HOT), DONE);
-    assert_string_equal(effects.at, "skip nobody to tell: the call has no rep with a phone number, and ADMIN_WHATSAPP_TO is not set\n");
+    assert_string_equal(
+        effects.at, "skip nobody to tell: the call has no rep with a phone number, and ADMIN_WHATSAPP_TO is not set\n");
     (void)state;
 }
 
 static void without_its_settings_a_message_is_blocked(void **state)
 {
-    const char **const settings[] = { &notifier.twilio_account, &notifier.twilio_token, &notifier.whatsapp_from, &notifier.content_lead };
-    static const char *const names[] = { "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM", "TWILIO_CONTENT_SID_LEAD" };
+    const char **const settings[] = { &notifier.twilio_account, &notifier.twilio_token, &notifier.whatsapp_from,
+                                      &notifier.content_lead };
+    static const char *const names[] = { "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM",
+                                         "TWILIO_CONTENT_SID_LEAD" };
     for (size_t i = 0; i < LENGTH(settings); i++) {
         const char *before = *settings[i];
         *settings[i] = NULL;
         expect(tell(BOOKED), DONE);
         assert_string_equal(
             effects.at,
-            arena_printf(arena, "row insert_blocked e7e1166e-b786-5f69-9314-12c600b32bf7|" EVENT_ID "|0|lead_alert|acme|CAL1|whatsapp:+15550100147|"
-                                "lead_alert|CAL1|1|Acme\nBooked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001\nA heater leaks.|"
-                                "%s is not set\nevent delivery.changed whatsapp:+15550100147 {\"delivery_id\":"
-                                "\"e7e1166e-b786-5f69-9314-12c600b32bf7\",\"channel\":\"whatsapp\",\"purpose\":\"lead_alert\","
-                                "\"subject_id\":\"CAL1\",\"status\":\"blocked\"}\n", names[i]));
+            arena_printf(
+                arena,
+                "row insert_blocked e7e1166e-b786-5f69-9314-12c600b32bf7|" EVENT_ID
+                "|0|lead_alert|acme|CAL1|whatsapp:+15550100147|"
+                "lead_alert|CAL1|1|Acme\nBooked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001\nA"
+                " heater leaks.|"
+                "%s is not set\nevent delivery.changed whatsapp:+15550100147 {\"delivery_id\":"
+                "\"e7e1166e-b786-5f69-9314-12c600b32bf7\",\"channel\":\"whatsapp\",\"purpose\":\"lead_alert\","
+                "\"subject_id\":\"CAL1\",\"status\":\"blocked\"}\n",
+                names[i]));
         *settings[i] = before;
     }
     assert_null(asked.purpose);
@@ -172,58 +191,32 @@ static void without_its_settings_a_message_is_blocked(void **state)
     (void)state;
 }
 
-/* --- what Twilio gets ----------------------------------------------------------------------------------------------------------- */
-
-static struct server server;
-static struct {
-    const char *status, *headers, *body;        /* status NULL: the connection is closed */
-    char request[SERVER_REQUEST_BYTES_MAX];
-} wire;
-
-static bool server_behave(const struct exchange *exchange)
-{
-    snprintf(wire.request, sizeof(wire.request), "%s", exchange->request);
-    return wire.status && server_answer(exchange->fd, wire.status, wire.headers, text_of(wire.body));
-}
-
-static int wire_start(void **state)
-{
-    const struct http_client_settings settings = { .connections_max = 8, .connections_per_host_max = 8, .user_agent = "test" };
-    (void)state;
-    server_start(&server);
-    runtime.http = http_client_start(&settings, &why);
-    return runtime.http ? 0 : -1;
-}
-
-static int wire_end(void **state)
-{
-    (void)state;
-    http_client_stop(runtime.http);
-    server_stop(&server);
-    return 0;
-}
+/* --- what Twilio gets --------------------------------------------------------------------------------------------- */
 
 static int start(void **state)
 {
     static char url[64];
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", server.port);
-    notifier = (struct notifier){ .twilio_account = "AC1", .twilio_token = "token-one,token-two", .twilio_url = url, .whatsapp_from = "+14155238886",
-                                  .admin_whatsapp = "+15550100199", .content_lead = "HX1", .public_url = "https://hooks.test",
+    notifier = (struct notifier){ .twilio_account = "AC1",
+                                  .twilio_token = "token-one,token-two",
+                                  .twilio_url = url,
+                                  .whatsapp_from = "+14155238886",
+                                  .admin_whatsapp = "+15550100199",
+                                  .content_lead = "HX1",
+                                  .public_url = "https://hooks.test",
                                   .twilio_timeout_ms = 20000 };
     memcpy(rows, usual_rows, sizeof(rows));
     asked = (struct ask){ 0 };
     recorded = NULL;
     look_up = found = uncertain = false;
-    wire.status = "201 Created";
-    wire.headers = "";
-    wire.body = "{\"sid\":\"" MESSAGE "\",\"status\":\"queued\",\"error_code\":null}";
+    provider_answers("201 Created", "", "{\"sid\":\"" MESSAGE "\",\"status\":\"queued\",\"error_code\":null}");
     return handlers_start(state);
 }
 
 static const char *sent_field(const char *name)
 {
     struct form *form = arena_alloc(arena, sizeof(*form));
-    assert_true(form_read(text_of(strstr(wire.request, "\r\n\r\n") + 4), arena, form, &why));
+    assert_true(form_read(text_of(provider_got_body(arena)), arena, form, &why));
     return form_get(form, name);
 }
 
@@ -231,14 +224,15 @@ static void the_form_is_as_twilio_wants_it(void **state)
 {
     expect(tell(BOOKED), DONE);
     expect_text(effects.at, "\"message_id\":\"" MESSAGE "\",\"status\":\"queued\"}");
-    expect_text(wire.request, "POST /2010-04-01/Accounts/AC1/Messages.json HTTP/1.1\r\n");
-    expect_text(wire.request, "Content-Type: application/x-www-form-urlencoded\r\n");
-    expect_text(wire.request, "Authorization: Basic QUMxOnRva2VuLW9uZQ==\r\n");         /* AC1:token-one */
+    expect_text(provider_got(arena), "POST /2010-04-01/Accounts/AC1/Messages.json HTTP/1.1\r\n");
+    expect_text(provider_got(arena), "Content-Type: application/x-www-form-urlencoded\r\n");
+    expect_text(provider_got(arena), "Authorization: Basic QUMxOnRva2VuLW9uZQ==\r\n");         /* AC1:token-one */
     assert_string_equal(sent_field("To"), "whatsapp:+15550100147");
     assert_string_equal(sent_field("From"), "whatsapp:+14155238886");
     assert_string_equal(sent_field("ContentSid"), "HX1");
     assert_string_equal(sent_field("ContentVariables"),
-                        "{\"1\":\"Acme\",\"2\":\"Booked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001\",\"3\":\"A heater leaks.\"}");
+                        "{\"1\":\"Acme\",\"2\":\"Booked: water heater, Tuesday 24.11. 10:00, Ana Silva"
+                        " +15550100001\",\"3\":\"A heater leaks.\"}");
     assert_string_equal(sent_field("StatusCallback"), "https://hooks.test/twilio-status?delivery=" DELIVERY);
     assert_null(sent_field("Body"));
 
@@ -262,8 +256,14 @@ static void variables_fit_a_template(void **state)
         { "null", "\"3\":\"Booked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001\"}" },
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
-        expect(tell(arena_printf(arena, "{\"call_id\":\"CAL1\",\"provider\":\"rules\",\"lead_qualification\":\"hot\",\"booking_status\":\"booked\","
-                                        "\"call_outcome_category\":\"booked\",\"sentiment_score\":0,\"summary\":%s}", cases[i].summary)), DONE);
+        expect(
+            tell(arena_printf(
+                arena,
+                "{\"call_id\":\"CAL1\",\"provider\":\"rules\",\"lead_qualification\":\"hot\","
+                "\"booking_status\":\"booked\","
+                "\"call_outcome_category\":\"booked\",\"sentiment_score\":0,\"summary\":%s}",
+                cases[i].summary)),
+            DONE);
         expect_text(sent_field("ContentVariables"), cases[i].wanted);
     }
     char *huge = arena_alloc(arena, 4096);
@@ -276,7 +276,8 @@ static void variables_fit_a_template(void **state)
     (void)state;
 }
 
-#define ERROR(code, message, status) "{\"code\":" #code ",\"message\":\"" message "\",\"more_info\":\"https://x\",\"status\":" #status "}"
+#define ERROR(code, message, status)                                                                                   \
+    "{\"code\":" #code ",\"message\":\"" message "\",\"more_info\":\"https://x\",\"status\":" #status "}"
 static void twilios_answers_decide(void **state)
 {
     static const struct {
@@ -290,17 +291,23 @@ static void twilios_answers_decide(void **state)
         { "no status", "200 OK", "", "{\"sid\":\"SM9\"}", DONE, false, "", 0 },
         { "no sid", "201 Created", "", "{\"status\":\"queued\"}", RETRY, true, "without a message sid", 0 },
         { "an empty sid", "201 Created", "", "{\"sid\":\"\"}", RETRY, true, "without a message sid", 0 },
-        { "a sid beyond all", "201 Created", "", "{\"sid\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}", RETRY, true,
+        { "a sid beyond all", "201 Created", "",
+          "{\"sid\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}", RETRY, true,
           "without a message sid", 0 },
         { "not JSON", "201 Created", "", "<html>", RETRY, true, "without a message sid", 0 },
         { "not UTF-8", "201 Created", "", "{\"sid\":\"\xff\"}", RETRY, true, "without a message sid", 0 },
-        { "a wrong number", "400 Bad Request", "", ERROR(21211, "Invalid 'To' Phone Number: +1555XXXX", 400), REJECT, false,
-          "HTTP status 400: {\"code\":21211,\"message\":\"Invalid 'To' Phone Number: +1555XXXX\"", 0 },
-        { "a wrong token", "401 Unauthorized", "", ERROR(20003, "Authenticate", 401), RETRY, false, "twilio refuses our credentials (HTTP status 401)", 0 },
-        { "forbidden", "403 Forbidden", "", ERROR(20003, "Permission denied", 403), RETRY, false, "refuses our credentials", 0 },
-        { "an account that is none", "404 Not Found", "", ERROR(20404, "not found", 404), REJECT, false, "HTTP status 404", 0 },
-        { "too many at once", "429 Too Many", "", ERROR(20429, "Too Many Requests", 429), RETRY, false, "HTTP status 429", 0 },
-        { "too many, with a pause", "429 Too Many", "Retry-After: 4\r\n", ERROR(20429, "Too Many Requests", 429), RETRY, false, "HTTP status 429", 4000 },
+        { "a wrong number", "400 Bad Request", "", ERROR(21211, "Invalid 'To' Phone Number: +1555XXXX", 400), REJECT,
+          false, "HTTP status 400: {\"code\":21211,\"message\":\"Invalid 'To' Phone Number: +1555XXXX\"", 0 },
+        { "a wrong token", "401 Unauthorized", "", ERROR(20003, "Authenticate", 401), RETRY, false,
+          "twilio refuses our credentials (HTTP status 401)", 0 },
+        { "forbidden", "403 Forbidden", "", ERROR(20003, "Permission denied", 403), RETRY, false,
+          "refuses our credentials", 0 },
+        { "an account that is none", "404 Not Found", "", ERROR(20404, "not found", 404), REJECT, false,
+          "HTTP status 404", 0 },
+        { "too many at once", "429 Too Many", "", ERROR(20429, "Too Many Requests", 429), RETRY, false,
+          "HTTP status 429", 0 },
+        { "too many, with a pause", "429 Too Many", "Retry-After: 4\r\n", ERROR(20429, "Too Many Requests", 429), RETRY,
+          false, "HTTP status 429", 4000 },
         { "too slow for them", "408 Timeout", "", "", RETRY, true, "HTTP status 408", 0 },
         { "broken", "500 Error", "", ERROR(20500, "Internal", 500), RETRY, true, "HTTP status 500", 0 },
         { "overloaded", "503 Unavailable", "Retry-After: 2\r\n", "", RETRY, true, "HTTP status 503", 2000 },
@@ -308,9 +315,7 @@ static void twilios_answers_decide(void **state)
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
         print_message("%s\n", cases[i].name);
-        wire.status = cases[i].status;
-        wire.headers = cases[i].headers;
-        wire.body = cases[i].body;
+        provider_answers(cases[i].status, cases[i].headers, cases[i].body);
         expect(tell(BOOKED), cases[i].outcome);
         assert_int_equal(uncertain, cases[i].uncertain);
         expect_text(why.text, cases[i].reason);
@@ -326,19 +331,19 @@ static void twilios_answers_decide(void **state)
     (void)state;
 }
 
-/* --- was it sent? ----------------------------------------------------------------------------------------------------------------- */
+/* --- was it sent? ------------------------------------------------------------------------------------------------- */
 
 #define LISTED(sid, body) "{\"sid\":\"" sid "\",\"status\":\"delivered\",\"body\":\"" body "\"}"
-#define OURS "New lead for Acme! Booked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001. A heater leaks. Call now."
+#define OURS                                                                                                           \
+    "New lead for Acme! Booked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001. A heater leaks. Call now."
 
 static void a_report_told_of_it(void **state)
 {
     look_up = true;
     rows[SENT].values[0] = MESSAGE;
-    wire.request[0] = '\0';
     expect(tell(BOOKED), DONE);
     assert_true(found);
-    assert_string_equal(wire.request, "");
+    assert_string_equal(provider_got(arena), "");
     expect_text(effects.at, "\"message_id\":\"" MESSAGE "\",\"status\":\"accepted\"}");
     (void)state;
 }
@@ -359,18 +364,20 @@ static void it_is_looked_for_in_the_list(void **state)
         { "nothing", "", false },
     };
     look_up = true;
-    wire.status = "200 OK";
     for (size_t i = 0; i < LENGTH(cases); i++) {
         print_message("%s\n", cases[i].name);
         found = false;
-        wire.body = arena_printf(arena, "{\"messages\":[%s]}", cases[i].list);
+        provider_answers("200 OK", "", arena_printf(arena, "{\"messages\":[%s]}", cases[i].list));
         tell(BOOKED);
         assert_int_equal(found, cases[i].found);
         if (found)
             expect_text(effects.at, "\"message_id\":\"SM9\",\"status\":\"delivered\"}");
     }
-    expect_text(wire.request, "GET /2010-04-01/Accounts/AC1/Messages.json?To=whatsapp%3A%2B15550100147&DateSent%3E=2026-11-21&PageSize=200 HTTP/1.1\r\n");
-    expect_text(wire.request, "Authorization: Basic QUMxOnRva2VuLW9uZQ==\r\n");
+    expect_text(
+        provider_got(arena),
+        "GET /2010-04-01/Accounts/AC1/Messages.json?To=whatsapp%3A%2B15550100147&DateSent%3E=2026-11-21"
+        "&PageSize=200 HTTP/1.1\r\n");
+    expect_text(provider_got(arena), "Authorization: Basic QUMxOnRva2VuLW9uZQ==\r\n");
     expect_text(queries.at, "find_sent " DELIVERY "\nfind_known whatsapp:+15550100147|2026-11-21\n");
     (void)state;
 }
@@ -378,12 +385,12 @@ static void it_is_looked_for_in_the_list(void **state)
 static void a_look_up_that_fails_is_tried_again(void **state)
 {
     look_up = true;
-    wire.status = "500 Error";
+    provider_answers("500 Error", "", "");
     expect(tell(BOOKED), RETRY);
     assert_false(uncertain);
-    wire.status = "401 No";
+    provider_answers("401 No", "", "");
     expect(tell(BOOKED), RETRY);
-    wire.status = NULL;
+    provider_answers(NULL, "", "");
     expect(tell(BOOKED), RETRY);
     assert_false(uncertain);
     rows[SENT].rows = 0;
@@ -392,7 +399,7 @@ static void a_look_up_that_fails_is_tried_again(void **state)
     (void)state;
 }
 
-/* --- what became of it --------------------------------------------------------------------------------------------------------------- */
+/* --- what became of it -------------------------------------------------------------------------------------------- */
 
 static void reports_move_a_message_forward(void **state)
 {
@@ -401,33 +408,48 @@ static void reports_move_a_message_forward(void **state)
     } cases[] = {
         { "the first", NULL, MESSAGE, "\"status\":\"sent\"",
           "row update_delivery " DELIVERY "|sent|NULL|NULL|" MESSAGE "\n"
-          "event delivery.changed whatsapp:+15550100147 {\"delivery_id\":\"" DELIVERY "\",\"channel\":\"whatsapp\",\"purpose\":\"lead_alert\","
+          "event delivery.changed whatsapp:+15550100147 {\"delivery_id\":\"" DELIVERY
+          "\",\"channel\":\"whatsapp\",\"purpose\":\"lead_alert\","
           "\"subject_id\":\"CAL1\",\"message_id\":\"" MESSAGE "\",\"status\":\"sent\"}\n" },
-        { "of a message whose answer was lost", NULL, NULL, "\"status\":\"queued\"", "row update_delivery " DELIVERY "|queued|NULL|NULL|" MESSAGE "\n" },
-        { "after it was blocked", "blocked", NULL, "\"status\":\"accepted\"", "row update_delivery " DELIVERY "|accepted|" },
+        { "of a message whose answer was lost", NULL, NULL, "\"status\":\"queued\"",
+          "row update_delivery " DELIVERY "|queued|NULL|NULL|" MESSAGE "\n" },
+        { "after it was blocked", "blocked", NULL, "\"status\":\"accepted\"",
+          "row update_delivery " DELIVERY "|accepted|" },
         { "the next", "sent", MESSAGE, "\"status\":\"delivered\"", "row update_delivery " DELIVERY "|delivered|" },
         { "read at once", "sent", MESSAGE, "\"status\":\"read\"", "row update_delivery " DELIVERY "|read|" },
-        { "failed", "sent", MESSAGE, "\"status\":\"failed\",\"error_code\":\"63016\",\"error_message\":\"outside the window\"",
+        { "failed", "sent", MESSAGE,
+          "\"status\":\"failed\",\"error_code\":\"63016\",\"error_message\":\"outside the window\"",
           "row update_delivery " DELIVERY "|failed|63016|outside the window|" MESSAGE "\n" },
         { "the same again", "sent", MESSAGE, "\"status\":\"sent\"", "skip \"sent\" is no news after \"sent\"\n" },
         { "late", "delivered", MESSAGE, "\"status\":\"sent\"", "skip \"sent\" is no news after \"delivered\"\n" },
-        { "after the end", "failed", MESSAGE, "\"status\":\"delivered\"", "skip \"delivered\" is no news after \"failed\"\n" },
-        { "after a status we do not rank", "scheduled", MESSAGE, "\"status\":\"accepted\"", "row update_delivery " DELIVERY "|accepted|" },
-        { "a status nobody knows", "sent", MESSAGE, "\"status\":\"pondering\"", "skip status \"pondering\" is not known\n" },
+        { "after the end", "failed", MESSAGE, "\"status\":\"delivered\"",
+          "skip \"delivered\" is no news after \"failed\"\n" },
+        { "after a status we do not rank", "scheduled", MESSAGE, "\"status\":\"accepted\"",
+          "row update_delivery " DELIVERY "|accepted|" },
+        { "a status nobody knows", "sent", MESSAGE, "\"status\":\"pondering\"",
+          "skip status \"pondering\" is not known\n" },
         { "another message's", "sent", "SMother", "\"status\":\"delivered\"",
           "skip message \"" MESSAGE "\" is not the one this delivery is known by\n" },
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
         const struct query_rows delivery[] = {
-            { "find_delivery", { "ask_id", "tenant", "recipient", "purpose", "subject", "status", "provider_id" },
-              { DELIVERY, "acme", "whatsapp:+15550100147", "lead_alert", "CAL1", cases[i].before, cases[i].known_id }, 1 },
+            { "find_delivery",
+              { "ask_id", "tenant", "recipient", "purpose", "subject", "status", "provider_id" },
+              { DELIVERY, "acme", "whatsapp:+15550100147", "lead_alert", "CAL1", cases[i].before, cases[i].known_id },
+              1 },
             { 0 },
         };
         print_message("%s\n", cases[i].name);
-        expect(try_event(&stage, note_report,
-                         &(struct event){ .type = "message.reported", .subject = "whatsapp:+15550100147",
-                                          .data = text_of(arena_printf(arena, "{\"provider\":\"twilio\",\"message_id\":\"" MESSAGE "\",\"delivery_id\":\""
-                                                                              DELIVERY "\",%s}", cases[i].report)) }, delivery, NULL), DONE);
+        expect(
+            try_event(&stage, note_report,
+                      &(struct event){ .type = "message.reported",
+                                       .subject = "whatsapp:+15550100147",
+                                       .data = text_of(arena_printf(arena,
+                                                                    "{\"provider\":\"twilio\",\"message_id\":\"" MESSAGE
+                                                                    "\",\"delivery_id\":\"" DELIVERY "\",%s}",
+                                                                    cases[i].report)) },
+                      delivery, NULL),
+            DONE);
         expect_text(effects.at, cases[i].effects);
         assert_string_equal(queries.at, "find_delivery twilio|" DELIVERY "|" MESSAGE "\n");
     }
@@ -437,13 +459,18 @@ static void reports_move_a_message_forward(void **state)
 static void reports_of_others_are_passed_over(void **state)
 {
     const struct query_rows nothing[] = { { 0 } };
-    const struct event report = { .type = "message.reported", .subject = "x",
-                                  .data = TEXT("{\"provider\":\"twilio\",\"message_id\":\"SMx\",\"status\":\"sent\"}") };
+    const struct event report = { .type = "message.reported",
+                                  .subject = "x",
+                                  .data =
+                                      TEXT("{\"provider\":\"twilio\",\"message_id\":\"SMx\",\"status\":\"sent\"}") };
     expect(try_event(&stage, note_report, &report, nothing, NULL), DONE);
     assert_string_equal(effects.at, "skip message \"SMx\" is not one of ours\n");
     assert_string_equal(queries.at, "find_delivery twilio|NULL|SMx\n");
-    expect(try_event(&stage, note_report, &(struct event){ .type = "message.reported", .subject = "x", .data = TEXT("{\"provider\":\"pigeon\"}") },
-                     nothing, NULL), REJECT);
+    expect(try_event(
+               &stage, note_report,
+               &(struct event){ .type = "message.reported", .subject = "x", .data = TEXT("{\"provider\":\"pigeon\"}") },
+               nothing, NULL),
+           REJECT);
     assert_string_equal(why.pointer, "/provider");
     (void)state;
 }
@@ -466,5 +493,5 @@ int main(void)
         TEST(reports_move_a_message_forward),
         TEST(reports_of_others_are_passed_over),
     };
-    return cmocka_run_group_tests(tests, wire_start, wire_end);
+    return cmocka_run_group_tests(tests, provider_start, provider_stop);
 }

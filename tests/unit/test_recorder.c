@@ -1,5 +1,5 @@
-/* The recorder by its effects: record_callrail and record_twilio_status.  A few variables stand in for the database, so that webhooks of
- * one call can follow each other in any order. */
+/* The recorder by its effects: record_callrail and record_twilio_status.  A few variables stand in for the database,
+ * so that webhooks of one call can follow each other in any order. */
 #include "ingest/call_facts.h"
 #include "ingest/recorder.h"
 
@@ -14,12 +14,16 @@ static const struct stage stage = { .name = "ingest", .context = &ingest };
 #define CONTACT "22222222-2222-4222-8222-222222222222"
 #define LEAD "11111111-1111-4111-8111-111111111111"
 
-/* --- the database ------------------------------------------------------------------------------------------------------------ */
+/* --- the database ------------------------------------------------------------------------------------------------- */
 
 enum { CALL, NUMBER, REPORTS, CONTACTS, CSR, TABLES };
 enum { TENANT, STATUS, VERSION, RECORDING, VOICEMAIL, CONTACT_ID, LEAD_ID, REGION };        /* of CALL */
 static const struct query_rows empty[TABLES + 1] = {
-    [CALL] = { "find_call", { "tenant", "status", "version", "recording_url", "voicemail", "contact_id", "lead_id", "default_region" }, { 0 }, 0 },
+    [CALL] = { "find_call",
+               { "tenant", "status", "version", "recording_url", "voicemail", "contact_id", "lead_id",
+                 "default_region" },
+               { 0 },
+               0 },
     [NUMBER] = { "find_number", { "tenant", "default_region" }, { "acme", "US" }, 1 },
     [REPORTS] = { "find_reports", { "event_id", "hook", "reported_us", "facts" }, { 0 }, 0 },
     [CONTACTS] = { "find_contact", { "contact_id", "lead_id" }, { 0 }, 0 },
@@ -53,9 +57,14 @@ static void commit_row(char *line)
             assert_string_equal(parameter[15], call->values[VERSION]);
             *strrchr(call_row, '|') = '\0';
         }
-        const char *const values[] = { parameter[0], parameter[2], is_new ? "1" : arena_printf(arena, "%d", atoi(call->values[VERSION]) + 1),
-                                       parameter[13], parameter[10] ? strcmp(parameter[10], "true") == 0 ? "t" : "f" : NULL, parameter[7],
-                                       parameter[8], "US" };
+        const char *const values[] = { parameter[0],
+                                       parameter[2],
+                                       is_new ? "1" : arena_printf(arena, "%d", atoi(call->values[VERSION]) + 1),
+                                       parameter[13],
+                                       parameter[10] ? strcmp(parameter[10], "true") == 0 ? "t" : "f" : NULL,
+                                       parameter[7],
+                                       parameter[8],
+                                       "US" };
         memcpy(call->values, values, sizeof(values));
         call->rows = 1;
     } else if (strcmp(line, "row insert_report") == 0) {
@@ -64,7 +73,8 @@ static void commit_row(char *line)
         for (int i = 0; i < reports->rows; i++)
             if (strcmp(reports->values[4 * i], parameter[2]) == 0)
                 return;
-        const char *const values[] = { parameter[2], parameter[3], arena_printf(arena, "%lld", (long long)us), parameter[5] };
+        const char *const values[] = { parameter[2], parameter[3], arena_printf(arena, "%lld", (long long)us),
+                                       parameter[5] };
         memcpy(reports->values + 4 * reports->rows++, values, sizeof(values));
     } else if (strcmp(line, "row insert_contact") == 0 || strcmp(line, "row insert_lead") == 0) {
         bool is_lead = strcmp(line, "row insert_lead") == 0;
@@ -84,7 +94,7 @@ static void commit(void)
     }
 }
 
-/* --- webhooks ---------------------------------------------------------------------------------------------------------------- */
+/* --- webhooks ----------------------------------------------------------------------------------------------------- */
 
 struct hook {
     const char *name, *content_type, *body, *company;
@@ -101,12 +111,20 @@ static enum outcome record_as(const char *id, const struct hook *hook)
     struct buf data;
     char time[TIME_BYTES];
     buf_init(&data, EVENT_INBOUND_BYTES_MAX);
-    callrail_call_received_write(&data, &(struct callrail_call_received){
-        .hook = hook->name, .company = hook->company, .received_at = time_print((1700000000 + hook->received_s) * INT64_C(1000000), time),
-        .content_type = hook->content_type, .signature = "s", .encoding = "text", .body = text_of(hook->body) });
-    enum outcome outcome = try_event(&stage, record_callrail,
-                                     &(struct event){ .id = id, .type = "callrail.call.received", .subject = "CAL1", .run = hook->run,
-                                                      .data = buf_text(&data) }, tables, NULL);
+    callrail_call_received_write(
+        &data, &(struct callrail_call_received){
+                   .hook = hook->name,
+                   .company = hook->company,
+                   .received_at = time_print((1700000000 + hook->received_s) * INT64_C(1000000), time),
+                   .content_type = hook->content_type,
+                   .signature = "s",
+                   .encoding = "text",
+                   .body = text_of(hook->body) });
+    enum outcome outcome = try_event(
+        &stage, record_callrail,
+        &(struct event){
+            .id = id, .type = "callrail.call.received", .subject = "CAL1", .run = hook->run, .data = buf_text(&data) },
+        tables, NULL);
     buf_done(&data);
     if (outcome == DONE)
         commit();
@@ -119,13 +137,16 @@ static enum outcome record(const struct hook *hook)
 }
 
 static const struct hook incoming = { "call.incoming", JSON,
-                                      "{\"caller_number\":\"(555) 010-0001\",\"tracking_number\":\"+1 555 010 0009\",\"answered\":false,\"duration\":0}",
+                                      "{\"caller_number\":\"(555) 010-0001\",\"tracking_number\":\"+1 555 010"
+                                      " 0009\",\"answered\":false,\"duration\":0}",
                                       NULL, 0, 0 };
 static const struct hook answered = { "call.answered", JSON,
-                                      "{\"caller_number\":\"+15550100001\",\"tracking_number\":\"+15550100009\",\"agent_email\":\"Ann@x.test\"}",
+                                      "{\"caller_number\":\"+15550100001\",\"tracking_number\":\"+15550100009\","
+                                      "\"agent_email\":\"Ann@x.test\"}",
                                       NULL, 5, 0 };
 static const struct hook completed = { "call.completed", FORM,
-                                       "customer_phone_number=5550100001&tracking_phone_number=5550100009&duration=61&answered=true"
+                                       "customer_phone_number=5550100001&tracking_phone_number=5550100009"
+                                       "&duration=61&answered=true"
                                        "&recording=http%3A%2F%2Fr.test%2F1&customer_name=Ana",
                                        NULL, 70, 0 };
 
@@ -145,13 +166,16 @@ static void a_new_call(void **state)
         effects.at,
         "row insert_contact acme|8e2b4145-1337-50b6-a0be-d105cd36fea8|+15550100001\n"
         "row insert_lead acme|aa942518-9474-5b18-b6e4-91e69412c3ad|8e2b4145-1337-50b6-a0be-d105cd36fea8\n"
-        "row insert_call acme|CAL1|ringing|NULL|+15550100009|+15550100001|NULL|8e2b4145-1337-50b6-a0be-d105cd36fea8|aa942518-9474-5b18-b6e4-91e69412c3ad|NULL|NULL|"
+        "row insert_call acme|CAL1|ringing|NULL|+15550100009|+15550100001|NULL|8e2b4145-1337-50b6-a0be-d105cd36fea8|"
+        "aa942518-9474-5b18-b6e4-91e69412c3ad|NULL|NULL|"
         "2023-11-14T22:13:20.000000Z|NULL|NULL|NULL\n"
         "row insert_report acme|CAL1|00000000-0000-4000-8000-000000000000|call.incoming|2023-11-14T22:13:20.000000Z|"
-        "{\"caller_number\":\"(555) 010-0001\",\"tracking_number\":\"+1 555 010 0009\",\"answered\":\"false\",\"duration\":0}\n"
+        "{\"caller_number\":\"(555) 010-0001\",\"tracking_number\":\"+1 555 010"
+        " 0009\",\"answered\":\"false\",\"duration\":0}\n"
         "event call.progressed CAL1 {\"call_id\":\"CAL1\",\"status\":\"ringing\",\"tracking_number\":\"+15550100009\","
         "\"customer_number\":\"+15550100001\",\"answered\":null,\"started_at\":\"2023-11-14T22:13:20.000000Z\","
-        "\"contact_id\":\"8e2b4145-1337-50b6-a0be-d105cd36fea8\",\"lead_id\":\"aa942518-9474-5b18-b6e4-91e69412c3ad\"}\n");
+        "\"contact_id\":\"8e2b4145-1337-50b6-a0be-d105cd36fea8\","
+        "\"lead_id\":\"aa942518-9474-5b18-b6e4-91e69412c3ad\"}\n");
     (void)state;
 }
 
@@ -171,11 +195,14 @@ static void a_known_call(void **state)
     expect_text(effects.at, "|Ana\n");
     expect_text(effects.at, "row update_call acme|CAL1|completed|");
     expect_text(effects.at, "|true|NULL|2023-11-14T22:13:20.000000Z|61|http://r.test/1|carol|2\n");
-    expect_text(effects.at, "event call.recorded CAL1 {\"call_id\":\"CAL1\",\"recording_url\":\"http://r.test/1\",\"duration_s\":61,\"voicemail\":false}\n");
+    expect_text(
+        effects.at,
+        "event call.recorded CAL1"
+        " {\"call_id\":\"CAL1\",\"recording_url\":\"http://r.test/1\",\"duration_s\":61,\"voicemail\":false}\n");
     (void)state;
 }
 
-/* --- every order ----------------------------------------------------------------------------------------------------------------- */
+/* --- every order -------------------------------------------------------------------------------------------------- */
 
 static const struct hook *order[6];
 static const char *first_row;
@@ -215,12 +242,30 @@ static void play_every_order(size_t left, size_t count)
 
 static void every_order_ends_in_the_same_row(void **state)
 {
-    static const struct hook modified = { "call.completed", JSON, "{\"answered\":true,\"customer_name\":\"Anna\",\"tracking_number\":\"5550100009\","
-                                          "\"caller_number\":\"5550100001\"}", NULL, 900, 0 };
-    static const struct hook missed = { "call.completed", JSON, "{\"caller_number\":\"5550100001\",\"tracking_number\":\"5550100009\",\"answered\":false}",
-                                        NULL, 30, 0 };
-    static const struct hook voicemail = { "call.completed", JSON, "{\"caller_number\":\"5550100001\",\"tracking_number\":\"5550100009\","
-                                           "\"answered\":false,\"voicemail\":true,\"recording\":\"http://r.test/v\"}", NULL, 800, 0 };
+    static const struct hook modified = {
+        "call.completed",
+        JSON,
+        "{\"answered\":true,\"customer_name\":\"Anna\",\"tracking_number\":\"5550100009\","
+        "\"caller_number\":\"5550100001\"}",
+        NULL,
+        900,
+        0
+    };
+    static const struct hook missed = {
+        "call.completed",
+        JSON,
+        "{\"caller_number\":\"5550100001\",\"tracking_number\":\"5550100009\",\"answered\":false}",
+        NULL,
+        30,
+        0
+    };
+    static const struct hook voicemail = { "call.completed",
+                                           JSON,
+                                           "{\"caller_number\":\"5550100001\",\"tracking_number\":\"5550100009\","
+                                           "\"answered\":false,\"voicemail\":true,\"recording\":\"http://r.test/v\"}",
+                                           NULL,
+                                           800,
+                                           0 };
     const struct {
         const struct hook *hooks[6];
         int recorded;
@@ -247,7 +292,7 @@ static void every_order_ends_in_the_same_row(void **state)
     handlers_start(state);
 }
 
-/* --- whose call ------------------------------------------------------------------------------------------------------------------ */
+/* --- whose call --------------------------------------------------------------------------------------------------- */
 
 static void a_number_nobody_owns(void **state)
 {
@@ -264,7 +309,8 @@ static void a_number_nobody_owns(void **state)
 
 static void no_number_at_all(void **state)
 {
-    static const struct hook bare = { "call.incoming", JSON, "{}", NULL, 0, 0 }, short_code = { "call.incoming", JSON, "{\"tracking_number\":\"911\"}", NULL, 0, 0 };
+    static const struct hook bare = { "call.incoming", JSON, "{}", NULL, 0, 0 },
+                             short_code = { "call.incoming", JSON, "{\"tracking_number\":\"911\"}", NULL, 0, 0 };
     expect(record(&bare), DONE);
     assert_string_equal(queries.at, "find_call CAL1\n");
     expect_text(effects.at, "row insert_call unassigned|CAL1|ringing|NULL|NULL|NULL|NULL|NULL|NULL|");
@@ -300,7 +346,7 @@ static void a_number_that_moved(void **state)
     (void)state;
 }
 
-/* --- who called, and who took it --------------------------------------------------------------------------------------------------- */
+/* --- who called, and who took it ---------------------------------------------------------------------------------- */
 
 static void a_withheld_number(void **state)
 {
@@ -308,7 +354,9 @@ static void a_withheld_number(void **state)
     for (size_t i = 0; i < LENGTH(callers); i++) {
         memcpy(tables, empty, sizeof(tables));
         struct hook hook = incoming;
-        hook.body = arena_printf(arena, "{\"caller_number\":\"%s\",\"tracking_number\":\"+15550100009\",\"customer_name\":\"X\"}", callers[i]);
+        hook.body = arena_printf(
+            arena, "{\"caller_number\":\"%s\",\"tracking_number\":\"+15550100009\",\"customer_name\":\"X\"}",
+            callers[i]);
         expect(record(&hook), DONE);
         expect_text(effects.at, "row insert_call acme|CAL1|ringing|NULL|+15550100009|NULL|X|NULL|NULL|");
         expect_no_text(effects.at, "contact_id");
@@ -346,8 +394,10 @@ static void who_took_it(void **state)
     static const struct {
         const char *body, *asked, *csr;
     } cases[] = {
-        { "{\"answered\":true,\"agent_email\":\"a@b.c\",\"business_phone_number\":\"5550100002\"}", "find_csr unassigned|a@b.c|+15550100002\n", "carol" },
-        { "{\"answered\":true,\"business_phone_number\":\"5550100002\"}", "find_csr unassigned|NULL|+15550100002\n", "carol" },
+        { "{\"answered\":true,\"agent_email\":\"a@b.c\",\"business_phone_number\":\"5550100002\"}",
+          "find_csr unassigned|a@b.c|+15550100002\n", "carol" },
+        { "{\"answered\":true,\"business_phone_number\":\"5550100002\"}", "find_csr unassigned|NULL|+15550100002\n",
+          "carol" },
         { "{\"answered\":true,\"business_phone_number\":\"front desk\"}", NULL, "NULL" },
         { "{\"answered\":false,\"agent_email\":\"a@b.c\"}", NULL, "NULL" },
         { "{\"agent_email\":\"a@b.c\"}", NULL, "NULL" },
@@ -368,7 +418,7 @@ static void who_took_it(void **state)
     (void)state;
 }
 
-/* --- recordings -------------------------------------------------------------------------------------------------------------------- */
+/* --- recordings --------------------------------------------------------------------------------------------------- */
 
 static enum outcome record_body(const char *hook, const char *body, int received_s, int run)
 {
@@ -381,7 +431,8 @@ static void a_recording_comes_late_and_once(void **state)
     assert_int_equal(recorded, 0);
     expect(record_body("call.completed", "{\"answered\":true,\"recording\":\"http://r/1\"}", 2, 0), DONE);
     assert_int_equal(recorded, 1);
-    expect(record_body("call.completed", "{\"answered\":true,\"recording\":\"http://r/2\",\"note\":\"x\"}", 3, 0), DONE);
+    expect(record_body("call.completed", "{\"answered\":true,\"recording\":\"http://r/2\",\"note\":\"x\"}", 3, 0),
+           DONE);
     assert_int_equal(recorded, 1);
     expect(record_body("call.incoming", "{}", 4, 0), DONE);
     assert_int_equal(recorded, 1);
@@ -401,9 +452,12 @@ static void a_missed_call_is_transcribed_when_it_left_a_voicemail(void **state)
 {
     expect(record_body("call.completed", "{\"answered\":false,\"duration\":9}", 1, 0), DONE);
     assert_int_equal(recorded, 0);
-    expect(record_body("call.completed", "{\"answered\":false,\"voicemail\":false,\"recording\":\"http://r/ringing\"}", 2, 0), DONE);
+    expect(record_body("call.completed", "{\"answered\":false,\"voicemail\":false,\"recording\":\"http://r/ringing\"}",
+                       2, 0),
+           DONE);
     assert_int_equal(recorded, 0);
-    expect(record_body("call.completed", "{\"answered\":false,\"voicemail\":true,\"recording\":\"http://r/v\"}", 3, 0), DONE);
+    expect(record_body("call.completed", "{\"answered\":false,\"voicemail\":true,\"recording\":\"http://r/v\"}", 3, 0),
+           DONE);
     assert_int_equal(recorded, 1);
     expect_text(effects.at, "\"recording_url\":\"http://r/v\",\"duration_s\":9,\"voicemail\":true}");
     expect_text(effects.at, "row update_call unassigned|CAL1|missed|");
@@ -436,7 +490,7 @@ static void a_replay_tells_of_the_recording_again(void **state)
     (void)state;
 }
 
-/* --- what cannot be recorded --------------------------------------------------------------------------------------------------------- */
+/* --- what cannot be recorded -------------------------------------------------------------------------------------- */
 
 static void wrong_bodies_are_dead_letters_with_their_place(void **state)
 {
@@ -446,24 +500,41 @@ static void wrong_bodies_are_dead_letters_with_their_place(void **state)
     assert_string_equal(why.pointer, "/recording_url");
     expect_text(why.text, "must be an absolute URI");
     expect(record_body("call.completed", "{", 0, 0), REJECT);
-    expect(try_event(&stage, record_callrail,
-                     &(struct event){ .type = "callrail.call.received", .subject = "CAL1",
-                                      .data = TEXT("{\"hook\":\"call.completed\",\"received_at\":\"2026-11-21T09:30:00Z\",\"content_type\":\"\","
-                                                   "\"signature\":\"\",\"encoding\":\"base64\",\"body\":\"not base64\"}") }, tables, NULL), REJECT);
+    expect(
+        try_event(&stage, record_callrail,
+                  &(struct event){
+                      .type = "callrail.call.received",
+                      .subject = "CAL1",
+                      .data = TEXT(
+                          "{\"hook\":\"call.completed\",\"received_at\":\"2026-11-21T09:30:00Z\",\"content_type\":\"\","
+                          "\"signature\":\"\",\"encoding\":\"base64\",\"body\":\"not base64\"}") },
+                  tables, NULL),
+        REJECT);
     assert_string_equal(why.text, "the body is marked as base64 but is not");
     expect(try_event(&stage, record_callrail,
-                     &(struct event){ .type = "callrail.call.received", .subject = "CAL1", .data = TEXT("{\"hook\":\"call.modified\"}") }, tables,
-                     NULL), REJECT);
+                     &(struct event){ .type = "callrail.call.received",
+                                      .subject = "CAL1",
+                                      .data = TEXT("{\"hook\":\"call.modified\"}") },
+                     tables, NULL),
+           REJECT);
     assert_string_equal(why.pointer, "/hook");
     (void)state;
 }
 
 static void a_body_kept_as_base64(void **state)
 {
-    expect(try_event(&stage, record_callrail,
-                     &(struct event){ .type = "callrail.call.received", .subject = "CAL1",
-                                      .data = TEXT("{\"hook\":\"call.completed\",\"received_at\":\"2026-11-21T09:30:00Z\",\"content_type\":\"application/json\","
-                                                   "\"signature\":\"\",\"encoding\":\"base64\",\"body\":\"eyJkdXJhdGlvbiI6NX0=\"}") }, tables, NULL), DONE);
+    expect(
+        try_event(
+            &stage, record_callrail,
+            &(struct event){
+                .type = "callrail.call.received",
+                .subject = "CAL1",
+                .data = TEXT(
+                    "{\"hook\":\"call.completed\",\"received_at\":\"2026-11-21T09:30:00Z\","
+                    "\"content_type\":\"application/json\","
+                    "\"signature\":\"\",\"encoding\":\"base64\",\"body\":\"eyJkdXJhdGlvbiI6NX0=\"}") },
+            tables, NULL),
+        DONE);
     expect_text(effects.at, "{\"duration\":5}");
     (void)state;
 }
@@ -478,26 +549,38 @@ static void a_call_has_so_many_webhooks(void **state)
     full[REPORTS].rows = CALL_REPORTS_MAX;
     struct buf data;
     buf_init(&data, 4096);
-    callrail_call_received_write(&data, &(struct callrail_call_received){ .hook = "call.incoming", .received_at = "2026-11-21T09:30:00Z",
-                                                                         .content_type = JSON, .signature = "", .encoding = "text", .body = TEXT("{}") });
-    expect(try_event(&stage, record_callrail, &(struct event){ .type = "callrail.call.received", .subject = "CAL1", .data = buf_text(&data) }, full,
-                     NULL), REJECT);
+    callrail_call_received_write(&data, &(struct callrail_call_received){ .hook = "call.incoming",
+                                                                          .received_at = "2026-11-21T09:30:00Z",
+                                                                          .content_type = JSON,
+                                                                          .signature = "",
+                                                                          .encoding = "text",
+                                                                          .body = TEXT("{}") });
+    expect(try_event(&stage, record_callrail,
+                     &(struct event){ .type = "callrail.call.received", .subject = "CAL1", .data = buf_text(&data) },
+                     full, NULL),
+           REJECT);
     assert_string_equal(why.text, "call \"CAL1\" has 500 webhooks already");
     buf_done(&data);
     (void)state;
 }
 
-/* --- Twilio's reports ------------------------------------------------------------------------------------------------------------------ */
+/* --- Twilio's reports --------------------------------------------------------------------------------------------- */
 
 static enum outcome report(const char *url, const char *body)
 {
     struct buf data;
     buf_init(&data, EVENT_INBOUND_BYTES_MAX);
-    twilio_status_received_write(&data, &(struct twilio_status_received){ .url = url, .received_at = "2026-11-21T09:30:00Z", .content_type = FORM,
-                                                                         .signature = "s", .encoding = "text", .body = text_of(body) });
-    enum outcome outcome = try_event(&stage, record_twilio_status,
-                                     &(struct event){ .type = "twilio.status.received", .subject = "whatsapp:+15550100001", .data = buf_text(&data) },
-                                     tables, NULL);
+    twilio_status_received_write(&data, &(struct twilio_status_received){ .url = url,
+                                                                          .received_at = "2026-11-21T09:30:00Z",
+                                                                          .content_type = FORM,
+                                                                          .signature = "s",
+                                                                          .encoding = "text",
+                                                                          .body = text_of(body) });
+    enum outcome outcome =
+        try_event(&stage, record_twilio_status,
+                  &(struct event){
+                      .type = "twilio.status.received", .subject = "whatsapp:+15550100001", .data = buf_text(&data) },
+                  tables, NULL);
     buf_done(&data);
     return outcome;
 }
@@ -509,20 +592,36 @@ static void twilios_reports_are_passed_on(void **state)
     static const struct {
         const char *name, *url, *body, *event;
     } cases[] = {
-        { "delivered", "https://h.test/twilio-status?delivery=" DELIVERY, "MessageSid=SM1&MessageStatus=delivered&To=whatsapp%3A%2B15550100001",
-          "event message.reported whatsapp:+15550100001 {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"delivery_id\":\"" DELIVERY "\","
-          "\"recipient\":\"whatsapp:+15550100001\",\"status\":\"delivered\",\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
-        { "failed", "https://h.test/twilio-status?a=b&delivery=" DELIVERY "&c", "MessageSid=SM1&MessageStatus=failed&To=x&ErrorCode=63016&ErrorMessage=outside",
-          "event message.reported x {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"delivery_id\":\"" DELIVERY "\",\"recipient\":\"x\","
-          "\"status\":\"failed\",\"error_code\":\"63016\",\"error_message\":\"outside\",\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
-        { "without our marker, or anybody's number", "https://h.test/twilio-status", "MessageSid=SM1&MessageStatus=sent&To=&ErrorCode=",
-          "event message.reported SM1 {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"status\":\"sent\",\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
+        { "delivered", "https://h.test/twilio-status?delivery=" DELIVERY,
+          "MessageSid=SM1&MessageStatus=delivered&To=whatsapp%3A%2B15550100001",
+          "event message.reported whatsapp:+15550100001"
+          " {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"delivery_id\":\"" DELIVERY
+          "\","
+          "\"recipient\":\"whatsapp:+15550100001\",\"status\":\"delivered\","
+          "\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
+        { "failed", "https://h.test/twilio-status?a=b&delivery=" DELIVERY "&c",
+          "MessageSid=SM1&MessageStatus=failed&To=x&ErrorCode=63016&ErrorMessage=outside",
+          "event message.reported x {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"delivery_id\":\"" DELIVERY
+          "\",\"recipient\":\"x\","
+          "\"status\":\"failed\",\"error_code\":\"63016\",\"error_message\":\"outside\","
+          "\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
+        { "without our marker, or anybody's number", "https://h.test/twilio-status",
+          "MessageSid=SM1&MessageStatus=sent&To=&ErrorCode=",
+          "event message.reported SM1"
+          " {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"status\":\"sent\","
+          "\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
         { "a marker that is none", "https://h.test/?delivery=1", "MessageSid=SM1&MessageStatus=sent&To=x",
-          "event message.reported x {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"recipient\":\"x\",\"status\":\"sent\",\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
+          "event message.reported x"
+          " {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"recipient\":\"x\",\"status\":\"sent\","
+          "\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
         { "another name's end", "https://h.test/?xdelivery=" DELIVERY, "MessageSid=SM1&MessageStatus=sent&To=x",
-          "event message.reported x {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"recipient\":\"x\",\"status\":\"sent\",\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
+          "event message.reported x"
+          " {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"recipient\":\"x\",\"status\":\"sent\","
+          "\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
         { "a status nobody knows", "https://h.test/", "MessageSid=SM1&MessageStatus=pondering&To=x",
-          "event message.reported x {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"recipient\":\"x\",\"status\":\"pondering\",\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
+          "event message.reported x"
+          " {\"provider\":\"twilio\",\"message_id\":\"SM1\",\"recipient\":\"x\",\"status\":\"pondering\","
+          "\"reported_at\":\"2026-11-21T09:30:00Z\"}\n" },
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
         print_message("%s\n", cases[i].name);
@@ -546,8 +645,10 @@ static void twilios_reports_may_be_wrong(void **state)
     assert_string_equal(why.pointer, "/status");
     expect(report("u", arena_printf(arena, "MessageStatus=sent&MessageSid=%s", long_text)), REJECT);
     assert_string_equal(why.pointer, "/message_id");
-    expect(report("u", arena_printf(arena, "MessageSid=SM1&MessageStatus=failed&To=%s&ErrorCode=%s&ErrorMessage=%s", long_text, long_text, long_text)), DONE);
-    expect_text(effects.at, "event message.reported \xc3\xa4");         /* cut between characters: shown, not decided on */
+    expect(report("u", arena_printf(arena, "MessageSid=SM1&MessageStatus=failed&To=%s&ErrorCode=%s&ErrorMessage=%s",
+                                    long_text, long_text, long_text)),
+           DONE);
+    expect_text(effects.at, "event message.reported \xc3\xa4"); /* cut between characters: shown, not decided on */
     (void)state;
 }
 

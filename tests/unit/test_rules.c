@@ -1,5 +1,5 @@
-/* Calls of every kind, analysed from their words alone: analyze/rules.c.  Each is told once more without one of its lines, which must
- * change what comes out. */
+/* Calls of every kind, analysed from their words alone: analyze/rules.c.  Each is told once more without one of its
+ * lines, which must change what comes out. */
 #include "analyze/analyze.h"
 
 #include <stdio.h>
@@ -27,21 +27,20 @@ static const struct {
       "customer: that sounds too expensive but i need it so please come\n"
       "agent: you are booked for tuesday at ten o'clock thank you and goodbye\n"
       "customer: thank you very much goodbye",
-      "booked hot booked price", "2026-11-24T10:00:00", "water heater", 1,
-      "agent: you are booked", "not_booked hot qualified_not_booked price" },
+      "booked hot booked price", "2026-11-24T10:00:00", "water heater", 1, "agent: you are booked",
+      "not_booked hot qualified_not_booked price" },
     { "booked, as Whisper hears it",
       "agent: Good afternoon, this is Ana at Acme Roofing.\n"
       "customer: Hi! I'd like to book an appointment for an inspection.\n"
       "agent: We can come tomorrow at 3pm. Does that work?\n"
       "customer: Yes, perfect.\n"
       "agent: Great, you\xe2\x80\x99re all set. See you tomorrow!",
-      "booked hot booked", "2026-11-22T15:00:00", "inspection", 1,
-      "agent: Great", "not_booked hot qualified_not_booked" },
+      "booked hot booked", "2026-11-22T15:00:00", "inspection", 1, "agent: Great",
+      "not_booked hot qualified_not_booked" },
     { "booked by the customer",
       "agent: the earliest is monday at half past two\ncustomer: okay that works for me\nagent: very good",
       "booked hot booked", "2026-11-23T14:30:00", NULL, 1, "customer:", "not_booked cold other" },
-    { "accepted, but nothing was offered",
-      "agent: i will send you our brochure\ncustomer: that works for me",
+    { "accepted, but nothing was offered", "agent: i will send you our brochure\ncustomer: that works for me",
       "not_booked cold other", NULL, NULL, 1, "agent:", "not_booked cold other" },
     { "booked without a time",
       "customer: can you come and look at my sink\nagent: i have booked you in we will call with the time",
@@ -53,75 +52,72 @@ static const struct {
       "agent: you are booked for tuesday at ten\ncustomer: call me at five five five oh one two three",
       "booked hot booked", "2026-11-24T10:00:00", NULL, 0, "agent:", "not_booked cold other" },
     { "hot, not booked",
-      "agent: how can i help\ncustomer: i need someone right away the pipe is leaking\nagent: we have nobody free i am sorry",
+      "agent: how can i help\ncustomer: i need someone right away the pipe is leaking\nagent: we have nobody free i"
+      " am sorry",
       "not_booked hot qualified_not_booked", NULL, NULL, 0, "customer:", "not_booked cold other" },
-    { "warm",
-      "agent: hello\ncustomer: how much is a new roof\nagent: about nine thousand\ncustomer: okay good to know",
+    { "warm", "agent: hello\ncustomer: how much is a new roof\nagent: about nine thousand\ncustomer: okay good to know",
       "not_booked warm qualified_not_booked", NULL, NULL, 1, "customer: how", "not_booked cold other" },
     { "price objection",
-      "customer: i am interested in painting\nagent: that is two thousand dollars\ncustomer: no that is more than i can pay",
-      "not_booked warm qualified_not_booked price", NULL, NULL, -1, "customer: no", "not_booked warm qualified_not_booked" },
+      "customer: i am interested in painting\nagent: that is two thousand dollars\ncustomer: no that is more than i"
+      " can pay",
+      "not_booked warm qualified_not_booked price", NULL, NULL, -1, "customer: no",
+      "not_booked warm qualified_not_booked" },
     { "many objections",
       "customer: i need a quote\nagent: sure\ncustomer: you are too expensive\ncustomer: i have to ask my wife\n"
       "customer: i want to shop around\ncustomer: i dont trust you",
-      "not_booked warm qualified_not_booked price,authority,competitor,trust", NULL, NULL, -1,
-      "customer: i have", "not_booked warm qualified_not_booked price,competitor,trust" },
+      "not_booked warm qualified_not_booked price,authority,competitor,trust", NULL, NULL, -1, "customer: i have",
+      "not_booked warm qualified_not_booked price,competitor,trust" },
     { "an objection denied is none",
       "customer: i need a quote\ncustomer: that is not too expensive\ncustomer: it is not too late",
       "not_booked warm qualified_not_booked", NULL, NULL, 0, "customer: i need", "not_booked cold other" },
-    { "not an emergency",
-      "customer: it is not an emergency but do you do gutters\nagent: yes we do",
+    { "not an emergency", "customer: it is not an emergency but do you do gutters\nagent: yes we do",
       "not_booked warm qualified_not_booked", NULL, NULL, 0, "customer:", "not_booked cold other" },
-    { "not offered",
-      "customer: can you come and fix my fridge\nagent: i am sorry we do not offer that",
+    { "not offered", "customer: can you come and fix my fridge\nagent: i am sorry we do not offer that",
       "service_not_offered hot service_not_offered", NULL, NULL, 0, "agent:", "not_booked hot qualified_not_booked" },
-    { "wrong number",
-      "agent: thanks for calling\ncustomer: i need pizza sorry wrong number",
+    { "wrong number", "agent: thanks for calling\ncustomer: i need pizza sorry wrong number",
       "not_booked cold wrong_number", NULL, NULL, -1, "customer:", "not_booked cold other" },
     { "spam",
-      "agent: hello\ncustomer: we can improve your google listing how much is your website making\nagent: take us off your list",
+      "agent: hello\ncustomer: we can improve your google listing how much is your website making\nagent: take us"
+      " off your list",
       "not_booked cold spam", NULL, NULL, 0, "customer:", "not_booked cold spam" },
-    { "a recorded voice",
-      "agent: hello\ncustomer: to lower your electric bill press one",
-      "not_booked cold spam", NULL, NULL, 0, "customer:", "not_booked cold other" },
+    { "a recorded voice", "agent: hello\ncustomer: to lower your electric bill press one", "not_booked cold spam", NULL,
+      NULL, 0, "customer:", "not_booked cold other" },
     { "a voicemail is still a lead",
       "agent: nobody is here please speak after the tone\ncustomer: my basement is flooding call me",
       "not_booked hot voicemail", NULL, NULL, 0, "agent:", "not_booked hot qualified_not_booked" },
-    { "existing customer",
-      "agent: how can i help\ncustomer: i have a question about my invoice\nagent: sure",
+    { "existing customer", "agent: how can i help\ncustomer: i have a question about my invoice\nagent: sure",
       "not_booked cold existing_customer", NULL, NULL, 0, "customer:", "not_booked cold other" },
     { "a cancelled appointment is not booked",
       "customer: i need to cancel my appointment for tuesday at ten\nagent: okay you are all set it is cancelled",
       "not_booked warm existing_customer", NULL, NULL, 0, "customer:", "booked hot booked" },
-    { "a moved one is",
-      "customer: i would like to reschedule\nagent: sure you are all set for friday at eleven",
+    { "a moved one is", "customer: i would like to reschedule\nagent: sure you are all set for friday at eleven",
       "booked hot booked", "2026-11-27T11:00:00", NULL, 0, "agent:", "not_booked warm existing_customer" },
     { "one channel for both",
       "speaker: thank you for calling how can i help\nspeaker: my toilet is broken can you come tomorrow\n"
       "speaker: yes you are booked for tomorrow at one",
-      "booked hot booked", "2026-11-22T13:00:00", "plumbing", 1,
-      "speaker: yes", "not_booked hot qualified_not_booked" },
+      "booked hot booked", "2026-11-22T13:00:00", "plumbing", 1, "speaker: yes",
+      "not_booked hot qualified_not_booked" },
     { "one channel, too expensive",
       "speaker: hello\nspeaker: how much is it\nspeaker: two hundred\nspeaker: that is too expensive",
-      "not_booked warm qualified_not_booked price", NULL, NULL, -1,
-      "speaker: that", "not_booked warm qualified_not_booked" },
+      "not_booked warm qualified_not_booked price", NULL, NULL, -1, "speaker: that",
+      "not_booked warm qualified_not_booked" },
     { "what only the agent says is not the customer's wish",
-      "agent: is it leaking is it urgent do you need someone\ncustomer: just looking around",
-      "not_booked cold other", NULL, NULL, 0, "customer:", "not_booked cold other" },
-    { "what only the customer says books nothing",
-      "agent: hello\ncustomer: you are booked out i guess",
+      "agent: is it leaking is it urgent do you need someone\ncustomer: just looking around", "not_booked cold other",
+      NULL, NULL, 0, "customer:", "not_booked cold other" },
+    { "what only the customer says books nothing", "agent: hello\ncustomer: you are booked out i guess",
       "not_booked cold other", NULL, NULL, 0, "customer:", "not_booked cold other" },
     { "angry",
       "agent: how can i help\ncustomer: this is the worst service it is ridiculous and unacceptable\nagent: i am sorry",
       "not_booked cold other", NULL, NULL, -1, "customer:", "not_booked cold other" },
-    { "delighted",
-      "customer: everything was wonderful thank you\nagent: glad to hear",
-      "not_booked cold other", NULL, NULL, 1, "customer:", "not_booked cold other" },
+    { "delighted", "customer: everything was wonderful thank you\nagent: glad to hear", "not_booked cold other", NULL,
+      NULL, 1, "customer:", "not_booked cold other" },
     { "hardly anything", "customer: hm", "not_booked cold other", NULL, NULL, 0, "agent:", "not_booked cold other" },
     { "nothing", "", "not_booked cold other", NULL, NULL, 0, "agent:", "not_booked cold other" },
-    { "labels alone", "agent:\ncustomer: \n\n\n", "not_booked cold other", NULL, NULL, 0, "agent:", "not_booked cold other" },
+    { "labels alone", "agent:\ncustomer: \n\n\n", "not_booked cold other", NULL, NULL, 0,
+      "agent:", "not_booked cold other" },
     { "another language",
-      "agent: Gr\xc3\xbc\xc3\x9f Gott\ncustomer: \xe7\xb5\xa6\xe6\xb9\xaf\xe5\x99\xa8\xe3\x81\x8c\xe5\xa3\x8a\xe3\x82\x8c\xe3\x81\xbe\xe3\x81\x97\xe3\x81\x9f",
+      "agent: Gr\xc3\xbc\xc3\x9f Gott\ncustomer:"
+      " \xe7\xb5\xa6\xe6\xb9\xaf\xe5\x99\xa8\xe3\x81\x8c\xe5\xa3\x8a\xe3\x82\x8c\xe3\x81\xbe\xe3\x81\x97\xe3\x81\x9f",
       "not_booked cold other", NULL, NULL, 0, "agent:", "not_booked cold other" },
 };
 
@@ -140,13 +136,15 @@ static int finish(void **state)
 static struct call_analysis analyze(const char *transcript, struct arena *arena)
 {
     struct call_analysis analysis;
-    rules_analyze(&(struct rules_call){ .transcript = transcript, .started_at = SATURDAY, .weekday = 6 }, arena, &analysis);
+    rules_analyze(&(struct rules_call){ .transcript = transcript, .started_at = SATURDAY, .weekday = 6 }, arena,
+                  &analysis);
     return analysis;
 }
 
 static const char *print(const struct call_analysis *analysis, struct arena *arena)
 {
-    const char *text = arena_printf(arena, "%s %s %s", analysis->booking_status, analysis->lead_qualification, analysis->call_outcome_category);
+    const char *text = arena_printf(arena, "%s %s %s", analysis->booking_status, analysis->lead_qualification,
+                                    analysis->call_outcome_category);
     for (size_t i = 0; i < analysis->objections_count; i++)
         text = arena_printf(arena, "%s%s%s", text, i ? "," : " ", analysis->objections[i].category);
     return text;
@@ -211,7 +209,8 @@ static void the_agents_steps_are_checked(void **state)
 {
     struct call_analysis all = analyze(
         "agent: Thank you for calling Acme, this is Ana. How can I help?\nagent: May I have your name?\n"
-        "agent: And your address?\nagent: We can come on Monday. Does that work?\nagent: Thank you, have a nice day.", *state);
+        "agent: And your address?\nagent: We can come on Monday. Does that work?\nagent: Thank you, have a nice"
+        " day.", *state);
     assert_int_equal(all.sop_compliance.missed_steps_count, 0);
     assert_true(all.sop_compliance.score == 1);
     struct call_analysis none = analyze("agent: yeah\ncustomer: thank you for calling how can i help", *state);
@@ -261,7 +260,9 @@ static void a_word_without_end_is_not_quoted(void **state)
 /* As much of one thing as a transcript may hold takes no longer than a moment. */
 static void the_largest_calls_are_read(void **state)
 {
-    static const char *const lines[] = { "customer: too expensive\n", "customer: not urgent not urgent not leaking\n", "a\n", "\n", "5 ", "not no " };
+    static const char *const lines[] = {
+        "customer: too expensive\n", "customer: not urgent not urgent not leaking\n", "a\n", "\n", "5 ", "not no "
+    };
     for (size_t i = 0; i < LENGTH(lines); i++) {
         struct buf text;
         buf_init(&text, (1 << 20) + 64);
