@@ -1,4 +1,5 @@
 /* consume.c: the consumer: poll, partitions come and go, offsets go out, and not more is taken than there is room for. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -21,6 +22,7 @@ void offsets_store(void)
             partition->moved = false;
         }
     pthread_mutex_unlock(&runtime.lock);
+    FAULT_POINT("offset.before");
     if (list->cnt > 0)
         rd_kafka_offsets_store(runtime.consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
@@ -76,6 +78,7 @@ static void rebalanced(rd_kafka_t *consumer, rd_kafka_resp_err_t error, rd_kafka
 {
     (void)consumer, (void)unused;
     log_info(error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? "partitions assigned" : "partitions revoked", LOG_INT("count", list->cnt));
+    FAULT_POINT("rebalance");
     if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
         assigned(list);
     else
