@@ -27,9 +27,9 @@ def provider():
     stub.close()
 
 
-def tell(topics, key, n=1, topic="echo.in", flush=True, attributes=None, **data):
+def tell(topics, key, n=1, topic="echo.in", flush=True, attributes=None, partition=-1, **data):
     told = event("echo.asked", key, {"n": n, **data}, **(attributes or {}))
-    topics.send(topic, key, told, flush)
+    topics.send(topic, key, told, flush, partition)
     return told
 
 
@@ -257,6 +257,24 @@ def test_a_long_wait_is_parked_and_resumed_in_order(echo, topics, database, key)
     assert sorted(outcome for outcome, _, _ in outcomes(database, key)) == ["done", "done"]
 
 
+def test_a_waiting_key_makes_room_for_the_others_of_its_partition(daemon, echo, topics, database, key):
+    """Its many events would fill what the stage takes at once; they are parked long before they are due."""
+    assert echo.stop() == 0
+    alone = daemon("echo", IN_FLIGHT_MAX=8).ready()
+    tell(topics, key, n=1, retries=1, retry_ms=120_000)
+    for n in range(2, 31):
+        tell(topics, key, n=n, flush=False)
+    topics.wait("echo.in", key)
+    tell(topics, key + "-other", n=1, partition=topics.partition_of("echo.in", key))
+    topics.wait("echo.out", key + "-other", seconds=30)
+    assert rows(database, key) == []
+    database.execute("UPDATE parked SET resume_at = now() WHERE subject = %s AND resume_at <> 'infinity'", (key,))
+    topics.wait("echo.out", key, count=30)
+    assert [n for n, _, _ in rows(database, key)] == list(range(1, 31)), "in order"
+    assert alone.stop() == 0
+    echo.start().ready()
+
+
 def test_a_parked_event_that_never_succeeds_is_given_up_at_its_age(echo, topics, database, key):
     tell(topics, key, n=1, retries=-1, retry_ms=600_000)
     tell(topics, key, n=2)
@@ -401,6 +419,7 @@ def test_the_broker_goes_and_comes_back(echo, topics, schema_ready, key):
         schema_ready.kafka.start()
         with schema_ready.connect() as fresh:
             expect_each_once(topics, fresh, keys, 10)
+        wait_until(lambda: topics.behind("echo", "echo.in") == 0, "a member that may commit")
         echo.ready()
 
 
