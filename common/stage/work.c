@@ -91,7 +91,6 @@ void work_begin_run(struct work *work)
 enum outcome work_handle(struct work *work)
 {
     work_begin_run(work);
-    work->attempts++;
     if (work->crashed)
         return reject(work, "the process crashed %d times while it handled this event", CRASHES_MAX);
     if (work->unread)
