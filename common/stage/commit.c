@@ -181,9 +181,12 @@ static void add_ledger_row(struct committer *committer, const struct work *work)
     snprintf(attempts, sizeof(attempts), "%d", work->attempts);
     snprintf(worked, sizeof(worked), "%lld", (long long)work->worked_us);
     snprintf(emitted, sizeof(emitted), "%d", event_count(work));
+    /* whoever was erased is not named again */
+    const char *subject = work->erased ? "erased" : work_subject(work);
+    const char *correlation = event->correlation_id && !work->erased ? event->correlation_id : subject;
     const char *const row[LEDGER_COLUMNS] = {
-        event->id, run, day_of(committer, work), event->type, work->partition->topic, partition, offset, work_subject(work),
-        work->tenant, event->causation_id, event->correlation_id ? event->correlation_id : work_subject(work),
+        event->id, run, day_of(committer, work), event->type, work->partition->topic, partition, offset, subject,
+        work->tenant, event->causation_id, correlation,
         verdict_names[work->verdict], why_of(work), attempts, time_print(work->kafka_us, received),
         time_print(now_us() - (monotonic_us() - work->consumed_us), started), worked, emitted };
     for (int i = 0; i < LEDGER_COLUMNS; i++)

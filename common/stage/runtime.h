@@ -120,6 +120,7 @@ struct work {
     bool key_is_parked;                 /* parks behind the others of its key */
     struct circuit *probe;              /* the open circuit it tries */
     bool crashed;                       /* too often */
+    bool erased;                        /* its conversation's person was: it is passed over */
     volatile bool cancelled;
     int64_t kafka_us;                   /* the record's timestamp */
     int64_t consumed_us, first_us;      /* first_us: moved on by time spent behind an open circuit */
