@@ -230,12 +230,14 @@ static void batch_step(struct committer *committer, struct batch *batch)
 static void add_ledger_row(struct committer *committer, const struct work *work)
 {
     const struct event *event = &work->event;
+    /* whoever was erased is not named again */
+    const char *subject = work->erased ? "erased" : work_subject(work);
+    const char *correlation = event->correlation_id && !work->erased ? event->correlation_id : subject;
     batch_add(&committer->ledger, PARAMS(event->id, number(committer, event->run), day_of(committer, work), event->type,
-        work->partition->topic, number(committer, work->partition->number), number(committer, work->offset), work_subject(work),
-        work->tenant, event->causation_id, event->correlation_id ? event->correlation_id : work_subject(work),
-        verdict_names[work->verdict], why_of(work), number(committer, work->attempts), moment(committer, work->kafka_us),
-        moment(committer, now_us() - (monotonic_us() - work->consumed_us)), number(committer, work->worked_us),
-        number(committer, event_count(work))));
+        work->partition->topic, number(committer, work->partition->number), number(committer, work->offset), subject, work->tenant,
+        event->causation_id, correlation, verdict_names[work->verdict], why_of(work), number(committer, work->attempts),
+        moment(committer, work->kafka_us), moment(committer, now_us() - (monotonic_us() - work->consumed_us)),
+        number(committer, work->worked_us), number(committer, event_count(work))));
 }
 
 static void add_emitted_rows(struct committer *committer, const struct work *work)
