@@ -9,14 +9,19 @@ V       ?= 0
 Q       := $(if $(filter 1,$(V)),,@)
 JOBS    ?= $(shell nproc)
 
-# SANITIZE=address,undefined or SANITIZE=thread builds into a folder of its own
+# SANITIZE=address,undefined or SANITIZE=thread builds into a folder of its own; so does FAULTS=1, with the fault points alone
 SANITIZE ?=
 comma := ,
 ifneq ($(SANITIZE),)
 override B := $(B)/$(subst $(comma),-,$(SANITIZE))
+fault_flags := -DFAULT_POINTS
 sanitize_flags := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 else
 hardening := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
+endif
+ifneq ($(FAULTS),)
+override B := $(B)/faults
+fault_flags := -DFAULT_POINTS
 endif
 
 packages := rdkafka libpq libcjson libcurl libcrypto libsodium libmicrohttpd sqlite3
@@ -30,7 +35,7 @@ found            = $(if $(filter undefined,$(origin $(1))),$(eval $(1) := $(shel
 
 warnings := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef $(if $(findstring clang,$(CC)),-Wno-string-concatenation)
 CFLAGS   ?= -O2 -g
-cflags    = -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) $(sanitize_flags) -fPIE -I. -I$(B)/gen $(external_cflags) -MMD -MP $(CFLAGS)
+cflags    = -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) $(sanitize_flags) $(fault_flags) -fPIE -I. -I$(B)/gen $(external_cflags) -MMD -MP $(CFLAGS)
 ldflags   = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(sanitize_flags) $(LDFLAGS)
 
 daemons := ingest transcribe analyze notifier

@@ -3,6 +3,7 @@
  * Not there: run the handler.  There, from the same offset: its events are sent again as they were recorded.  There, from another
  * offset: a duplicate, finished without a trace but a counter.  Its key has parked events: it parks behind them.  Its person was
  * erased: it is passed over. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -114,7 +115,7 @@ static struct work *work_of(const struct lookup *lookup, const char *event_id, c
 {
     int number = atoi(run);
     for (int i = 0; i < lookup->count; i++)
-        if (!lookup->works[i]->unread && lookup->works[i]->event.run == number && strcasecmp(lookup->works[i]->event.id, event_id) == 0)
+        if (lookup->works[i]->event.run == number && strcasecmp(lookup->works[i]->event.id, event_id) == 0)
             return lookup->works[i];
     return NULL;
 }
@@ -250,8 +251,7 @@ static bool look_up(struct lookup *lookup, struct problem *why)
         struct work *work = lookup->works[i];
         work->resumed = work->from_ledger = work->key_is_parked = work->crashed = work->erased = false;
         work_begin_run(work);
-        if (!work->unread)
-            array_add(&lookup->ids, work->event.id);
+        array_add(&lookup->ids, work->event.id);
         array_add(&lookup->subjects, work_subject(work));
     }
     array_end(&lookup->ids);
@@ -326,6 +326,7 @@ static bool look_up_surely(struct lookup *lookup)
         struct problem why = { .text = "" };
         if ((lookup->connection || connect_ledger(lookup, &why)) && look_up(lookup, &why)) {
             postgres_is_back();
+            FAULT_POINT("lookup.after");
             return true;
         }
         postgres_is_away(&why);

@@ -414,6 +414,18 @@ def test_kill_9_under_load_loses_and_doubles_nothing(echo, topics, database, key
     expect_each_once(topics, database, keys, 40)
 
 
+def test_what_is_no_event_is_a_dead_letter_once_whoever_is_killed(daemon, topics, key):
+    """Its dead letter is committed, its offset is not: redelivered, it is found in the ledger like any other record."""
+    echo = daemon("echo", KAFKA_PROP_auto_commit_interval_ms=60_000).ready()
+    topics.send("echo.in", key, "not JSON")
+    letter = topics.wait("dead.echo", key)[0]
+    echo.kill()
+    tell(topics, key, n=2)
+    echo.start().ready()
+    topics.wait("echo.out", key, n=2)
+    assert [found["id"] for found in topics.find("dead.echo", key)] == [letter["id"]]
+
+
 def test_an_event_that_crashes_the_process_is_rejected_unseen(echo, topics, database, key):
     tell(topics, key, n=1, crash=True)
     tell(topics, key, n=2)
