@@ -51,7 +51,7 @@ static void circuit_close(struct circuit *circuit)
         work->due_us = 0;
         make_ready(work);
     }
-    pthread_cond_signal(&runtime.room);
+    pthread_cond_signal(&runtime.arrived);
 }
 
 static void note_failure(struct circuit *circuit, const struct work *work, const char *why)

@@ -32,7 +32,7 @@ static struct metric metric_away = METRIC_GAUGE("postgres_away_seconds", "for ho
 #define RUNTIME(field) offsetof(struct runtime, field)
 static const struct setting runtime_settings[] = {
     { "WORKERS_MAX", SET_COUNT, RUNTIME(workers_max), "1024", 1, 4096, .help = "handlers that run at once; threads start as they are needed" },
-    { "IN_FLIGHT_MAX", SET_COUNT, RUNTIME(in_flight_max), "4096", 1, 100000, .help = "events consumed and not finished" },
+    { "IN_FLIGHT_MAX", SET_COUNT, RUNTIME(in_flight_max), "2048", 1, 100000, .help = "events consumed and not finished, shared by the partitions" },
     { "IN_FLIGHT_BYTES_MAX", SET_BYTES, RUNTIME(in_flight_bytes_max), "64MiB", 1024 * 1024, INT64_C(1) << 34,
       .help = "their bytes; at least one event is always taken" },
     { "DATABASE_CONNECTIONS_MAX", SET_COUNT, RUNTIME(connections_max), "16", 1, 1000, .help = "of the handlers, beside the stage's own two" },
@@ -57,21 +57,18 @@ struct http_client *stage_http(void)
 static void set_gauges(void *unused)
 {
     (void)unused;
+    struct work_counts counts;
     pthread_mutex_lock(&runtime.lock);
-    int64_t waiting = (int64_t)runtime.heap_count;
-    for (int i = 0; i < runtime.circuit_count; i++)
-        waiting += runtime.circuits[i].waiting.count;
-    int64_t lookup = runtime.lookup.count, ready = runtime.ready.count, running = runtime.running, committing = runtime.committing;
-    int64_t queued = runtime.in_flight - lookup - ready - running - committing - waiting;
-    int64_t workers = runtime.workers, away = runtime.postgres_away_us ? (monotonic_us() - runtime.postgres_away_us) / 1000000 + 1 : 0;
+    works_count(&counts);
+    int64_t away = runtime.postgres_away_us ? (monotonic_us() - runtime.postgres_away_us) / 1000000 + 1 : 0;
     pthread_mutex_unlock(&runtime.lock);
-    metric_set(&metric_in_flight, queued > 0 ? queued : 0, "queued");
-    metric_set(&metric_in_flight, lookup, "lookup");
-    metric_set(&metric_in_flight, ready, "ready");
-    metric_set(&metric_in_flight, running, "running");
-    metric_set(&metric_in_flight, waiting, "waiting");
-    metric_set(&metric_in_flight, committing, "committing");
-    metric_set(&metric_workers, workers);
+    metric_set(&metric_in_flight, counts.queued, "queued");
+    metric_set(&metric_in_flight, counts.lookup, "lookup");
+    metric_set(&metric_in_flight, counts.ready, "ready");
+    metric_set(&metric_in_flight, counts.running, "running");
+    metric_set(&metric_in_flight, counts.waiting, "waiting");
+    metric_set(&metric_in_flight, counts.committing, "committing");
+    metric_set(&metric_workers, counts.workers);
     metric_set(&metric_away, away);
 }
 
@@ -143,7 +140,8 @@ static void conditions_init(void)
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_t *const all[] = { &runtime.lookup_ready, &runtime.commit_ready, &runtime.clock_changed, &runtime.room, &runtime.sweep_now };
+    pthread_cond_t *const all[] = { &runtime.lookup_ready, &runtime.commit_ready, &runtime.clock_changed, &runtime.sweep_now,
+                                    &runtime.arrived, &runtime.settled };
     for (size_t i = 0; i < LENGTH(all); i++)
         pthread_cond_init(all[i], &attributes);
     pthread_condattr_destroy(&attributes);
@@ -239,7 +237,7 @@ static void drain(void)
     workers_stop(deadline);
     pthread_mutex_lock(&runtime.lock);
     struct timespec until = { .tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000 };
-    while (runtime.committing > 0 && pthread_cond_timedwait(&runtime.room, &runtime.lock, &until) == 0)
+    while (runtime.committing > 0 && pthread_cond_timedwait(&runtime.settled, &runtime.lock, &until) == 0)
         ;
     int64_t left = runtime.running + runtime.committing;
     runtime.finished = true;
@@ -261,6 +259,7 @@ static void close_stage(bool started)
         pthread_join(runtime.clock_thread, NULL);
         pthread_join(runtime.sweep_thread, NULL);
         pthread_join(runtime.produce_thread, NULL);
+        instance_gone();
     }
     if (runtime.stage->close)
         runtime.stage->close(runtime.stage->context);

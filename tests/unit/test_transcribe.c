@@ -271,6 +271,7 @@ static void judges_refusals(void **state)
           REJECT, "openai: HTTP status 400: bad file" },
         { "401 No", "{\"error\":{\"message\":\"Incorrect API key\"}}", RETRY,
           "openai refuses our credentials (HTTP status 401)" },
+        { "402 Pay", "{}", RETRY, "refuses our credentials" },
         { "403 No", "{}", RETRY, "refuses our credentials" },
         { "404 No", "{\"error\":{\"message\":\"no such model\",\"code\":\"model_not_found\"}}", REJECT,
           "no such model" },
