@@ -10,6 +10,10 @@
 
 #include "common/settings.h"
 
+#ifndef SWITCHBOARD_VERSION
+#define SWITCHBOARD_VERSION "0.1.0"
+#endif
+
 struct daemon {
     const char *name;               /* "transcribe": also the log's `daemon` and the metrics' prefix label */
     const char *summary;            /* one line for --help */

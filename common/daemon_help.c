@@ -4,10 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#ifndef SWITCHBOARD_VERSION
-#define SWITCHBOARD_VERSION "0.1.0"
-#endif
-
 #define HELP_BYTES_MAX (256 * 1024)
 #define EXIT_WRONG     2
 

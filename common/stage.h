@@ -79,6 +79,9 @@ struct stage {
     void (*close)(void *context);                           /* the last offset is committed; may be NULL */
     bool (*ready)(void *context, struct problem *why);      /* more to say at /ready; may be NULL */
     bool (*check)(void *context, struct buf *out);          /* more to say at --check; may be NULL */
+    /* Adds members of the stage's own (json_name() and a value each) to what this instance says of itself in `instances`; on a thread of
+     * the runtime, every two seconds, and must not wait; may be NULL */
+    void (*report)(void *context, struct buf *json);
     bool own_metrics_server;                /* the stage serves /health, /ready and /metrics itself (ingest) */
 };
 

@@ -186,13 +186,9 @@ static void parcel_spool(struct parcel *parcel)
     parcel->lane->spooled++;
     door->spooled++;
     door->writing++;
-    parcel->number = spool_add(door->spool,
-                               &(struct spool_message){ .id = parcel->id,
-                                                        .topic = parcel->topic->name,
-                                                        .partition = parcel->lane->partition,
-                                                        .key = parcel_key(parcel),
-                                                        .payload = buf_text(&parcel->payload) },
-                               parcel);
+    struct spool_message message = { .id = parcel->id, .topic = parcel->topic->name, .partition = parcel->lane->partition,
+                                     .key = parcel_key(parcel), .payload = buf_text(&parcel->payload) };
+    parcel->number = spool_add(door->spool, &message, parcel);
     start_ticking(door);
 }
 
@@ -687,10 +683,14 @@ bool door_ready(const struct door *door, struct problem *why)
     return !door->spool_refuses || fail(why, "Kafka is away, and the spool cannot be written: is its disk full?");
 }
 
-void door_metrics(void *context)
+struct spool_size door_spool(const struct door *door)
 {
-    struct door *door = context;
-    struct spool_size size = door->spool ? spool_size(door->spool) : (struct spool_size){ 0 };
+    return door->spool ? spool_size(door->spool) : (struct spool_size){ 0 };
+}
+
+void door_metrics(struct door *door)
+{
+    struct spool_size size = door_spool(door);
 
     metric_set(&in_flight, door->waiting);
     metric_set(&kafka_away, door->away ? 1 : 0);

@@ -18,6 +18,7 @@
 #pragma once
 
 #include "common/event.h"
+#include "ingest/spool.h"
 
 #define DOOR_PATIENCE_MS 250            /* for Kafka, then the spool */
 #define DOOR_TICK_MS 25                 /* how often time-outs are looked for, while there is anything to look for */
@@ -87,4 +88,5 @@ void door_keep(struct door *door, struct parcel *parcel);
 /* Can something be kept now?  False with the reason, for /ready. */
 bool door_ready(const struct door *door, struct problem *why);
 /* Brings the door's gauges up to date. */
-void door_metrics(void *door);
+void door_metrics(struct door *door);
+struct spool_size door_spool(const struct door *door);  /* zeros without a spool; any thread */

@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "ingest/api.h"
 #include "ingest/inbound.h"
+#include "ingest/refusals.h"
 
 #define SCRATCH_BYTES_MAX ((size_t)96 * 1024 * 1024)    /* of one webhook: its body decoded, and in base64 */
 #define ROUTES_MAX 64
@@ -215,6 +217,29 @@ static void ingest_close(void *context)
     arena_free(ingest.scratch);
 }
 
+static void ingest_report(void *context, struct buf *json)
+{
+    struct spool_size size = door_spool(ingest.door);
+    char since[TIME_BYTES];
+    (void)context;
+    refusals_report(json);
+    json_name(json, "spool");
+    if (!ingest.spool) {
+        buf_add_string(json, "null");
+        return;
+    }
+    buf_add_char(json, '{');
+    json_name(json, "messages");
+    json_write_integer(json, size.messages);
+    json_name(json, "aside");
+    json_write_integer(json, size.aside);
+    json_name(json, "bytes");
+    json_write_integer(json, size.bytes);
+    json_name(json, "since");
+    json_write_string(json, size.waiting_since_us ? time_print(size.waiting_since_us, since) : NULL);
+    buf_add_char(json, '}');
+}
+
 int main(int argc, char **argv)
 {
     return stage_main(argc, argv, &(struct stage){
@@ -225,6 +250,7 @@ int main(int argc, char **argv)
         .routes = ingest_routes,
         .open = ingest_open,
         .close = ingest_close,
+        .report = ingest_report,
         .own_metrics_server = true,
     });
 }

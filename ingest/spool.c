@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/arena.h"
+#include "common/fault.h"
 #include "common/log.h"
 
 #define SPOOL_PAGE_BYTES 4096
@@ -100,7 +101,7 @@ struct spool {
     int wal_frames;                     /* writer's thread, as are the next two */
     bool failing;                       /* the log has said so */
     bool grown;                         /* pages to give back once it is empty */
-    _Atomic int64_t messages, aside;
+    _Atomic int64_t messages, aside, waiting_since_us;
     int fd;
     pthread_t writer;
     bool writer_runs;
@@ -336,7 +337,8 @@ static int write_request(struct spool *spool, const struct request *request)
 static void note_written(struct spool *spool, const struct request *request)
 {
     if (request->kind == REQUEST_ADD) {
-        atomic_fetch_add(&spool->messages, 1);
+        if (atomic_fetch_add(&spool->messages, 1) == 0)
+            atomic_store(&spool->waiting_since_us, now_us());
         spool->grown = true;
         return;
     }
@@ -354,8 +356,10 @@ static int write_transaction(struct spool *spool, struct request *first, const s
     for (struct request *request = first; request != end && code == SQLITE_OK; request = request->next)
         if (with_additions || request->kind != REQUEST_ADD)
             code = write_request(spool, request);
+    code = FAULT_ERROR("spool.before") ? SQLITE_IOERR : code;
     if (code == SQLITE_OK)
         code = run(spool, COMMIT);
+    FAULT_POINT("spool.after");
     if (code != SQLITE_OK) {
         if (!sqlite3_get_autocommit(spool->database))
             run(spool, ROLLBACK);
@@ -523,6 +527,7 @@ static bool count_messages(struct spool *spool, struct problem *why)
     if (code != SQLITE_OK)
         return database_fail(spool, code, why);
     atomic_store(&spool->messages, all - aside);
+    atomic_store(&spool->waiting_since_us, now_us());
     atomic_store(&spool->aside, aside);
     spool->grown = all > 0;
     return true;
@@ -690,6 +695,7 @@ struct spool_size spool_size(struct spool *spool)
     stat(log_path, &wal);
     return (struct spool_size){
         .messages = atomic_load(&spool->messages),
+        .waiting_since_us = atomic_load(&spool->messages) > 0 ? atomic_load(&spool->waiting_since_us) : 0,
         .aside = atomic_load(&spool->aside),
         .bytes = (int64_t)file.st_size + (int64_t)wal.st_size,
     };

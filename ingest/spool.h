@@ -70,6 +70,7 @@ void spool_set_aside(struct spool *spool, const char *topic, int32_t partition, 
 
 struct spool_size {
     int64_t messages;           /* waiting for Kafka */
+    int64_t waiting_since_us;   /* since when there are any (1970; what the last process left: since the start); 0: none */
     int64_t aside;              /* set aside */
     int64_t bytes;              /* of the file */
 };

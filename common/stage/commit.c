@@ -3,6 +3,7 @@
  * One connection in pipeline mode, so a group of 64 costs one round trip and one fsync.  When a group fails, the pipeline names the
  * statement and so the culprit: it is taken out, the rest committed again, the culprit handled alone.  A COMMIT whose answer was
  * lost is answered by repeating: the ledger's key decides. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -230,12 +231,14 @@ static void batch_step(struct committer *committer, struct batch *batch)
 static void add_ledger_row(struct committer *committer, const struct work *work)
 {
     const struct event *event = &work->event;
+    /* whoever was erased is not named again */
+    const char *subject = work->erased ? "erased" : work_subject(work);
+    const char *correlation = event->correlation_id && !work->erased ? event->correlation_id : subject;
     batch_add(&committer->ledger, PARAMS(event->id, number(committer, event->run), day_of(committer, work), event->type,
-        work->partition->topic, number(committer, work->partition->number), number(committer, work->offset), work_subject(work),
-        work->tenant, event->causation_id, event->correlation_id ? event->correlation_id : work_subject(work),
-        verdict_names[work->verdict], why_of(work), number(committer, work->attempts), moment(committer, work->kafka_us),
-        moment(committer, now_us() - (monotonic_us() - work->consumed_us)), number(committer, work->worked_us),
-        number(committer, event_count(work))));
+        work->partition->topic, number(committer, work->partition->number), number(committer, work->offset), subject, work->tenant,
+        event->causation_id, correlation, verdict_names[work->verdict], why_of(work), number(committer, work->attempts),
+        moment(committer, work->kafka_us), moment(committer, now_us() - (monotonic_us() - work->consumed_us)),
+        number(committer, work->worked_us), number(committer, event_count(work))));
 }
 
 static void add_emitted_rows(struct committer *committer, const struct work *work)
@@ -466,11 +469,18 @@ static bool commit_works(struct committer *committer, struct commit_failure *fai
     add_steps(committer);
     if (!prepare_steps(committer, failure))
         return false;
+    FAULT_POINT("commit.before");
     int64_t began = monotonic_us();
     if (!run_steps(committer, committer->steps, committer->step_count, send_execute, failure)) {
         roll_back(committer);
         return false;
     }
+    if (FAULT_ERROR("commit.unknown")) {       /* as when the connection breaks under the answer to COMMIT */
+        disconnect(committer);
+        failure->error = PG_AWAY;
+        return fail(&failure->why, "the answer to COMMIT was lost");
+    }
+    FAULT_POINT("commit.after");
     metric_time(&metric_commit_time, monotonic_us() - began);
     metric_add(&metric_commit_events, committer->count);
     return true;

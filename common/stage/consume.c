@@ -3,6 +3,7 @@
  * Each partition has a queue of its own in librdkafka, read in turn: one that has no room is left alone, and librdkafka stops fetching
  * for it when PREFETCH_… is there.  So nothing is paused, and a partition full of waiting events holds up no other.  The consumer's main
  * queue carries rebalances and errors alone, and is polled often enough to stay in the group. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -26,6 +27,7 @@ void offsets_store(void)
             partition->moved = false;
         }
     pthread_mutex_unlock(&runtime.lock);
+    FAULT_POINT("offset.before");
     if (list->cnt > 0)
         rd_kafka_offsets_store(runtime.consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
@@ -114,6 +116,7 @@ static void rebalanced(rd_kafka_t *consumer, rd_kafka_resp_err_t error, rd_kafka
 {
     (void)consumer, (void)unused;
     log_info(error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? "partitions assigned" : "partitions revoked", LOG_INT("count", list->cnt));
+    FAULT_POINT("rebalance");
     if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
         assigned(list);
     else

@@ -1,7 +1,9 @@
 /* ledger.c: was this event handled before?  Asked for the first event of each key, in batches, on a connection of its own.
  *
  * Not there: run the handler.  There, from the same offset: its events are sent again as they were recorded.  There, from another
- * offset: a duplicate, finished without a trace but a counter.  Its key has parked events: it parks behind them. */
+ * offset: a duplicate, finished without a trace but a counter.  Its key has parked events: it parks behind them.  Its person was
+ * erased: it is passed over. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -27,6 +29,12 @@ static const struct statement find_crashes = {
     .name = "runtime_find_crashes",
     .text = "SELECT event_id, run FROM crashes WHERE stage = $1 AND event_id = ANY ($2::uuid[]) AND count >= $3::integer",
     .params = 3,
+};
+static const struct statement find_erased = {
+    .name = "runtime_find_erased",
+    .text = "SELECT subject, (extract(epoch FROM until) * 1000000)::bigint FROM unnest($1::text[]) AS subject"
+            " JOIN erased ON subject_sha256 = sha256(convert_to(subject, 'UTF8'))",
+    .params = 1,
 };
 static const struct statement find_emitted = {
     .name = "runtime_find_emitted",
@@ -94,7 +102,8 @@ static bool connect_ledger(struct lookup *lookup, struct problem *why)
     /* a plan made at midnight, while the day's partition is empty, would read it all for the rest of the day */
     PQclear(PQexec(lookup->connection, "SET enable_seqscan = off"));
     if (prepare(lookup->connection, &find_handled, why) && prepare(lookup->connection, &find_parked, why)
-        && prepare(lookup->connection, &find_crashes, why) && prepare(lookup->connection, &find_emitted, why)
+        && prepare(lookup->connection, &find_crashes, why) && prepare(lookup->connection, &find_erased, why)
+        && prepare(lookup->connection, &find_emitted, why)
         && (PQenterPipelineMode(lookup->connection) || fail(why, "could not set up the ledger's connection")))
         return true;
     PQfinish(lookup->connection);
@@ -106,7 +115,7 @@ static struct work *work_of(const struct lookup *lookup, const char *event_id, c
 {
     int number = atoi(run);
     for (int i = 0; i < lookup->count; i++)
-        if (!lookup->works[i]->unread && lookup->works[i]->event.run == number && strcasecmp(lookup->works[i]->event.id, event_id) == 0)
+        if (lookup->works[i]->event.run == number && strcasecmp(lookup->works[i]->event.id, event_id) == 0)
             return lookup->works[i];
     return NULL;
 }
@@ -155,6 +164,21 @@ static void note_crashes(struct lookup *lookup, PGresult *result)
         if (work)
             work->crashed = true;
     }
+}
+
+/* An address that was erased may speak again: only what is older is passed over. */
+static void note_erased(struct lookup *lookup, PGresult *result)
+{
+    for (int row = 0; row < PQntuples(result); row++)
+        for (int i = 0; i < lookup->count; i++) {
+            struct work *work = lookup->works[i];
+            int64_t event_us;
+            if (strcmp(work_subject(work), PQgetvalue(result, row, 0)) != 0)
+                continue;
+            bool is_new = !PQgetisnull(result, row, 1) && !work->unread && time_read(text_of(work->event.time), &event_us)
+                          && event_us > atoll(PQgetvalue(result, row, 1));
+            work->erased = !is_new;
+        }
 }
 
 static void note_emitted(struct lookup *lookup, PGresult *result)
@@ -225,10 +249,9 @@ static bool look_up(struct lookup *lookup, struct problem *why)
     array_begin(&lookup->subjects);
     for (int i = 0; i < lookup->count; i++) {
         struct work *work = lookup->works[i];
-        work->resumed = work->from_ledger = work->key_is_parked = work->crashed = false;
+        work->resumed = work->from_ledger = work->key_is_parked = work->crashed = work->erased = false;
         work_begin_run(work);
-        if (!work->unread)
-            array_add(&lookup->ids, work->event.id);
+        array_add(&lookup->ids, work->event.id);
         array_add(&lookup->subjects, work_subject(work));
     }
     array_end(&lookup->ids);
@@ -240,6 +263,7 @@ static bool look_up(struct lookup *lookup, struct problem *why)
         { &find_handled, (const char *[]){ stage, ids }, note_handled },
         { &find_parked, (const char *[]){ stage, lookup->subjects.at }, note_parked },
         { &find_crashes, (const char *[]){ stage, ids, crashes_max }, note_crashes },
+        { &find_erased, (const char *[]){ lookup->subjects.at }, note_erased },
     };
     if (!ask_ledger(lookup, questions, LENGTH(questions), why))
         return false;
@@ -256,7 +280,7 @@ static void settle(struct work *work)
         work->attempts = work->parked_attempts;
         work->first_us = work->parked_first_us - (now_us() - monotonic_us());       /* the table has wall-clock time */
     }
-    if (work->key_is_parked && !work->resumed) {
+    if (work->key_is_parked && !work->resumed && !work->erased) {
         fail(&work->why, "earlier events of its key are parked");
         commit_push(work, VERDICT_PARKED);
         return;
@@ -302,6 +326,7 @@ static bool look_up_surely(struct lookup *lookup)
         struct problem why = { .text = "" };
         if ((lookup->connection || connect_ledger(lookup, &why)) && look_up(lookup, &why)) {
             postgres_is_back();
+            FAULT_POINT("lookup.after");
             return true;
         }
         postgres_is_away(&why);

@@ -1,4 +1,5 @@
 /* produce.c: the events of committed works go out; when the last one is acknowledged the work is finished. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -44,6 +45,7 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
     }
     if (!work)
         return;
+    FAULT_POINT("produce.after");
     pthread_mutex_lock(&runtime.lock);
     if (--work->acks_due == 0) {
         committing_ended();
@@ -78,6 +80,7 @@ static int event_count(const struct work *work)
 /* Hands a work's events over; false when that failed, and the stage ends. */
 static bool produce_events(struct work *work)
 {
+    FAULT_POINT("produce.before");
     /* the last one's report may finish and free the work: `next` is read before */
     for (const struct event_effect *event = work->events, *next; event; event = next) {
         next = event->next;

@@ -34,6 +34,7 @@
 #define RETRY_BASE_MS 250
 #define RETRY_MS_MAX 30000
 #define PARKED_MS_MAX (60 * 60 * 1000)      /* longest pause between two tries of a parked event */
+#define INSTANCE_EVERY_MS 2000              /* so often an instance says what it is doing */
 #define PARKED_LEASE_MS 60000               /* a resumed event has so long to be handled, then it is sent again */
 #define CRASHES_MAX 3                       /* an event that crashed the process so often is rejected unseen */
 #define CIRCUIT_FAILURES 8                  /* in a row … */
@@ -121,9 +122,11 @@ struct work {
     bool key_is_parked;                 /* parks behind the others of its key */
     struct circuit *probe;              /* the open circuit it tries */
     bool crashed;                       /* too often */
+    bool erased;                        /* its conversation's person was: it is passed over */
     volatile bool cancelled;
     int64_t kafka_us;                   /* the record's timestamp */
     int64_t consumed_us, first_us;      /* first_us: moved on by time spent behind an open circuit */
+    int64_t began_us;                   /* RUNNING since */
     int64_t worked_us;
     int64_t due_us;                     /* WAITING */
     int64_t retry_ms;                   /* asked for by the handler; 0: back-off */
@@ -290,6 +293,15 @@ void circuit_probe_end(struct work *work);                              /* its h
 enum outcome probe_ask(struct work *work, const char *name, const struct ask *ask, struct answer *ret);
 /* sweep.c */
 void *sweep_main(void *unused);
+/* instance.c */
+struct work_counts {
+    int64_t queued, lookup, ready, running, waiting, committing;    /* works; the last is PRODUCING too */
+    int64_t workers;
+};
+void works_count(struct work_counts *ret);                              /* lock held */
+void instance_tell(struct arena *arena);                                /* no lock; the sweeper's thread */
+void instances_forget(struct arena *arena);                             /* those that were not seen for a day */
+void instance_gone(void);                                               /* the stage has ended, in good order */
 
 /* statement helpers shared by ledger.c, commit.c, ask.c */
 void array_begin(struct buf *buf);

@@ -57,21 +57,18 @@ struct http_client *stage_http(void)
 static void set_gauges(void *unused)
 {
     (void)unused;
+    struct work_counts counts;
     pthread_mutex_lock(&runtime.lock);
-    int64_t waiting = (int64_t)runtime.heap_count;
-    for (int i = 0; i < runtime.circuit_count; i++)
-        waiting += runtime.circuits[i].waiting.count;
-    int64_t lookup = runtime.lookup.count, ready = runtime.ready.count, running = runtime.running, committing = runtime.committing;
-    int64_t queued = runtime.in_flight - lookup - ready - running - committing - waiting;
-    int64_t workers = runtime.workers, away = runtime.postgres_away_us ? (monotonic_us() - runtime.postgres_away_us) / 1000000 + 1 : 0;
+    works_count(&counts);
+    int64_t away = runtime.postgres_away_us ? (monotonic_us() - runtime.postgres_away_us) / 1000000 + 1 : 0;
     pthread_mutex_unlock(&runtime.lock);
-    metric_set(&metric_in_flight, queued > 0 ? queued : 0, "queued");
-    metric_set(&metric_in_flight, lookup, "lookup");
-    metric_set(&metric_in_flight, ready, "ready");
-    metric_set(&metric_in_flight, running, "running");
-    metric_set(&metric_in_flight, waiting, "waiting");
-    metric_set(&metric_in_flight, committing, "committing");
-    metric_set(&metric_workers, workers);
+    metric_set(&metric_in_flight, counts.queued, "queued");
+    metric_set(&metric_in_flight, counts.lookup, "lookup");
+    metric_set(&metric_in_flight, counts.ready, "ready");
+    metric_set(&metric_in_flight, counts.running, "running");
+    metric_set(&metric_in_flight, counts.waiting, "waiting");
+    metric_set(&metric_in_flight, counts.committing, "committing");
+    metric_set(&metric_workers, counts.workers);
     metric_set(&metric_away, away);
 }
 
@@ -266,6 +263,7 @@ static void close_stage(bool started)
         pthread_join(runtime.clock_thread, NULL);
         pthread_join(runtime.sweep_thread, NULL);
         pthread_join(runtime.produce_thread, NULL);
+        instance_gone();
     }
     if (runtime.stage->close)
         runtime.stage->close(runtime.stage->context);

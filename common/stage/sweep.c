@@ -1,7 +1,9 @@
-/* sweep.c: what happens because time went by: parked events are resumed, due rows become events, days get their partitions.
+/* sweep.c: what happens because time went by: parked events are resumed, due rows become events, days get their partitions, and this
+ * instance says what it is doing.
  *
  * Every instance sweeps; an advisory try-lock per kind keeps two from doing it at the same moment, and ids that hold the row and its
  * time make it harmless when they do. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -57,6 +59,7 @@ static void resume(struct arena *arena)
         sweep_failed("parked", &why);
         return;
     }
+    FAULT_POINT("resume.before");
     for (int i = 0; i < rows.count; i++)
         if (!produce_payload(runtime.replay_topic, row_get(&rows, i, "subject"), text_of(row_get(&rows, i, "message")), &why))
             sweep_failed("parked", &why);
@@ -73,6 +76,7 @@ static void keep_up(struct arena *arena)
         sweep_failed("partitions", &why);
     if (pg_query(runtime.pool, &mend_parked, PARAMS(runtime.stage->name), arena, &rows, &why) != PG_FINE)
         sweep_failed("parked", &why);
+    instances_forget(arena);
 }
 
 static void emit_due(const struct sweep *sweep, const struct rows *rows, int row)
@@ -143,13 +147,17 @@ void *sweep_main(void *unused)
     struct arena *lasting = arena_new(1024 * 1024), *arena = arena_new(STAGE_ARENA_BYTES_MAX);
     struct running_sweep sweeps[SWEEPS_MAX];
     int count = sweeps_open(sweeps, lasting);
-    int64_t next_parked = 0, next_upkeep = 0;
+    int64_t next_instance = 0, next_parked = 0, next_upkeep = 0;
     pthread_mutex_lock(&runtime.lock);
     while (!sweep_wait(monotonic_us() + PARKED_EVERY_MS * 1000)) {
         bool resume_now = runtime.resume_parked;
         runtime.resume_parked = false;
         pthread_mutex_unlock(&runtime.lock);
         int64_t now = monotonic_us();
+        if (now >= next_instance) {         /* first: nothing below holds it up for longer than a statement may take */
+            instance_tell(arena);
+            next_instance = now + INSTANCE_EVERY_MS * 1000;
+        }
         if (now >= next_upkeep) {
             keep_up(arena);
             next_upkeep = now + UPKEEP_EVERY_MS * 1000;

@@ -119,6 +119,8 @@ static bool worker_wait(struct worker *worker)
 static void worker_run(struct work *work)
 {
     work->state = WORK_RUNNING;
+    work->began_us = monotonic_us();
+    work->attempts++;
     runtime.running++;
     pthread_mutex_unlock(&runtime.lock);
     enum outcome outcome = work_handle(work);

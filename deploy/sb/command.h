@@ -22,6 +22,9 @@ extern const struct command command_status;
 extern const struct command command_topics;
 extern const struct command command_tail;
 extern const struct command command_token;
+extern const struct command command_verify;
+extern const struct command command_export;
+extern const struct command command_erase;
 
 /* Says it on standard error as "sb NAME: …" and returns the code: `return command_fail(argv, EXIT_FAILED, "%s",
  * why.text)`. */

@@ -25,5 +25,5 @@ BEGIN
         END IF;
     END LOOP;
 END $$;
-GRANT SELECT, INSERT, UPDATE, DELETE ON crashes TO switchboard_echo;
+GRANT SELECT, INSERT, UPDATE, DELETE ON crashes, instances TO switchboard_echo;
 GRANT EXECUTE ON FUNCTION runtime_partitions(integer, integer) TO switchboard_echo;
