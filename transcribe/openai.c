@@ -11,6 +11,7 @@
 #include "transcribe/speech.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -137,6 +138,14 @@ static void add_text(struct channel *channel, const struct piece *piece, const c
                    work_arena(channel->work));
 }
 
+/* A time of a segment, which lies in its piece whatever is said of it. */
+static double time_in(const struct piece *piece, const cJSON *segment, const char *name, double otherwise_s)
+{
+    double time_s = otherwise_s;
+    number_of(segment, name, &time_s);
+    return fmin(fmax(time_s, 0), (double)piece->frames / SPEECH_FRAMES_PER_S);
+}
+
 static void add_segments(struct channel *channel, const struct piece *piece, const cJSON *segments)
 {
     const cJSON *item;
@@ -145,8 +154,8 @@ static void add_segments(struct channel *channel, const struct piece *piece, con
         const char *text = tree_string(item, "text");
         if (!text || !was_said(item))
             continue;
-        number_of(item, "start", &part.start_s);
-        number_of(item, "end", &part.end_s);
+        part.start_s = time_in(piece, item, "start", piece->start_s);
+        part.end_s = time_in(piece, item, "end", piece->end_s);
         add_text(channel, &part, text);
     }
 }

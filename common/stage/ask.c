@@ -146,7 +146,8 @@ static void circuit_learn(struct circuit *circuit, struct work *work, enum outco
     if (!circuit)
         return;
     pthread_mutex_lock(&runtime.lock);
-    circuit_note(circuit, work, outcome != RETRY, work->why.text);
+    if (outcome != RETRY || !runtime.stopping)      /* a request that we ended says nothing about the provider */
+        circuit_note(circuit, work, outcome != RETRY, work->why.text);
     if (circuit->open && outcome == RETRY)
         work->behind = circuit;
     pthread_mutex_unlock(&runtime.lock);

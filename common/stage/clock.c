@@ -101,6 +101,10 @@ static void give_up(struct work *work)
 void settle_retry(struct work *work)
 {
     int64_t now = monotonic_us();
+    if (runtime.stopping) {             /* whoever takes the event next begins anew: this was nobody's failure */
+        wait_until(work, now);
+        return;
+    }
     metric_add(&metric_retries, 1, work->event.type);
     if (work->behind && work->behind->open) {
         work->attempts--;           /* nobody was asked */

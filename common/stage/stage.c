@@ -226,14 +226,18 @@ static bool open_stage(struct problem *why)
 
 /* --- end ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* Nothing new is started; what runs may finish and be committed until the deadline. */
+/* Nothing new is started; what runs may finish and be committed until the deadline, but for requests that are harmless to
+ * repeat: what of them is not done early on (a long download) is left, and done again by whoever comes next. */
 static void drain(void)
 {
-    int64_t deadline = monotonic_us() + daemon_settings()->drain_deadline_ms * 1000 * 8 / 10;
+    int64_t began = monotonic_us(), deadline_us = daemon_settings()->drain_deadline_ms * 1000;
+    int64_t hurry = began + deadline_us / 4, deadline = began + deadline_us * 8 / 10;
     pthread_mutex_lock(&runtime.lock);
     runtime.stopping = true;
     pthread_cond_broadcast(&runtime.sweep_now);
     pthread_mutex_unlock(&runtime.lock);
+    workers_stop(hurry);
+    http_client_hurry(runtime.http);
     workers_stop(deadline);
     pthread_mutex_lock(&runtime.lock);
     struct timespec until = { .tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000 };

@@ -87,7 +87,7 @@ class Pipeline:
         self.database = psycopg.connect(environment.database_url, autocommit=True, row_factory=dict_row)
         self.daemons = {}
         for name, own in self.settings(sandbox_url, free_port()).items():
-            self.daemons[name] = Daemon(name, environment, folder, **own, **settings.get(name, {}))
+            self.daemons[name] = Daemon(name, environment, folder, **{**own, **settings.get(name, {})})
         for daemon in self.daemons.values():
             daemon.ready()
 
@@ -218,3 +218,11 @@ def pipeline(started):
     """With a sandbox that knows of no earlier test."""
     started.sandbox.control("POST", "/reset")
     return started
+
+
+@pytest.fixture
+def the_next_call_is_handled(pipeline):
+    """By the same daemons, after whatever a test did."""
+    yield
+    pipeline.sandbox.control("POST", "/reset")
+    pipeline.row("call_analyses", pipeline.call(pipeline.company(), BOOKED))

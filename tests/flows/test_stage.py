@@ -447,6 +447,22 @@ def test_sigterm_finishes_what_runs(daemon, echo, topics, database, key):
     topics.wait("echo.out", key)
 
 
+@pytest.mark.parametrize("kind,stall_s,answered", [("ask", 30, False), ("once", 2.5, True)], ids=["harmless to repeat", "once"])
+def test_sigterm_leaves_a_long_request_that_is_harmless_to_repeat(daemon, echo, topics, database, key, provider, kind, stall_s, answered):
+    """And no other: one of ASK_ONCE has the whole deadline."""
+    provider.behave = lambda method, path, number: (200, {"stall_s": stall_s}, "late", *["stall"] * (number == 1))
+    assert echo.stop() == 0
+    draining = daemon("echo", instance=echo.instance, DRAIN_DEADLINE="6s").ready()
+    tell(topics, key, n=1, **{kind: f"{provider.url}/{kind}"})
+    wait_until(lambda: provider.requests, "the provider being asked")
+    assert draining.stop() == 0
+    assert "ended before everything was done" not in draining.log()
+    assert len(rows(database, key)) == answered
+    echo.start().ready()
+    topics.wait("echo.out", key)
+    assert outcomes(database, key) == [("done", 1, None)] and len(provider.requests) == (1 if answered else 2)
+
+
 def test_instances_come_and_go_under_load(daemon, echo, topics, database, key):
     keys = [f"{key}-{other}" for other in range(60)]
     load(topics, keys, 20, sleep_ms=10)
