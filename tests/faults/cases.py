@@ -234,9 +234,10 @@ class Calls:
 
     def observe(self, world, load, known):
         like = load.prefix + "-c%"
-        for topic, offset, key, value in load.records(world, ["inbound.callrail", "calls", "transcripts", "results", "dead.ingest",
-                                                              "dead.transcribe", "dead.analyze", "dead.notifier"]):
-            yield self.observe_record(topic, offset, key, json.loads(value), known)
+        for topics in (["inbound.callrail"], ["calls", "transcripts", "results", "dead.ingest", "dead.transcribe", "dead.analyze",
+                                              "dead.notifier"]):      # the causes first: what follows is known by them
+            for topic, offset, key, value in load.records(world, topics):
+                yield self.observe_record(topic, offset, key, json.loads(value), known)
         with world.connect_when_there() as database:
             for kind, statement in self.ROWS.items():
                 for call, hook, unique in database.execute(statement, (like,)):

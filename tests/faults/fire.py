@@ -8,6 +8,7 @@ the loads' records, the daemons' logs."""
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "flows")]
+os.environ.setdefault("SWITCHBOARD_BUILD", str(ROOT / "build" / "faults"))
 
 from cases import CASES  # noqa: E402
 from faults import PRODUCT, Nemesis  # noqa: E402
