@@ -94,11 +94,8 @@ static void assigned(rd_kafka_topic_partition_list_t *list)
 /* Running handlers go on; what is being committed may finish, so that the next owner does not do it again. */
 static void revoked(rd_kafka_topic_partition_list_t *list)
 {
-    int64_t deadline = monotonic_us() + REBALANCE_COMMIT_MS_MAX * 1000;
-    struct timespec until = { .tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000 };
     pthread_mutex_lock(&runtime.lock);
-    while (runtime.committing > 0 && pthread_cond_timedwait(&runtime.settled, &runtime.lock, &until) == 0)
-        ;
+    settle_until(monotonic_us() + REBALANCE_COMMIT_MS_MAX * 1000);
     pthread_mutex_unlock(&runtime.lock);
     offsets_store();
     rd_kafka_commit(runtime.consumer, NULL, 0);
