@@ -109,6 +109,12 @@ $(B)/tests/echo: $(wildcard tests/stage/*.c) $(B)/echo/gen/.done $(B)/libcommon.
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(echo_sources) $(B)/libcommon.a $(libs)
 
+# librdkafka's mock brokers, which give what answers a test wants
+$(B)/tests/mock_kafka: $(B)/tests/faults/mock_kafka.o $(B)/libcommon.a
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ldflags) -o $@ $^ $(libs)
+
 unit: $(unit_tests)         ## the unit tests alone
 	$(Q)failed=0; for t in $^; do $$t || failed=1; done; exit $$failed
 
