@@ -4,6 +4,7 @@ Each event takes effect once, whatever is killed when; one key strictly in order
 anything else."""
 
 import signal
+import subprocess
 import time
 
 import pytest
@@ -226,6 +227,25 @@ def test_a_refusal_is_final(echo, topics, provider, key):
     provider.behave = lambda *_: (422, {}, "the field x is missing")
     tell(topics, key, n=1, ask=provider.url + "/no")
     assert topics.wait("dead.echo", key)[0]["data"]["reason"] == "HTTP status 422: the field x is missing"
+
+
+def test_a_provider_that_cannot_prove_who_it_is_is_told_nothing(daemon, echo, topics, tmp_path, key):
+    """Its certificate is its own: the request, with whatever key it carries, does not leave."""
+    certificate = tmp_path / "own.pem"
+    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext",
+                           "subjectAltName=IP:127.0.0.1", "-keyout", certificate, "-out", tmp_path / "cert"], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    certificate.write_text(certificate.read_text() + (tmp_path / "cert").read_text())
+    impostor = ProviderStub(certificate)
+    assert echo.stop() == 0
+    impatient = daemon("echo", RETRY_AGE_MAX="1s").ready()
+    tell(topics, key, n=1, ask=impostor.url + "/get")
+    reason = topics.wait("dead.echo", key)[0]["data"]["reason"]
+    assert "could not reach https://127.0.0.1" in reason and "certificate" in reason
+    assert impostor.requests == []
+    impostor.close()
+    assert impatient.stop() == 0
+    echo.start().ready()
 
 
 def test_a_provider_that_fails_for_everyone_is_probed_and_nothing_is_lost(daemon, echo, topics, provider, key):
