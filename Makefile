@@ -143,7 +143,7 @@ test: deps-test             ## everything: unit tests, flows with real Kafka and
 	@$(MAKE) --no-print-directory -j$(JOBS) build unit-programs $(B)/tests/echo $(B)/tests/record_check
 	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=address,undefined build unit-programs $(B)/address-undefined/tests/echo
 	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=thread unit-programs $(B)/thread/tests/echo
-	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(B)/faults/tests/echo
+	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(B)/faults/tests/echo $(B)/faults/tests/mock_kafka
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzzers
 	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka
 	@$(test-python) tests/run.py $(SUITE)

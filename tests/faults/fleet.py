@@ -28,7 +28,7 @@ FILL_TRIES, FILL_MARGIN = 20, 256 * 1024
 DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is taken from memory
 INSTANCES_MAX = 3
 KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token",
-        "TWILIO_WHATSAPP_FROM": "+14155238886", "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16, "ADMIN_WHATSAPP_TO": "+12025550147",
+        "TWILIO_WHATSAPP_FROM": "+14155238886", "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16,
         "OPENAI_API_KEY": "fire-openai-key"}
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
