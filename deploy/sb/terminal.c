@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/utf8.h"
@@ -79,5 +80,30 @@ char *age_print(int64_t us, char ret[AGE_BYTES])
     while (i < LENGTH(units) - 1 && seconds < 2 * units[i].seconds)
         i++;
     snprintf(ret, AGE_BYTES, "%lld %s", (long long)(seconds / units[i].seconds), units[i].unit);
+    return ret;
+}
+
+char *took_print(int64_t us, char ret[AGE_BYTES])
+{
+    if (us < 1000)
+        snprintf(ret, AGE_BYTES, "%lld us", (long long)(us > 0 ? us : 0));
+    else if (us < 1000000)
+        snprintf(ret, AGE_BYTES, "%lld ms", (long long)(us / 1000));
+    else if (us < 120 * INT64_C(1000000))
+        snprintf(ret, AGE_BYTES, "%.1f s", (double)us / 1e6);
+    else
+        age_print(us, ret);
+    return ret;
+}
+
+char *clock_print(int64_t us, char ret[CLOCK_BYTES])
+{
+    time_t seconds = (time_t)(us / 1000000), now = (time_t)(now_us() / 1000000);
+    struct tm then, today;
+
+    localtime_r(&seconds, &then);
+    localtime_r(&now, &today);
+    bool is_today = then.tm_yday == today.tm_yday && then.tm_year == today.tm_year;
+    strftime(ret, CLOCK_BYTES, is_today ? "%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &then);
     return ret;
 }
