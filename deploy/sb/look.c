@@ -40,16 +40,30 @@ static bool look_metadata(struct look *look, struct problem *why)
     return true;
 }
 
+/* A topic that has just been made has no leader yet, or its leader does not know of it. */
+static bool has_no_leader_yet(rd_kafka_resp_err_t error)
+{
+    return error == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
 /* The first or the last offset of every partition, in one question to each broker: Kafka takes these two as times. */
 static bool look_offsets(struct look *look, int64_t which, struct problem *why)
 {
+    int64_t deadline_us = monotonic_us() + LOOK_MS * 1000;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(64);
+    rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
 
     for (size_t i = 0; i < look->count; i++)
         for (int partition = 0; partition < look->topics[i].partitions; partition++)
-            rd_kafka_topic_partition_list_add(list, look->topics[i].topic->name, partition)->offset = which;
-    rd_kafka_resp_err_t error =
-        list->cnt ? rd_kafka_offsets_for_times(look->client, list, LOOK_MS) : RD_KAFKA_RESP_ERR_NO_ERROR;
+            rd_kafka_topic_partition_list_add(list, look->topics[i].topic->name, partition);
+    do {
+        if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+            nanosleep(&(struct timespec){ .tv_nsec = LOOK_POLL_MS * 1000000L }, NULL);
+        for (int i = 0; i < list->cnt; i++)
+            list->elems[i].offset = which;
+        error = list->cnt ? rd_kafka_offsets_for_times(look->client, list, LOOK_MS) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    } while (has_no_leader_yet(error) && monotonic_us() < deadline_us);
     for (size_t i = 0, at = 0; i < look->count; i++)
         for (int partition = 0; partition < look->topics[i].partitions; partition++, at++) {
             int64_t offset = list->elems[at].offset;
@@ -112,9 +126,17 @@ const struct look_topic *look_find(const struct look *look, const char *name)
 static rd_kafka_t *group_client(const char *brokers, const char *group, struct problem *why)
 {
     char reason[256];
-    const char *properties[] = { "group.id",           group,   "log_level",               "0",     "enable.auto.commit",
-                                 "false",              "enable.partition.eof",             "true",
-                                 "fetch.message.max.bytes", "65536", NULL };
+    const char *properties[] = { "group.id",
+                                 group,
+                                 "log_level",
+                                 "0",
+                                 "enable.auto.commit",
+                                 "false",
+                                 "enable.partition.eof",
+                                 "true",
+                                 "fetch.message.max.bytes",
+                                 "65536",
+                                 NULL };
     rd_kafka_conf_t *conf = kafka_conf(brokers, "sb", properties, why);
     rd_kafka_t *client = conf ? rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof(reason)) : NULL;
 
@@ -154,8 +176,8 @@ static rd_kafka_topic_partition_list_t *unfinished(const struct look *look, rd_k
         for (int partition = 0; topic && partition < topic->partitions; partition++) {
             const rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_find(committed, *reads, partition);
             int64_t from = found && found->offset > topic->low[partition] ? found->offset : topic->low[partition];
-            bool of_key = key == NULL || rd_kafka_msg_partitioner_murmur2(NULL, key, strlen(key), topic->partitions, NULL,
-                                                                          NULL) == partition;
+            bool of_key = key == NULL || rd_kafka_msg_partitioner_murmur2(NULL, key, strlen(key), topic->partitions,
+                                                                          NULL, NULL) == partition;
             if (topic->high[partition] <= from || !of_key)
                 continue;
             rd_kafka_topic_partition_list_add(list, *reads, partition)->offset = from;

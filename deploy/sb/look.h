@@ -4,7 +4,7 @@
 #include "common/kafka.h"
 
 #define LOOK_PARTITIONS_MAX 64
-#define LOOK_MS             5000 /* each question */
+#define LOOK_MS             5000   /* each question */
 #define LOOK_RECORDS_MAX    100000 /* of one partition, looked through for a key */
 
 struct look_topic {

@@ -8,18 +8,18 @@
 #include "deploy/sb/session.h"
 
 #define STANDING_ROLE    "switchboard_ingest" /* a stage's role: sees every tenant, and only reads here */
-#define INSTANCE_LIVE_MS 15000                /* seen less long ago it lives: it says so every 2 s, if no statement holds it up */
+#define INSTANCE_LIVE_MS 15000 /* seen less long ago it lives: it says so every 2 s, if no statement holds it up */
 
 /* A timestamp of Postgres as microseconds since 1970. */
 #define US(timestamp) "(extract(epoch FROM " timestamp ") * 1000000)::bigint"
 
-/* stage, instance, host, pid, version, started_us, seen_us, live ("t"), counts (queued, lookup, ready, running, waiting,
- * committing, workers), works_left_out, spool_messages, spool_aside, spool_bytes, spool_since_us. */
+/* stage, instance, host, pid, version, started_us, seen_us, live ("t"), counts (queued, lookup, ready, running,
+ * waiting, committing, workers), works_left_out, spool_messages, spool_aside, spool_bytes, spool_since_us. */
 extern const struct statement standing_instances; /* by stage, the one last seen at the end */
 #define STANDING_COUNTS 6
 extern const char *const standing_counts[STANDING_COUNTS]; /* the columns that together are what is in flight */
-/* Of the live ones: stage, instance, name (of a provider; of what an operator `paused`), paused, since_us, why,
- * next_probe_us, waiting.  $1: of this stage (NULL: of all). */
+/* Of the live ones: stage, instance, key (none), name (of a provider; of what an operator `paused`), paused, `stops`
+ * (the stage reads nothing meanwhile), since_us, why, next_probe_us, waiting. */
 extern const struct statement standing_circuits;
 /* The first works of these keys ($1: text[]), where they are here for longer than a second. */
 extern const struct statement standing_works;
@@ -39,6 +39,10 @@ const char *circuit_sentence(const struct rows *rows, int row, struct arena *are
 const char *work_sentence(const struct rows *rows, int row, struct arena *arena);
 const char *parked_sentence(const struct rows *rows, int row, struct arena *arena);
 const char *ask_sentence(const struct rows *rows, int row, struct arena *arena);
+
+/* Why a stage reads nothing, from both statements' rows; NULL: it does. */
+const char *holdup_sentence(const struct rows *instances, const struct rows *circuits, const char *stage,
+                            struct arena *arena);
 
 /* A text[] for a parameter. */
 const char *array_of(const char *const *values, int count, struct arena *arena);

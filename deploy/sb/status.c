@@ -59,8 +59,9 @@ static void print_parts(const struct status *status)
 static void print_stages(const struct status *status)
 {
     static struct table table;
-    static const char *const titles[] = { "stage",   "<instances", "<behind", "<oldest", "<in flight", "<retrying",
-                                          "<parked", "<dead",      "<spool",  "circuits open", NULL };
+    static const char *const titles[] = { "stage",      "<instances",    "<behind", "<oldest",
+                                          "<in flight", "<retrying",     "<parked", "<dead",
+                                          "<spool",     "circuits open", NULL };
     char age[AGE_BYTES];
 
     table_begin(&table, titles);
@@ -294,29 +295,30 @@ static int status_run(int argc, char **argv)
 const struct command command_status = {
     .name = "status",
     .summary = "tells how everything is, what is stuck and why",
-    .help = "Usage: sb status [--json]\n\n"
-            "Parts: the process as `sb up` sees it (state, for how long, how often started again), and what it answers "
-            "itself.\n"
-            "Where no `sb up` runs, the daemons are asked at INGEST_LISTEN, TRANSCRIBE_METRICS_LISTEN, …\n"
-            "Stages: live instances; events it has not finished (behind) and since when the oldest of them waits; being "
-            "handled now (in\n"
-            "flight), of these waiting for another try (retrying); waiting for a later try (parked); given up (dead: in "
-            "the topic\n"
-            "dead.STAGE for as long as that keeps them); accepted but not yet in Kafka (spool); providers that failed "
-            "for everyone, or\n"
-            "what is paused (circuits). \"-\": there is none, or it could not be asked. Instances tell of themselves "
-            "every 2 s.\n"
-            "Stuck: open circuits; stages without an instance, or behind by more than a minute; spools that hold "
-            "something; works that\n"
-            "wait for another try or are here for half a minute; parked conversations; requests of which nobody knows "
-            "how they ended.\n\n"
-            "Examples\n"
-            "  sb status\n"
-            "  watch -c sb status\n"
-            "  sb status --json | jq '.stages[] | select(.dead > 0)'\n"
-            "  sb status --json | jq -r '.stuck[] | select(.what == \"parked\") | .key'\n\n"
-            "Exit codes: 0 all is well, 1 a part, Kafka or Postgres does not answer or is not ready, or a stage, a "
-            "provider or a spool is\n"
-            "stuck; 2 the command line or a setting is wrong\n",
+    .help =
+        "Usage: sb status [--json]\n\n"
+        "Parts: the process as `sb up` sees it (state, for how long, how often started again), and what it answers "
+        "itself.\n"
+        "Where no `sb up` runs, the daemons are asked at INGEST_LISTEN, TRANSCRIBE_METRICS_LISTEN, …\n"
+        "Stages: live instances; events it has not finished (behind) and since when the oldest of them waits; being "
+        "handled now (in\n"
+        "flight), of these waiting for another try (retrying); waiting for a later try (parked); given up (dead: in "
+        "the topic\n"
+        "dead.STAGE for as long as that keeps them); accepted but not yet in Kafka (spool); providers that failed "
+        "for everyone, or\n"
+        "what is paused (circuits). \"-\": there is none, or it could not be asked. Instances tell of themselves "
+        "every 2 s.\n"
+        "Stuck: open circuits; stages without an instance, or behind by more than a minute; spools that hold "
+        "something; works that\n"
+        "wait for another try or are here for half a minute; parked conversations; requests of which nobody knows "
+        "how they ended.\n\n"
+        "Examples\n"
+        "  sb status\n"
+        "  watch -c sb status\n"
+        "  sb status --json | jq '.stages[] | select(.dead > 0)'\n"
+        "  sb status --json | jq -r '.stuck[] | select(.what == \"parked\") | .key'\n\n"
+        "Exit codes: 0 all is well, 1 a part, Kafka or Postgres does not answer or is not ready, or a stage, a "
+        "provider or a spool is\n"
+        "stuck; 2 the command line or a setting is wrong\n",
     .run = status_run,
 };

@@ -19,40 +19,39 @@ struct part_line {
 struct stage_line {
     const char *name;
     const char *listen;
-    struct look_lag lag;                            /* when `lag_known` */
+    struct look_lag lag; /* when `lag_known` */
     bool lag_known;
-    int64_t instances, in_flight, retrying;         /* of the live ones; NOT_KNOWN: could not be asked */
+    int64_t instances, in_flight, retrying; /* of the live ones; NOT_KNOWN: could not be asked */
     int64_t parked, dead, spool;
-    const char *circuits;                           /* names of those that are open; NULL: none */
-    const char *last_seen;                          /* the instance last seen, when none is live; NULL: there was none */
+    const char *circuits; /* names of those that are open; NULL: none */
     struct probe metrics;
 };
 
 /* One thing that does not go on by itself, or not now. */
 struct stuck {
-    const char *what;                               /* "circuit", "lag", "work", "parked", "ask", "spool" */
-    const char *stage, *key;                        /* `key` NULL: it is about all of the stage */
+    const char *what;        /* "circuit", "lag", "work", "parked", "ask", "spool" */
+    const char *stage, *key; /* `key` NULL: it is about all of the stage */
     const char *sentence;
-    const char *about;                              /* all that is known of it, as JSON; NULL: nothing more */
+    const char *about; /* all that is known of it, as JSON; NULL: nothing more */
     struct stuck *next;
 };
 
 struct status {
     struct place place;
     struct place_settings settings;
-    struct pg_pool *pool;                           /* NULL: DATABASE_URL is not set */
+    struct pg_pool *pool; /* NULL: DATABASE_URL is not set */
     struct arena *arena;
-    struct rows instances;                          /* standing_instances; none when Postgres is away */
+    struct rows instances, circuits; /* as standing.h has them; none when Postgres is away */
     pid_t holder;
     struct part_line parts[STATUS_LINES_MAX];
     size_t part_count;
     struct stage_line stages[STATUS_LINES_MAX];
     size_t stage_count;
     struct stuck *stuck, **stuck_end;
-    struct problem kafka, postgres;                 /* empty text: it answers */
+    struct problem kafka, postgres; /* empty text: it answers */
 };
 
-void status_ask(struct status *status);             /* everything but what is stuck; `place`, `settings`, `arena` are there */
+void status_ask(struct status *status); /* everything but what is stuck; `place`, `settings`, `arena` are there */
 void status_find_stuck(struct status *status);
 struct stage_line *status_stage(struct status *status, const char *name); /* NULL: it is not in the map */
 bool part_is_well(const struct part_line *part);

@@ -1,5 +1,5 @@
-/* status_ask.c: asks everybody: the parts themselves, Kafka how far each stage is, and the database for what the stages'
- * instances say of themselves. */
+/* status_ask.c: asks everybody: the parts themselves, Kafka how far each stage is, and the database for what the
+ * stages' instances say of themselves. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +83,8 @@ static void list_stages(struct status *status)
         { "analyze", status->settings.analyze_listen },
         { "notifier", status->settings.notifier_listen },
     };
-    for (const struct stage_topics *stage = stage_topics; stage->stage && status->stage_count < STATUS_LINES_MAX; stage++) {
+    for (const struct stage_topics *stage = stage_topics; stage->stage && status->stage_count < STATUS_LINES_MAX;
+         stage++) {
         struct stage_line *line = &status->stages[status->stage_count++];
         *line = (struct stage_line){ .name = stage->stage,
                                      .instances = NOT_KNOWN,
@@ -190,20 +191,11 @@ static void add_circuit(struct status *status, const struct rows *rows, int row)
         stage->circuits = before ? arena_printf(status->arena, "%s, %s", before, name) : name;
 }
 
-/* The statement gives the one last seen at the end. */
 static void add_instance(struct status *status, const struct rows *rows, int row)
 {
     struct stage_line *stage = status_stage(status, row_get(rows, row, "stage"));
-    char age[AGE_BYTES];
-
-    if (stage == NULL)
+    if (stage == NULL || *row_get(rows, row, "live") != 't')
         return;
-    if (*row_get(rows, row, "live") != 't') {
-        stage->last_seen = arena_printf(status->arena, "%s on %s, process %s, %s ago", row_get(rows, row, "instance"),
-                                        row_get(rows, row, "host"), row_get(rows, row, "pid"),
-                                        age_print(now_us() - row_integer(rows, row, "seen_us"), age));
-        return;
-    }
     stage->instances++;
     stage->retrying += row_integer(rows, row, "waiting");
     for (size_t i = 0; i < LENGTH(standing_counts); i++)
@@ -215,7 +207,7 @@ static void add_instance(struct status *status, const struct rows *rows, int row
 
 static void ask_postgres(struct status *status)
 {
-    struct rows parked, circuits;
+    struct rows parked;
 
     if (status->settings.database_url == NULL) {
         fail(&status->postgres, "DATABASE_URL is not set");
@@ -230,7 +222,8 @@ static void ask_postgres(struct status *status)
     if (pg_query(status->pool, &count_parked, PARAMS(), status->arena, &parked, &status->postgres) != PG_FINE ||
         pg_query(status->pool, &standing_instances, PARAMS(), status->arena, &status->instances, &status->postgres) !=
             PG_FINE ||
-        pg_query(status->pool, &standing_circuits, PARAMS(NULL), status->arena, &circuits, &status->postgres) != PG_FINE)
+        pg_query(status->pool, &standing_circuits, PARAMS(), status->arena, &status->circuits, &status->postgres) !=
+            PG_FINE)
         return;
     status->postgres.text[0] = '\0';
     for (size_t i = 0; i < status->stage_count; i++) {
@@ -242,8 +235,8 @@ static void ask_postgres(struct status *status)
     }
     for (int row = 0; row < status->instances.count; row++)
         add_instance(status, &status->instances, row);
-    for (int row = 0; row < circuits.count; row++)
-        add_circuit(status, &circuits, row);
+    for (int row = 0; row < status->circuits.count; row++)
+        add_circuit(status, &status->circuits, row);
 }
 
 struct stage_line *status_stage(struct status *status, const char *name)

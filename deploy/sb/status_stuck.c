@@ -5,9 +5,9 @@
 #include "deploy/sb/status.h"
 #include "deploy/sb/terminal.h"
 
-#define LAG_US           (INT64_C(60) * 1000000) /* what waits for longer is told, though somebody is at it */
-#define NO_INSTANCE_US   (INT64_C(10) * 1000000) /* a start, or a change of instances, takes less */
-#define STUCK_TEXT       "1000"
+#define LAG_US         (INT64_C(60) * 1000000) /* what waits for longer is told, though somebody is at it */
+#define NO_INSTANCE_US (INT64_C(10) * 1000000) /* a start, or a change of instances, takes less */
+#define STUCK_TEXT     "1000"
 _Static_assert(STUCK_MAX == 1000, "STUCK_TEXT is its text");
 
 static void add(struct status *status, struct stuck stuck)
@@ -22,24 +22,17 @@ static void find_lag(struct status *status, const struct stage_line *stage)
 {
     int64_t waiting_us = stage->lag.oldest_us ? now_us() - stage->lag.oldest_us : 0;
     char age[AGE_BYTES];
-    const char *why;
 
     if (!stage->lag_known || stage->lag.events == 0 || stage->instances == NOT_KNOWN)
         return;
     if (waiting_us < (stage->instances == 0 ? NO_INSTANCE_US : LAG_US))
         return;
-    if (stage->instances == 0 && stage->last_seen)
-        why = arena_printf(status->arena, "no instance is live; the last one seen is %s", stage->last_seen);
-    else if (stage->instances == 0)
-        why = "no instance is live, and none was";
-    else if (stage->circuits)
-        why = arena_printf(status->arena, "it does not read on without %s", stage->circuits);
-    else
-        why = "it is at work";
+    const char *why = holdup_sentence(&status->instances, &status->circuits, stage->name, status->arena);
     add(status, (struct stuck){ .what = "lag",
                                 .stage = stage->name,
                                 .sentence = arena_printf(status->arena, "%lld events wait, the oldest for %s: %s",
-                                                         (long long)stage->lag.events, age_print(waiting_us, age), why) });
+                                                         (long long)stage->lag.events, age_print(waiting_us, age),
+                                                         why ? why : "it is at work") });
 }
 
 static void find_spooled(struct status *status, int row)
@@ -53,10 +46,11 @@ static void find_spooled(struct status *status, int row)
     if (messages + aside == 0)
         return;
     const char *age_of = row_get(rows, row, "spool_since_us")
-                             ? age_print(now_us() - row_integer(rows, row, "spool_since_us"), age) : "some time";
-    const char *sentence = arena_printf(status->arena, "the spool of %s holds %lld messages for %s%s%s",
-                                        row_get(rows, row, "instance"), messages, age_of,
-                                        aside ? arena_printf(status->arena, " and %lld that Kafka refused", aside) : "", live);
+                             ? age_print(now_us() - row_integer(rows, row, "spool_since_us"), age)
+                             : "some time";
+    const char *sentence = arena_printf(
+        status->arena, "the spool of %s holds %lld messages for %s%s%s", row_get(rows, row, "instance"), messages,
+        age_of, aside ? arena_printf(status->arena, " and %lld that Kafka refused", aside) : "", live);
     add(status, (struct stuck){ .what = "spool",
                                 .stage = row_get(rows, row, "stage"),
                                 .sentence = sentence,
@@ -71,18 +65,14 @@ struct kind {
     const char *(*sentence)(const struct rows *rows, int row, struct arena *arena);
 };
 
-static bool find_rows(struct status *status, const struct kind *kind)
+static void add_rows(struct status *status, const struct kind *kind, const struct rows *rows)
 {
-    struct rows rows;
-    if (pg_query(status->pool, kind->statement, kind->params, status->arena, &rows, &status->postgres) != PG_FINE)
-        return false;
-    for (int row = 0; row < rows.count; row++)
+    for (int row = 0; row < rows->count; row++)
         add(status, (struct stuck){ .what = kind->what,
-                                    .stage = row_get(&rows, row, "stage"),
-                                    .key = strcmp(kind->what, "circuit") == 0 ? NULL : row_get(&rows, row, "key"),
-                                    .sentence = kind->sentence(&rows, row, status->arena),
-                                    .about = row_get(&rows, row, "json") });
-    return true;
+                                    .stage = row_get(rows, row, "stage"),
+                                    .key = row_get(rows, row, "key"),
+                                    .sentence = kind->sentence(rows, row, status->arena),
+                                    .about = row_get(rows, row, "json") });
 }
 
 void status_find_stuck(struct status *status)
@@ -92,16 +82,17 @@ void status_find_stuck(struct status *status)
         { "parked", &standing_parked, PARAMS(NULL, STUCK_TEXT), parked_sentence },
         { "ask", &standing_asks, PARAMS(NULL, STUCK_TEXT), ask_sentence },
     };
+    struct rows rows;
+
     status->stuck_end = &status->stuck;
-    bool answers = status->postgres.text[0] == '\0' &&
-                   find_rows(status, &(struct kind){ "circuit", &standing_circuits, PARAMS(NULL), circuit_sentence });
+    add_rows(status, &(struct kind){ .what = "circuit", .sentence = circuit_sentence }, &status->circuits);
     for (size_t i = 0; i < status->stage_count; i++)
         find_lag(status, &status->stages[i]);
     for (int row = 0; row < status->instances.count; row++)
         if (row_get(&status->instances, row, "spool_messages"))
             find_spooled(status, row);
-    for (size_t i = 0; answers && i < LENGTH(kinds); i++)
-        answers = find_rows(status, &kinds[i]);
-    if (answers)
-        status->postgres.text[0] = '\0';
+    for (size_t i = 0; i < LENGTH(kinds) && status->postgres.text[0] == '\0'; i++)
+        if (pg_query(status->pool, kinds[i].statement, kinds[i].params, status->arena, &rows, &status->postgres) ==
+            PG_FINE)
+            add_rows(status, &kinds[i], &rows);
 }
