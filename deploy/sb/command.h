@@ -22,6 +22,7 @@ extern const struct command command_status;
 extern const struct command command_topics;
 extern const struct command command_tail;
 extern const struct command command_trace;
+extern const struct command command_why;
 extern const struct command command_token;
 extern const struct command command_verify;
 extern const struct command command_export;
