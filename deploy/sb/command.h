@@ -21,6 +21,7 @@ extern const struct command command_down;
 extern const struct command command_status;
 extern const struct command command_topics;
 extern const struct command command_tail;
+extern const struct command command_logs;
 extern const struct command command_trace;
 extern const struct command command_why;
 extern const struct command command_token;

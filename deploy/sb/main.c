@@ -12,7 +12,7 @@
 #define NAME_BYTES_MAX 64 /* "sb token" */
 
 static const struct command *const commands[] = {
-    &command_up,   &command_down,  &command_status, &command_topics, &command_tail,
+    &command_up,   &command_down,  &command_status, &command_topics, &command_tail,   &command_logs,
     &command_trace, &command_why, &command_token,  &command_verify, &command_export,
     &command_erase,
 };
