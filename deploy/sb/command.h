@@ -24,6 +24,7 @@ extern const struct command command_tail;
 extern const struct command command_logs;
 extern const struct command command_trace;
 extern const struct command command_why;
+extern const struct command command_impact;
 extern const struct command command_token;
 extern const struct command command_verify;
 extern const struct command command_export;

@@ -13,7 +13,7 @@
 
 static const struct command *const commands[] = {
     &command_up,   &command_down,  &command_status, &command_topics, &command_tail,   &command_logs,
-    &command_trace, &command_why, &command_token,  &command_verify, &command_export,
+    &command_trace, &command_why,  &command_impact, &command_token,  &command_verify, &command_export,
     &command_erase,
 };
 
