@@ -129,11 +129,12 @@ static void answer_from_row(struct work *work, const struct rows *rows, struct a
 static bool circuit_lets_through(struct work *work, const char *provider, struct circuit **ret)
 {
     pthread_mutex_lock(&runtime.lock);
-    struct circuit *circuit = circuit_find(provider);
-    bool through = !circuit || !circuit->open || work->probe == circuit;
-    if (!through) {
+    struct circuit *circuit = circuit_find(CIRCUIT_PROVIDER, provider);
+    bool held = circuit_holds(work, work->tenant);
+    bool through = !held && (!circuit || !circuit->open || work->probe == circuit);
+    if (!through && !held) {
         work->behind = circuit;
-        fail(&work->why, "%s fails for everyone: %.200s", provider, circuit->why);
+        fail(&work->why, circuit->held ? "%s %.300s" : "%s fails for everyone: %.300s", provider, circuit->why);
     }
     pthread_mutex_unlock(&runtime.lock);
     *ret = circuit;

@@ -184,7 +184,7 @@ static void pause_partitions(bool all, bool pause)
 static bool there_is_room(bool paused)
 {
     int64_t share = paused ? 2 : 1;         /* once paused, not before half is free */
-    return runtime.circuits_open == 0 && runtime.postgres_away_us == 0 && runtime.in_flight < runtime.in_flight_max / share
+    return runtime.circuits_stopping == 0 && runtime.postgres_away_us == 0 && runtime.in_flight < runtime.in_flight_max / share
            && runtime.in_flight_bytes < runtime.in_flight_bytes_max / share;
 }
 

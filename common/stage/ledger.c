@@ -219,10 +219,12 @@ static bool look_up(struct lookup *lookup, struct problem *why)
 /* Lock held. */
 static void settle(struct work *work)
 {
-    if (work->resumed) {
+    if (work->resumed)
         work->attempts = work->parked_attempts;
+    if (work->attempts == 0)
+        work->first_us = monotonic_us();    /* what it waited for others counts for no limit */
+    else if (work->resumed)
         work->first_us = work->parked_first_us - (now_us() - monotonic_us());       /* the table has wall-clock time */
-    }
     if (work->key_is_parked && !work->resumed) {
         fail(&work->why, "earlier events of its key are parked");
         commit_push(work, VERDICT_PARKED);

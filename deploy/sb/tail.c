@@ -17,6 +17,7 @@
 #include "deploy/sb/look.h"
 #include "deploy/sb/place.h"
 #include "deploy/sb/terminal.h"
+#include "deploy/sb/when.h"
 
 #define TOPICS_NAMED_MAX      64
 #define PARTITIONS_MAX        1024
@@ -58,31 +59,6 @@ static void on_signal(int number)
 
 /* --- options ------------------------------------------------------------------------------------------------- */
 
-/* 10m, 2h, 1d: so long ago; or a time (RFC 3339). */
-static bool read_since(const char *text, int64_t *ret_ms)
-{
-    static const struct {
-        char unit;
-        int64_t seconds;
-    } units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
-    int64_t time_us;
-    char *end;
-
-    if (time_read(text_of(text), &time_us)) {
-        *ret_ms = time_us / 1000;
-        return true;
-    }
-    long number = strtol(text, &end, 10);
-    if (end == text || number <= 0 || number > 100000 || strlen(end) != 1)
-        return false;
-    for (size_t i = 0; i < LENGTH(units); i++)
-        if (*end == units[i].unit) {
-            *ret_ms = now_us() / 1000 - number * units[i].seconds * 1000;
-            return true;
-        }
-    return false;
-}
-
 static int read_topics(struct tail *tail, int argc, char **argv)
 {
     char sentence[160];
@@ -109,11 +85,14 @@ static int read_options(struct tail *tail, int argc, char **argv)
         { "grep", required_argument, NULL, 'g' }, { "json", no_argument, NULL, 'j' },
         { "raw", no_argument, NULL, 'r' },        { 0 },
     };
+    int64_t since_us;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'f')
             tail->from_start = true;
-        else if (option == 's' && !read_since(optarg, &tail->since_ms))
-            return command_misused(argv, "--since takes 30s, 10m, 2h or 1d, or a time such as 2026-11-21T06:29:49Z");
+        else if (option == 's' && !when_read(optarg, &since_us))
+            return command_misused(argv, "--since " WHEN_HELP);
+        else if (option == 's')
+            tail->since_ms = since_us / 1000;
         else if (option == 't')
             tail->type = optarg;
         else if (option == 'k')
