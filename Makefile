@@ -9,33 +9,37 @@ V       ?= 0
 Q       := $(if $(filter 1,$(V)),,@)
 JOBS    ?= $(shell nproc)
 
-# SANITIZE=address,undefined or SANITIZE=thread builds into a folder of its own
+# SANITIZE=address,undefined or SANITIZE=thread builds into a folder of its own; so does FAULTS=1, with the fault points alone
 SANITIZE ?=
 comma := ,
 ifneq ($(SANITIZE),)
 override B := $(B)/$(subst $(comma),-,$(SANITIZE))
+fault_flags := -DFAULT_POINTS
 sanitize_flags := -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 else
 hardening := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
+endif
+ifneq ($(FAULTS),)
+override B := $(B)/faults
+fault_flags := -DFAULT_POINTS
 endif
 
 packages := rdkafka libpq libcjson libcurl libcrypto libsodium libmicrohttpd sqlite3
 speech    = sndfile soxr pocketsphinx $(shell pkg-config --exists sphinxbase && echo sphinxbase)     # PocketSphinx 5 has no sphinxbase
 # PocketSphinx's and Postgres' headers are not ours to warn about
 external_cflags  = $(patsubst -I%,-isystem %,$(call found,cflags_found,--cflags $(packages) $(speech)))
-libs             = $(call found,libs_found,--libs $(packages)) -lwslay -lphonenumber -lstdc++ -lm -lpthread
+libs             = $(call found,libs_found,--libs $(packages)) -lwslay -lm -lpthread
 speech_libs      = $(call found,speech_libs_found,--libs $(speech))
 # asked once, and not before it is needed: `make deps` comes before pkg-config is there
 found            = $(if $(filter undefined,$(origin $(1))),$(eval $(1) := $(shell pkg-config $(2))))$($(1))
 
 warnings := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef $(if $(findstring clang,$(CC)),-Wno-string-concatenation)
 CFLAGS   ?= -O2 -g
-cflags    = -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) $(sanitize_flags) -fPIE -I. -I$(B)/gen $(external_cflags) -MMD -MP $(CFLAGS)
-cxxflags  = -std=c++17 -Wall -Wextra -Werror $(hardening) $(sanitize_flags) -fPIE -I. -MMD -MP $(CFLAGS)
+cflags    = -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) $(sanitize_flags) $(fault_flags) -fPIE -I. -I$(B)/gen $(external_cflags) -MMD -MP $(CFLAGS)
 ldflags   = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(sanitize_flags) $(LDFLAGS)
 
 daemons := ingest transcribe analyze notifier
-objects  = $(patsubst %.c,$(B)/%.o,$(sort $(wildcard $(1)/*.c))) $(patsubst %.cc,$(B)/%.o,$(sort $(wildcard $(1)/*.cc)))
+objects  = $(patsubst %.c,$(B)/%.o,$(sort $(wildcard $(1)/*.c)))
 common_objects := $(call objects,common) $(call objects,common/stage) $(B)/gen/events.o $(B)/gen/answers.o $(B)/gen/topics.o $(B)/gen/migrations.o $(B)/gen/settings_known.o $(B)/gen/openapi.o
 
 build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb     ## the daemons and sb, in build/bin (the default)
@@ -55,24 +59,30 @@ $(B)/%.o: %.c | $(B)/gen/.done
 	@echo "  CC    $<"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(cflags) -c -o $@ $<
-$(B)/%.o: %.cc
-	@echo "  CXX   $<"
-	@mkdir -p $(@D)
-	$(Q)$(CXX) $(cxxflags) -c -o $@ $<
 
 $(B)/libcommon.a: $(common_objects)
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
+# loaded when it is needed; without sanitizers, which a library that comes late cannot bring
+$(B)/lib/phone.so: common/phone/libphonenumber.cc
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -std=c++17 -Wall -Wextra -Werror $(hardening) -fPIC -shared -Wl,-z,relro,-z,now $(CFLAGS) -o $@ $< -lphonenumber
+
 define daemon_rule
-$(B)/bin/$(1): $$(call objects,$(1)) $(B)/libcommon.a
+$(B)/bin/$(1): $$(call objects,$(1)) $(B)/libcommon.a | $(B)/lib/phone.so
 	@echo "  LD    $$@"
 	@mkdir -p $$(@D)
 	$(Q)$(CC) $$(ldflags) -o $$@ $$^ $(if $(filter transcribe,$(1)),$$(speech_libs)) $$(libs)
 endef
 $(foreach d,$(daemons),$(eval $(call daemon_rule,$(d))))
 
-$(B)/bin/sb: $(call objects,deploy/sb) $(B)/libcommon.a
+# `sb verify` looks at a webhook with the door's own functions
+$(B)/libingest.a: $(filter-out $(B)/ingest/main.o,$(call objects,ingest))
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+$(B)/bin/sb: $(call objects,deploy/sb) $(B)/libingest.a $(B)/libcommon.a | $(B)/lib/phone.so
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(libs)
@@ -81,7 +91,11 @@ $(B)/bin/sb: $(call objects,deploy/sb) $(B)/libcommon.a
 unit_tests := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 # a stage's handlers without its main, for the tests of their effects
 stage_objects := $(foreach d,$(daemons),$(filter-out $(B)/$(d)/main.o,$(call objects,$(d))))
-$(B)/tests/%: $(B)/tests/unit/%.o $(stage_objects) $(B)/libcommon.a
+# what of sb is tested or fuzzed without its main
+$(B)/libsb.a: $(filter-out $(B)/deploy/sb/main.o,$(call objects,deploy/sb))
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+$(B)/tests/%: $(B)/tests/unit/%.o $(stage_objects) $(B)/libsb.a $(B)/libcommon.a | $(B)/lib/phone.so
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(speech_libs) $(libs) -lcmocka
@@ -96,17 +110,17 @@ $(B)/tests/echo: $(wildcard tests/stage/*.c) $(B)/echo/gen/.done $(B)/libcommon.
 	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(echo_sources) $(B)/libcommon.a $(libs)
 
 # sb as it is for that stage: beside it, and knowing its topics and events
-$(B)/tests/sb: $(call objects,deploy/sb) $(B)/echo/gen/.done $(B)/libcommon.a
+$(B)/tests/sb: $(call objects,deploy/sb) $(B)/echo/gen/.done $(B)/libingest.a $(B)/libcommon.a
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
-	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(addprefix $(B)/echo/gen/,events.c topics.c) $(call objects,deploy/sb) $(B)/libcommon.a $(libs)
+	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(addprefix $(B)/echo/gen/,events.c topics.c) $(call objects,deploy/sb) $(B)/libingest.a $(B)/libcommon.a $(libs)
 
 unit: $(unit_tests)         ## the unit tests alone
 	$(Q)failed=0; for t in $^; do $$t || failed=1; done; exit $$failed
 
 # the fuzzers are clang's: build them with `make fuzzers`, which calls make again with its compiler and flags
 fuzz_targets := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(stage_objects) $(B)/libcommon.a
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(stage_objects) $(B)/libsb.a $(B)/libcommon.a | $(B)/lib/phone.so
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ $(speech_libs) $(libs)

@@ -1,29 +1,11 @@
 /* openai.c: any OpenAI-compatible server, POST /chat/completions (platform.openai.com/docs/api-reference/chat).
  *
- * Checked in this order: refusal, finish_reason, then the text.  A 429 that means "no money" is not tried again. */
+ * Checked in this order: refusal, finish_reason, then the text. */
 #include "analyze/analyze.h"
 #include "common/json.h"
-#include "common/tree.h"
+#include "common/openai.h"
 
 #include <string.h>
-
-static enum outcome openai_failed(struct work *work, const struct http_reply *reply, const cJSON *json)
-{
-    const cJSON *error = tree_get(json, "error");
-    const char *message = tree_string(error, "message"), *code = tree_string(error, "code"),
-               *type = tree_string(error, "type");
-    long status = reply->status;
-    bool no_money = (type && strcmp(type, "insufficient_quota") == 0)
-                    || (code && strcmp(code, "insufficient_quota") == 0)
-                    || (code && (strstr(code, "limit_exceeded") || strstr(code, "exhausted"))
-                        && strcmp(code, "rate_limit_exceeded") != 0);
-    if (status == 401 || status == 402 || status == 403 || (status == 429 && no_money))
-        return work_refused_us(work, status);
-    if (status == 408 || status == 409 || status == 429 || status >= 500)
-        return retry(work, reply->retry_after_ms > 0 ? reply->retry_after_ms : 0, "openai: HTTP status %ld: %.300s",
-                     status, message ? message : "");
-    return reject(work, "openai: HTTP status %ld: %.300s", status, message ? message : "");
-}
 
 static enum outcome openai_text(struct work *work, const cJSON *json, const char **ret_text)
 {

@@ -8,7 +8,7 @@
 
 #include "common/log.h"
 
-#define ARENA_CHUNK_BYTES_MIN (4 * 1024)
+#define ARENA_CHUNK_BYTES_MIN (2 * 1024)
 #define ARENA_CHUNK_BYTES_MAX (256 * 1024) /* chunks double up to this; larger pieces get a chunk of their own */
 
 struct chunk {

@@ -7,11 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define EXIT_WRONG      2
 #define CHECK_BYTES_MAX (256 * 1024)
+#define FILES_WANTED    65536 /* connections are files: a thousand calls in flight pass the usual soft limit of 1,024 */
+#define FILES_MIN       4096
 
 static bool load_settings(const struct daemon *daemon, const struct daemon_options *options, struct problem *why)
 {
@@ -72,6 +75,18 @@ static _Noreturn void check_and_exit(const struct daemon *daemon, const struct p
     exit(fflush(stdout) == 0 && good ? 0 : 1);
 }
 
+/* As many as the hard limit lets us; fewer than FILES_MIN will do for a quiet day. */
+static void allow_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= FILES_WANTED)
+        return;
+    files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur < FILES_MIN)
+        log_warning("few files may be open, and so few connections: raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+                    LOG_INT("files", (int64_t)files.rlim_cur));
+}
+
 static bool get_ready(const struct daemon *daemon, struct problem *why)
 {
     const struct daemon_settings *settings = daemon_settings();
@@ -100,6 +115,7 @@ void daemon_start(const struct daemon *daemon, int argc, char **argv)
         log_error(why.text);
         exit(EXIT_WRONG);
     }
+    allow_files();
     log_info("started", LOG_TEXT("instance", daemon_settings()->instance));
 }
 

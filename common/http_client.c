@@ -42,6 +42,7 @@ struct http_client {
     _Atomic(struct call *) inbox; /* last in, first out */
     atomic_bool sleeping;         /* the engine must be woken through wake_fd */
     atomic_bool look;             /* a `cancelled` was set */
+    atomic_bool hurrying;
     atomic_bool stopping;
     atomic_int_fast64_t in_flight;
 
@@ -93,6 +94,12 @@ void http_client_wake(struct http_client *client)
 {
     atomic_store(&client->look, true);
     wake_engine(client);
+}
+
+void http_client_hurry(struct http_client *client)
+{
+    atomic_store(&client->hurrying, true);
+    http_client_wake(client);
 }
 
 int64_t http_client_in_flight(const struct http_client *client)
@@ -154,7 +161,8 @@ static void finish(struct http_client *client, struct call *call, enum http_resu
 static bool is_cancelled(const struct http_client *client, const struct call *call)
 {
     const volatile bool *cancelled = call->request->cancelled;
-    return atomic_load(&client->stopping) || (cancelled != NULL && __atomic_load_n(cancelled, __ATOMIC_ACQUIRE));
+    return atomic_load(&client->stopping) || (call->request->repeatable && atomic_load(&client->hurrying))
+           || (cancelled != NULL && __atomic_load_n(cancelled, __ATOMIC_ACQUIRE));
 }
 
 /* Into the queue of the host of its current URL. */

@@ -47,6 +47,7 @@ struct http_request {
     int file;                           /* when `to_file`: where a 2xx body goes, instead of memory */
     bool to_file;
     bool outside;                       /* the address guard applies and redirects are followed */
+    bool repeatable;                    /* harmless to send again later: http_client_hurry() ends it */
     const volatile bool *cancelled;     /* may be NULL; set it atomically, then call http_client_wake() */
 };
 
@@ -77,4 +78,6 @@ void http_client_stop(struct http_client *client);
 enum http_result http_call(struct http_client *client, const struct http_request *request, struct arena *arena,
                            struct http_reply *ret, struct problem *why);
 void http_client_wake(struct http_client *client);                  /* after a `cancelled` was set */
+/* The process is to end: `repeatable` calls, open and later ones, end with HTTP_CANCELLED; the others go on. */
+void http_client_hurry(struct http_client *client);
 int64_t http_client_in_flight(const struct http_client *client);

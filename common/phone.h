@@ -1,20 +1,13 @@
 /* phone.h: phone numbers in one form, E.164 (+15550100001), by libphonenumber.
  *
- * Threads: any.  The first number that is not in that form already loads libphonenumber's tables. */
+ * Threads: any.  The first number that is not in that form already loads libphonenumber, from ../lib/phone.so beside the program's
+ * folder; where that is missing, the process ends and says so. */
 #pragma once
 
 #include <stdbool.h>
 
 #define PHONE_BYTES 17              /* a plus sign, 15 digits and the end */
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* `region` ("US") is where a number without a country is from.  False when `text` (which may be NULL) is no phone
  * number: withheld, anonymous, a short code, a name.  Whether somebody answers there is not asked. */
 bool phone_e164(const char *text, const char *region, char ret[PHONE_BYTES]);
-
-#ifdef __cplusplus
-}
-#endif

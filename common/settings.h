@@ -55,10 +55,12 @@ bool settings_load_file(const char *path, struct problem *why);
 bool settings_read(const struct setting *table, void *context, struct problem *why);
 /* The value of a name that is not in a table (KAFKA_PROP_*): calls `each` for every name with `prefix`. */
 void settings_each(const char *prefix, void (*each)(void *context, const char *name, const char *value), void *context);
-/* Logs the names in `.env` that are neither in a table read so far nor in any other daemon's (schemas/settings.json,
- * compiled in), with the nearest that is; and the names, set anywhere, that are recognised but not used, with what to
- * give in their place (SUPABASE_URL). */
-void settings_report_unknown(void);
+/* Gives the names in `.env` that are neither in a table read so far nor in any other daemon's (schemas/settings.json,
+ * compiled in), with their line and the nearest that is, or NULL; and the names, set anywhere, that are recognised but
+ * not used, with a remark: what to give in their place (SUPABASE_URL). */
+typedef void settings_unknown_each(void *context, const char *name, int line, const char *nearest, const char *remark);
+void settings_unknown(settings_unknown_each *each, void *context);
+void settings_report_unknown(void);     /* logs them */
 /* The table as `--help` shows it: name, unit, range, default, help.  When `context` is not NULL: one line each, the
  * current value and where it comes from. */
 void settings_print(const struct setting *table, const void *context, struct buf *out);

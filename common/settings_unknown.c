@@ -84,18 +84,31 @@ static const char *nearest_to(const char *name)
     return nearest;
 }
 
-void settings_report_unknown(void)
+void settings_unknown(settings_unknown_each *each, void *context)
 {
     const struct settings_file *file = settings_env_file();
     for (size_t i = 0; i < file->count; i++) {
-        const char *name = file->entries[i].name;
-        if (!is_known(name))
-            log_warning("a name in .env is no setting", LOG_TEXT("setting", name),
-                        LOG_INT("line", file->entries[i].line), LOG_TEXT("nearest", nearest_to(name)));
+        const struct settings_entry *entry = &file->entries[i];
+        if (!is_known(entry->name))
+            each(context, entry->name, entry->line, nearest_to(entry->name), NULL);
     }
     int line;
     for (size_t i = 0; settings_known[i]; i++)
         if (settings_remarks[i] && settings_find(settings_known[i], &line))
-            log_warning("a setting that is recognised and not used", LOG_TEXT("setting", settings_known[i]),
-                        LOG_TEXT("remark", settings_remarks[i]));
+            each(context, settings_known[i], line, NULL, settings_remarks[i]);
+}
+
+static void log_unknown(void *context, const char *name, int line, const char *nearest, const char *remark)
+{
+    (void)context;
+    if (remark)
+        log_warning("a setting that is recognised and not used", LOG_TEXT("setting", name), LOG_TEXT("remark", remark));
+    else
+        log_warning("a name in .env is no setting", LOG_TEXT("setting", name), LOG_INT("line", line),
+                    LOG_TEXT("nearest", nearest));
+}
+
+void settings_report_unknown(void)
+{
+    settings_unknown(log_unknown, NULL);
 }

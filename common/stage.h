@@ -129,7 +129,7 @@ enum outcome work_query_params(struct work *work, const struct statement *statem
 
 /* --- ask --------------------------------------------------------------------------------------------------------------- */
 enum ask_kind {
-    ASK_AGAIN,      /* harmless to repeat (a fetch, a model): the answer is recorded with the effects */
+    ASK_AGAIN,      /* harmless to repeat (a fetch, a model): the answer is recorded with the effects; left when the daemon is to end */
     ASK_ONCE,       /* must not happen twice (a message, a job): recorded as sent before it leaves, and its answer before the handler goes on */
 };
 

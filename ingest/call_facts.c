@@ -155,35 +155,63 @@ static bool scalar(struct json_value value, struct arena *arena, const char **re
     return fail(why, "must be text, a number, true or false");
 }
 
+static bool blame(const struct field *field, const char *reason, struct problem *why)
+{
+    char pointer[64];
+    snprintf(pointer, sizeof(pointer), "/%s", field->name);
+    return fail_at(why, pointer, "%s", reason);
+}
+
 static bool put(const struct field *field, const char *value, struct call_facts *ret, struct problem *why)
 {
     struct problem reason;
-    if (field->put(value, ret, &reason))
-        return true;
-    char pointer[64];
-    snprintf(pointer, sizeof(pointer), "/%s", field->name);
-    return fail_at(why, pointer, "%s", reason.text);
+    return field->put(value, ret, &reason) || blame(field, reason.text, why);
+}
+
+/* The field's value; NULL when it says nothing. */
+static bool find_in_json(struct json_value object, const struct field *field, struct arena *arena, const char **ret,
+                         struct problem *why)
+{
+    struct json_value value, found = { .kind = JSON_NULL };
+    struct json_scan scan;
+    struct text member;
+    struct problem reason;
+    bool given = false;
+    json_enter(&scan, object);
+    while (json_member(&scan, &member, &value)) {
+        if (!json_string_is(member, field->name))
+            continue;
+        if (given)
+            return blame(field, "is given twice", why);
+        given = true;
+        found = value;
+    }
+    return scalar(found, arena, ret, &reason) || blame(field, reason.text, why);
 }
 
 static bool read_json(struct text body, struct arena *arena, struct call_facts *ret, struct problem *why)
 {
-    struct json_value object, value;
+    struct json_value object;
     if (!json_parse(body, &object, why))
         return false;
     if (object.kind != JSON_OBJECT)
         return fail(why, "the body is JSON but not an object");
     for (size_t i = LENGTH(fields); i-- > 0;) {         /* the first names last, so that they count */
-        const char *text = NULL;
-        struct problem reason;
-        char pointer[64];
-        snprintf(pointer, sizeof(pointer), "/%s", fields[i].name);
-        if (!json_find(object, fields[i].name, &value))
-            continue;
-        if (!scalar(value, arena, &text, &reason))
-            return fail_at(why, pointer, "%s", reason.text);
-        if (text && !put(&fields[i], text, ret, why))
+        const char *value = NULL;
+        if (!find_in_json(object, &fields[i], arena, &value, why) || (value && !put(&fields[i], value, ret, why)))
             return false;
     }
+    return true;
+}
+
+static bool find_in_form(const struct form *form, const struct field *field, const char **ret, struct problem *why)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < form->count; i++)
+        count += text_is(form->fields[i].name, field->name);
+    if (count > 1)
+        return blame(field, "is given twice", why);
+    *ret = form_get(form, field->name);
     return true;
 }
 
@@ -193,8 +221,8 @@ static bool read_form(struct text body, struct arena *arena, struct call_facts *
     if (!form_read(body, arena, form, why))
         return false;
     for (size_t i = LENGTH(fields); i-- > 0;) {
-        const char *value = form_get(form, fields[i].name);
-        if (value && *value && !put(&fields[i], value, ret, why))
+        const char *value = NULL;
+        if (!find_in_form(form, &fields[i], &value, why) || (value && *value && !put(&fields[i], value, ret, why)))
             return false;
     }
     return true;

@@ -152,16 +152,16 @@ bool callrail_read(struct text content_type, struct text body, struct arena *are
 
 /* --- the routes ----------------------------------------------------------------------------------------------- */
 
-/* A company's key speaks for its own numbers, and for those that nobody has. */
-static bool speaks_for(struct ingest *ingest, const struct signer *signer, const struct callrail_call *call)
+bool callrail_speaks_for(struct keyring *keyring, const struct signer *signer, const struct callrail_call *call,
+                         const char *default_region)
 {
     char number[PHONE_BYTES];
 
     if (signer->kind != SIGNER_COMPANY)
         return true;
     for (int i = 0; i < call->number_count; i++)
-        if (phone_e164(call->numbers[i], ingest->default_region, number) &&
-            keyring_is_of_another(ingest->keyring, number, signer->tenant))
+        if (phone_e164(call->numbers[i], default_region, number) &&
+            keyring_is_of_another(keyring, number, signer->tenant))
             return false;
     return true;
 }
@@ -209,7 +209,7 @@ static void receive(struct http_exchange *exchange, struct ingest *ingest, const
     if (!check_signer(exchange, &signer))
         return;
     bool readable = callrail_read(content_type, body, ingest->scratch, &call, &why);
-    if (!speaks_for(ingest, &signer, &call)) {
+    if (!callrail_speaks_for(ingest->keyring, &signer, &call, ingest->default_region)) {
         inbound_refuse(exchange, SOURCE, "another_company", "a company's key signed for a number of another company");
         return;
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/arena.h"
+#include "ingest/keys.h"
 
 #define CALL_ID_BYTES_MAX 128           /* as in the schemas */
 #define CALLRAIL_NUMBER_BYTES_MAX 64
@@ -19,3 +20,6 @@ struct callrail_call {
  * the call cannot be told; `ret->call_id` is empty then. */
 bool callrail_read(struct text content_type, struct text body, struct arena *arena, struct callrail_call *ret,
                    struct problem *why);
+/* A company's key speaks for its own numbers, and for those that nobody has. */
+bool callrail_speaks_for(struct keyring *keyring, const struct signer *signer, const struct callrail_call *call,
+                         const char *default_region);

@@ -8,6 +8,7 @@
 #include "common/metrics.h"
 #include "common/utf8.h"
 #include "events.h"
+#include "ingest/refusals.h"
 
 #define EVENT_SOURCE "/ingest"
 #define DEAD_TOPIC "dead.ingest"
@@ -105,6 +106,7 @@ struct source *inbound_source(struct ingest *ingest, struct http_exchange *excha
 void inbound_refuse(struct http_exchange *exchange, const char *source, const char *reason, const char *explanation)
 {
     metric_add(&refused, 1, source, reason);
+    refusal_note(source, reason, http_path(exchange), explanation);
     log_warning("a webhook is not authentic", LOG_TEXT("path", http_path(exchange)),
                 LOG_TEXT("peer", http_peer(exchange)), LOG_TEXT("reason", explanation));
     http_answer_problem(exchange, 401, "the request is not signed with a key that is known here", NULL);

@@ -31,7 +31,7 @@ struct inbound {
  * webhooks without an answer and was answered 429. */
 struct source *inbound_source(struct ingest *ingest, struct http_exchange *exchange, const char *name,
                               const char *company, int key);
-/* Not authentic: 401, counted and logged. */
+/* Not authentic: 401, counted, logged, and told by `sb doctor`. */
 void inbound_refuse(struct http_exchange *exchange, const char *source, const char *reason, const char *explanation);
 
 /* Answers when the event is durable: calls inbound_settle(), and when that is true answers as its source wants it. */

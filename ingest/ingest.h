@@ -4,6 +4,7 @@
  *     callrail_hooks.c  POST /api/v1/callrail/…      authentic? readable? whose?
  *     twilio_hooks.c    POST /twilio-status
  *     inbound.c         the webhook becomes an event in inbound.* or dead.ingest and is answered once it is durable
+ *     refusals.c        those that are not authentic, counted for the operator
  *     door.c            Kafka or the spool          producers.c, spool.c: its two ways
  *     keys.c            who may knock
  *     api.c, api_*.c    GET /api/v1/…                tokens.c: who asks

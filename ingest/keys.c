@@ -66,13 +66,13 @@ struct keyring {
     struct keyring_settings settings;
     struct pg_pool *pool;
     uint8_t hash[SHA256_BYTES];     /* of the text the ring was built from; refresher's */
-    bool known;                     /* Postgres has answered once; refresher's */
     bool away;                      /* the log has said that it does not; refresher's */
     pthread_t refresher;
     bool refresher_runs;
     pthread_mutex_t lock;           /* guards what follows */
     pthread_cond_t wake;
     struct ring *ring;
+    bool known;                     /* Postgres has answered once */
     bool refreshed, closing;
 };
 
@@ -280,11 +280,10 @@ static void keyring_refresh(struct keyring *keyring)
         struct text content = text_of(row_get(&rows, 0, "keyring"));
         bool fits =
             content.bytes <= KEYRING_BYTES_MAX || fail(&why, "the keyring is larger than %d bytes", KEYRING_BYTES_MAX);
-        if (fits && keyring_set(keyring, content, &why))
+        if (fits && keyring_set(keyring, content, &why) && keyring->settings.copy_path)
             copy_write(keyring->settings.copy_path, content, &why);
         if (why.text[0])
             log_warning("signing keys and numbers could not be kept", LOG_TEXT("reason", why.text));
-        keyring->known = true;
         keyring->away = false;
     } else if (!keyring->away) {
         log_warning("signing keys and numbers are the last known ones", LOG_TEXT("reason", why.text));
@@ -293,6 +292,7 @@ static void keyring_refresh(struct keyring *keyring)
     arena_free(arena);
     pthread_mutex_lock(&keyring->lock);
     keyring->refreshed = true;
+    keyring->known = keyring->known || answered;
     pthread_cond_broadcast(&keyring->wake);
     pthread_mutex_unlock(&keyring->lock);
 }
@@ -305,6 +305,14 @@ static struct timespec time_after(int64_t ms)
     return (struct timespec){ time.tv_sec + ms / 1000 + ns / 1000000000, ns % 1000000000 };
 }
 
+bool keyring_is_known(struct keyring *keyring)
+{
+    pthread_mutex_lock(&keyring->lock);
+    bool known = keyring->known;
+    pthread_mutex_unlock(&keyring->lock);
+    return known;
+}
+
 static void *refresher_main(void *context)
 {
     struct keyring *keyring = context;
@@ -312,7 +320,7 @@ static void *refresher_main(void *context)
     pthread_setname_np(pthread_self(), "keys");
     for (;;) {
         keyring_refresh(keyring);
-        struct timespec next = time_after(keyring->known ? KEYRING_REFRESH_MS : KEYRING_FIRST_REFRESH_MS);
+        struct timespec next = time_after(keyring_is_known(keyring) ? KEYRING_REFRESH_MS : KEYRING_FIRST_REFRESH_MS);
         pthread_mutex_lock(&keyring->lock);
         while (!keyring->closing && pthread_cond_timedwait(&keyring->wake, &keyring->lock, &next) != ETIMEDOUT)
             ;
@@ -327,6 +335,8 @@ static void *refresher_main(void *context)
 
 static bool keyring_start(struct keyring *keyring, bool has_copy, struct problem *why)
 {
+    if (!keyring->pool)
+        return true;
     if (pthread_create(&keyring->refresher, NULL, refresher_main, keyring) != 0)
         return fail(why, "could not start the thread that reads signing keys");
     keyring->refresher_runs = true;
@@ -347,8 +357,8 @@ static bool keyring_read_copy(struct keyring *keyring)
     struct buf content;
 
     buf_init(&content, KEYRING_BYTES_MAX);
-    bool good =
-        copy_read(keyring->settings.copy_path, &content, &why) && keyring_set(keyring, buf_text(&content), &why);
+    bool good = keyring->settings.copy_path && copy_read(keyring->settings.copy_path, &content, &why) &&
+                keyring_set(keyring, buf_text(&content), &why);
     if (!good && why.text[0])
         log_warning("the last known signing keys cannot be used", LOG_TEXT("file", keyring->settings.copy_path),
                     LOG_TEXT("reason", why.text));
@@ -362,7 +372,7 @@ static bool keyring_read_copy(struct keyring *keyring)
 
 struct keyring *keyring_open(const struct keyring_settings *settings, struct problem *why)
 {
-    if (strlen(settings->copy_path) >= KEYRING_PATH_BYTES_MAX) {
+    if (settings->copy_path && strlen(settings->copy_path) >= KEYRING_PATH_BYTES_MAX) {
         fail(why, "the path of the signing keys' copy is longer than %d bytes; set STATE_DIR", KEYRING_PATH_BYTES_MAX);
         return NULL;
     }
@@ -374,11 +384,12 @@ struct keyring *keyring_open(const struct keyring_settings *settings, struct pro
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&keyring->wake, &attributes);
     pthread_condattr_destroy(&attributes);
-    keyring->pool = pg_pool_new(&(struct pg_pool_settings){ .url = settings->database_url,
-                                                            .role = settings->database_role,
-                                                            .application_name = "ingest keys",
-                                                            .connections_max = 1,
-                                                            .wait_ms_max = KEYRING_FIRST_WAIT_MS });
+    if (settings->database_url)
+        keyring->pool = pg_pool_new(&(struct pg_pool_settings){ .url = settings->database_url,
+                                                                .role = settings->database_role,
+                                                                .application_name = "ingest keys",
+                                                                .connections_max = 1,
+                                                                .wait_ms_max = KEYRING_FIRST_WAIT_MS });
     if (!keyring_start(keyring, keyring_read_copy(keyring), why)) {
         keyring_close(keyring);
         return NULL;

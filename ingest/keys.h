@@ -18,9 +18,9 @@ struct keyring;
 
 struct keyring_settings {
     const char *shared_keys;        /* CALLRAIL_SIGNING_KEY; NULL: none */
-    const char *database_url;
+    const char *database_url;       /* NULL: the shared keys and no company */
     const char *database_role;      /* NULL: none */
-    const char *copy_path;          /* of the last known copy */
+    const char *copy_path;          /* of the last known copy; NULL: there is none, and none is written */
 };
 
 struct keyring *keyring_open(const struct keyring_settings *settings, struct problem *why);
@@ -38,6 +38,9 @@ struct signer {
     char tenant[TENANT_BYTES];      /* SIGNER_COMPANY */
     int key;                        /* which of its keys, from 0 */
 };
+
+/* Has Postgres answered?  Until it has, the keys are the last known ones, or the shared ones alone. */
+bool keyring_is_known(struct keyring *keyring);
 
 /* Whose key made the signature?  `company` NULL: any active key will do (the fixed paths). */
 struct signer keyring_signer(struct keyring *keyring, const char *company, struct text signature, struct text body);

@@ -8,6 +8,7 @@
 #include "common/metrics.h"
 #include "ingest/api.h"
 #include "ingest/inbound.h"
+#include "ingest/refusals.h"
 
 #define SCRATCH_BYTES_MAX ((size_t)96 * 1024 * 1024)    /* of one webhook: its body decoded, and in base64 */
 #define ROUTES_MAX 64
@@ -221,6 +222,7 @@ static void ingest_report(void *context, struct buf *json)
     struct spool_size size = door_spool(ingest.door);
     char since[TIME_BYTES];
     (void)context;
+    refusals_report(json);
     json_name(json, "spool");
     if (!ingest.spool) {
         buf_add_string(json, "null");

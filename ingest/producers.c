@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/metrics.h"
 
@@ -114,6 +115,7 @@ static void report(rd_kafka_t *client, const rd_kafka_message_t *message, void *
     struct producer *producer = opaque;
     const struct producers_settings *settings = &producer->producers->settings;
 
+    FAULT_POINT("door.reported");
     bool failed = message->err != RD_KAFKA_RESP_ERR_NO_ERROR &&
                   rd_kafka_fatal_error(client, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
     if (failed)
@@ -223,6 +225,7 @@ rd_kafka_resp_err_t producers_send(struct producers *producers, enum producer_li
 {
     size_t index = topic_index(producers, topic);
 
+    FAULT_POINT("door.accepted");
     for (;;) {
         struct producer *producer = producers->current[linger];
         if (rd_kafka_produce(producer->topics[index], partition, 0, (void *)(uintptr_t)payload.at, payload.bytes,

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/arena.h"
+#include "common/fault.h"
 #include "common/log.h"
 
 #define SPOOL_PAGE_BYTES 4096
@@ -355,8 +356,10 @@ static int write_transaction(struct spool *spool, struct request *first, const s
     for (struct request *request = first; request != end && code == SQLITE_OK; request = request->next)
         if (with_additions || request->kind != REQUEST_ADD)
             code = write_request(spool, request);
+    code = FAULT_ERROR("spool.before") ? SQLITE_IOERR : code;
     if (code == SQLITE_OK)
         code = run(spool, COMMIT);
+    FAULT_POINT("spool.after");
     if (code != SQLITE_OK) {
         if (!sqlite3_get_autocommit(spool->database))
             run(spool, ROLLBACK);

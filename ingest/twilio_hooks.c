@@ -16,7 +16,7 @@
 
 static const char form_type[] = "application/x-www-form-urlencoded";
 
-static bool is_form(struct text content_type)
+bool twilio_is_form(struct text content_type)
 {
     return content_type.bytes >= sizeof(form_type) - 1 &&
            strncasecmp(content_type.at, form_type, sizeof(form_type) - 1) == 0;
@@ -52,7 +52,7 @@ bool twilio_status_read(struct text content_type, struct text body, struct arena
 {
     struct form form;
 
-    if (!is_form(content_type))
+    if (!twilio_is_form(content_type))
         return fail(why, "the content type is not %s", form_type);
     if (!text_is_utf8(body))
         return fail(why, "the body is not UTF-8");
@@ -121,7 +121,7 @@ static void receive(struct http_exchange *exchange, struct ingest *ingest)
     struct problem why = { 0 };
     struct twilio_status status;
 
-    int key = check_signer(exchange, ingest, url, is_form(content_type));
+    int key = check_signer(exchange, ingest, url, twilio_is_form(content_type));
     if (key == SIGNATURE_WRONG)
         return;
     struct source *source = inbound_source(ingest, exchange, SOURCE, NULL, key);

@@ -15,3 +15,5 @@ struct twilio_status {
 /* Reads a form body (Twilio, "Track outbound message status").  False with pointer and reason. */
 bool twilio_status_read(struct text content_type, struct text body, struct arena *arena, struct twilio_status *ret,
                         struct problem *why);
+/* Twilio signs a form by its fields, anything else by its hash in the address. */
+bool twilio_is_form(struct text content_type);

@@ -212,8 +212,10 @@ static enum outcome twilio_look_up(struct work *work, void *request, struct answ
     buf_done(&query);
     struct http_reply reply;
     TRY(work_http(work, &http, &reply));
-    const cJSON *item;
-    cJSON_ArrayForEach(item, tree_get(tree_read(work_arena(work), reply.body), "messages")) {
+    const cJSON *messages = tree_get(tree_read(work_arena(work), reply.body), "messages"), *item;
+    if (!cJSON_IsArray(messages))       /* it does not say that ours is not there: it would be sent twice */
+        return retry(work, 0, "twilio's list of messages cannot be read");
+    cJSON_ArrayForEach(item, messages) {
         const char *sid = tree_string(item, "sid"), *body = tree_string(item, "body");
         if (sid && body && !is_known(&known, sid) && says_the_same(work, message, body)) {
             read_message(work, item, ret);

@@ -141,9 +141,11 @@ static const char *format_name(int format)
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
-/* libsndfile's sentences are several, and end in a full stop. */
+/* libsndfile's sentences are several, and end in a full stop; some are about itself and not about the file. */
 static void say_why(struct problem *why, const char *said)
 {
+    if (strstr(said, "Internal error") || strstr(said, "does not exist"))
+        said = "nothing can be made of it";
     fail(why, "the recording has a broken header: %.*s", (int)strcspn(said, ".\n"), said);
 }
 
@@ -214,7 +216,8 @@ bool audio_inspect(const char *path, int64_t duration_ms_max, struct audio_facts
     if (frames == 0)
         return fail(why, "the recording is empty: it has a header and no sound");
     if (frames > frames_max)
-        return fail(why, "the recording lasts longer than %lld minutes", (long long)duration_ms_max / 60000);
+        return fail(why, "the recording lasts longer than the %lld s of RECORDING_DURATION_MAX",
+                    (long long)duration_ms_max / 1000);
     *ret = (struct audio_facts){ .format = format_name(file.info.format),
                                  .channels = file.info.channels,
                                  .sample_rate_hz = file.info.samplerate,

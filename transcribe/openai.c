@@ -7,10 +7,11 @@
  * Imitators leave out segments, give times as text, or answer with plain text: all of that is taken. */
 #include "transcribe/transcribe.h"
 
-#include "common/tree.h"
+#include "common/openai.h"
 #include "transcribe/speech.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -105,40 +106,6 @@ static bool gives_times(const char *model)
 
 /* --- what comes back ---------------------------------------------------------------------------------------------- */
 
-static const char *reason_of(struct work *work, const struct http_reply *reply, const cJSON *json)
-{
-    const char *message = tree_string(tree_get(json, "error"), "message");
-    if (!message)
-        message = tree_string(json, "error") ? tree_string(json, "error") : tree_string(json, "message");
-    if (!message)
-        message = tree_string(json, "detail");
-    if (!message && !json && reply->body.at && text_is_utf8(reply->body))
-        message = arena_copy_text(work_arena(work), reply->body);
-    return message ? message : "it does not say why";
-}
-
-static bool is_about_money(const char *type, const char *code)
-{
-    if ((type && strcmp(type, "insufficient_quota") == 0) || (code && strcmp(code, "insufficient_quota") == 0))
-        return true;
-    return code && strcmp(code, "rate_limit_exceeded") != 0 &&
-           (strstr(code, "limit_exceeded") || strstr(code, "exhausted"));
-}
-
-static enum outcome refused(struct work *work, const struct http_reply *reply, const cJSON *json)
-{
-    const cJSON *error = tree_get(json, "error");
-    const char *code = tree_string(error, "code"), *type = tree_string(error, "type"),
-               *reason = reason_of(work, reply, json);
-    long status = reply->status;
-    if (status == 401 || status == 403 || (status == 429 && is_about_money(type, code)))
-        return work_refused_us(work, status);
-    if (status == 408 || status == 409 || status == 425 || status == 429 || status >= 500)
-        return retry(work, reply->retry_after_ms > 0 ? reply->retry_after_ms : 0, "openai: HTTP status %ld: %.200s",
-                     status, reason);
-    return reject(work, "openai: HTTP status %ld: %.200s", status, reason);
-}
-
 /* A number, also one written as text. */
 static bool number_of(const cJSON *object, const char *name, double *ret)
 {
@@ -171,6 +138,14 @@ static void add_text(struct channel *channel, const struct piece *piece, const c
                    work_arena(channel->work));
 }
 
+/* A time of a segment, which lies in its piece whatever is said of it. */
+static double time_in(const struct piece *piece, const cJSON *segment, const char *name, double otherwise_s)
+{
+    double time_s = otherwise_s;
+    number_of(segment, name, &time_s);
+    return fmin(fmax(time_s, 0), (double)piece->frames / SPEECH_FRAMES_PER_S);
+}
+
 static void add_segments(struct channel *channel, const struct piece *piece, const cJSON *segments)
 {
     const cJSON *item;
@@ -179,8 +154,8 @@ static void add_segments(struct channel *channel, const struct piece *piece, con
         const char *text = tree_string(item, "text");
         if (!text || !was_said(item))
             continue;
-        number_of(item, "start", &part.start_s);
-        number_of(item, "end", &part.end_s);
+        part.start_s = time_in(piece, item, "start", piece->start_s);
+        part.end_s = time_in(piece, item, "end", piece->end_s);
         add_text(channel, &part, text);
     }
 }
@@ -227,7 +202,7 @@ static enum outcome read_words(struct channel *channel, const struct piece *piec
     else if (text)
         add_text(channel, piece, text);
     else
-        return reject(work, "openai: the answer has no text: %.200s", reason_of(work, reply, json));
+        return reject(work, "openai: the answer has no text: %.200s", openai_reason(work, reply, json));
     if (!transcript->language)
         transcript->language = language_code(tree_string(json, "language"));
     return transcript_fits(transcript) ? DONE : reject(work, "openai: the answer says more than anybody can");
@@ -264,7 +239,7 @@ static enum outcome send_piece(struct channel *channel, const struct piece *piec
     TRY(work_http_any(work, &request, &reply));
     const cJSON *json = tree_read(arena, reply.body);
     if (reply.status < 200 || reply.status > 299)
-        return refused(work, &reply, json);
+        return openai_failed(work, &reply, json);
     const cJSON *usage = tree_get(json, "usage");
     channel->answer->tokens_in += tree_count(usage, "input_tokens");
     channel->answer->tokens_out += tree_count(usage, "output_tokens");

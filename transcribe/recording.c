@@ -293,6 +293,9 @@ static enum outcome download(struct work *work, const struct copying *copying, i
     };
     struct http_reply reply;
     enum outcome outcome = work_http_any(work, &request, &reply);
+    if (reply.result == HTTP_TOO_LARGE)
+        return reject(work, "the recording is larger than the %lld bytes of RECORDING_BYTES_MAX",
+                      (long long)settings->bytes_max);
     if (outcome != DONE)
         return judge_storage(work, settings, fd, outcome);
     TRY(judge_status(work, copying->host, &reply));

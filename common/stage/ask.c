@@ -10,6 +10,7 @@
  *
  * A `sent` row whose lease is over is looked up at the provider before it is sent again.  The row is found by its business purpose, so a
  * replay, or another event with the same purpose, gets the recorded answer. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -146,7 +147,8 @@ static void circuit_learn(struct circuit *circuit, struct work *work, enum outco
     if (!circuit)
         return;
     pthread_mutex_lock(&runtime.lock);
-    circuit_note(circuit, work, outcome != RETRY, work->why.text);
+    if (outcome != RETRY || !runtime.stopping)      /* a request that we ended says nothing about the provider */
+        circuit_note(circuit, work, outcome != RETRY, work->why.text);
     if (circuit->open && outcome == RETRY)
         work->behind = circuit;
     pthread_mutex_unlock(&runtime.lock);
@@ -160,7 +162,9 @@ static enum outcome ask_now(struct work *work, const struct ask *ask, const char
     work->asked = ask;
     work->uncertain = false;
     int64_t began = monotonic_us();
+    FAULT_POINT("ask.sending");
     enum outcome outcome = ask->call(work, ask->request, ret);
+    FAULT_POINT("ask.answered");
     *ret_took_us = monotonic_us() - began;
     work->asking = NULL;
     work->asked = NULL;
@@ -356,7 +360,10 @@ enum outcome ask(struct work *work, const char *name, const struct ask *ask, str
     struct kept_answer *kept = kept_find(work, name);
     if (kept)
         return kept_give(work, kept, ret);
+    FAULT_POINT("ask.before");
     char *id = arena_alloc(work->arena, UUID_BYTES);
     uuid_of(id, "ask", runtime.stage->name, work->event.id, number(work, work->event.run), name, NULL);
-    return ask->kind == ASK_AGAIN ? ask_again(work, name, ask, id, ret) : ask_once(work, name, ask, id, ret);
+    enum outcome outcome = ask->kind == ASK_AGAIN ? ask_again(work, name, ask, id, ret) : ask_once(work, name, ask, id, ret);
+    FAULT_POINT("ask.after");
+    return outcome;
 }

@@ -15,7 +15,7 @@
 
 static struct metric metric_circuit = METRIC_GAUGE("circuit_open", "1 while a provider is not asked because it failed for everyone", "provider");
 static struct metric metric_paused = METRIC_GAUGE("paused", "1 while an operator has paused it", "kind", "what");
-static const char *const kinds[] = { [CIRCUIT_PROVIDER] = "provider", [CIRCUIT_STAGE] = "stage", [CIRCUIT_TENANT] = "tenant" };
+const char *const circuit_kinds[] = { [CIRCUIT_PROVIDER] = "provider", [CIRCUIT_STAGE] = "stage", [CIRCUIT_TENANT] = "tenant" };
 
 struct circuit *circuit_find(enum circuit_kind kind, const char *name)
 {
@@ -73,14 +73,14 @@ static void circuit_close(struct circuit *circuit)
     circuit->failures = circuit->failing_key_count = 0;
     if (circuit->kind == CIRCUIT_PROVIDER)
         metric_set(&metric_circuit, 0, circuit->name);
-    log_info("what waited goes on", LOG_TEXT(kinds[circuit->kind], circuit->name), LOG_INT("open_ms", open_us / 1000),
+    log_info("what waited goes on", LOG_TEXT(circuit_kinds[circuit->kind], circuit->name), LOG_INT("open_ms", open_us / 1000),
              LOG_INT("waiting", circuit->waiting.count));
     for (struct work *work; (work = list_pop(&circuit->waiting));) {
         work->first_us += monotonic_us() - (work->due_us > circuit->opened_us ? work->due_us : circuit->opened_us);
         work->due_us = 0;
         make_ready(work);
     }
-    pthread_cond_signal(&runtime.room);
+    pthread_cond_signal(&runtime.arrived);
 }
 
 void circuit_wait(struct work *work)
@@ -102,20 +102,20 @@ void circuit_wait(struct work *work)
 void circuit_hold(struct circuit *circuit, const char *why)
 {
     if (!circuit->held)
-        log_warning("paused by an operator", LOG_TEXT(kinds[circuit->kind], circuit->name), LOG_TEXT("why", why));
+        log_warning("paused by an operator", LOG_TEXT(circuit_kinds[circuit->kind], circuit->name), LOG_TEXT("why", why));
     runtime.circuits_held += !circuit->held;
     circuit->held = true;
     begin(circuit, why);
     if (circuit->kind == CIRCUIT_STAGE)
         stop(circuit);
-    metric_set(&metric_paused, 1, kinds[circuit->kind], circuit->name);
+    metric_set(&metric_paused, 1, circuit_kinds[circuit->kind], circuit->name);
 }
 
 void circuit_release(struct circuit *circuit)
 {
     circuit->held = false;
     runtime.circuits_held--;
-    metric_set(&metric_paused, 0, kinds[circuit->kind], circuit->name);
+    metric_set(&metric_paused, 0, circuit_kinds[circuit->kind], circuit->name);
     circuit_close(circuit);     /* if the provider fails, that will show */
 }
 
@@ -128,7 +128,7 @@ bool circuit_holds(struct work *work, const char *tenant)
         bool concerned = circuit->kind == CIRCUIT_STAGE || (circuit->kind == CIRCUIT_TENANT && tenant && strcmp(circuit->name, tenant) == 0);
         if (circuit->held && concerned) {
             work->behind = circuit;
-            fail(&work->why, "the %s %s %.300s", kinds[circuit->kind], circuit->name, circuit->why);
+            fail(&work->why, "the %s %s %.300s", circuit_kinds[circuit->kind], circuit->name, circuit->why);
             return true;
         }
     }

@@ -67,6 +67,27 @@ void park(struct work *work, int64_t pause_ms)
     commit_push(work, VERDICT_PARKED);
 }
 
+/* Waits for longer than its partition has had room: events of other keys are held up by it. */
+static bool holds_others_up(const struct work *work, int64_t now)
+{
+    int64_t full_us = work->partition->full_us;
+    return full_us > 0 && now - full_us > FULL_MS_MAX * 1000 && work->due_us - now > FULL_MS_MAX * 1000;
+}
+
+/* Parks what waits where there is no room left: later events of its key follow it, and others go on. */
+static void park_to_make_room(int64_t now)
+{
+    size_t count = runtime.heap_count;
+    runtime.heap_count = 0;
+    for (size_t i = 0; i < count; i++) {        /* heap_push() stays below i */
+        struct work *work = runtime.heap[i];
+        if (holds_others_up(work, now))
+            park(work, (work->due_us - now) / 1000);
+        else
+            heap_push(work);
+    }
+}
+
 static void give_up(struct work *work)
 {
     struct problem last = work->why;
@@ -79,6 +100,10 @@ static void give_up(struct work *work)
 void settle_retry(struct work *work)
 {
     int64_t now = monotonic_us();
+    if (runtime.stopping) {             /* whoever takes the event next begins anew: this was nobody's failure */
+        wait_until(work, now);
+        return;
+    }
     metric_add(&metric_retries, 1, work->event.type);
     if (work->behind && work->behind->open) {
         work->attempts--;           /* nobody was asked */
@@ -103,9 +128,14 @@ void settle_retry(struct work *work)
 
 void *clock_main(void *unused)
 {
+    int64_t next_room = 0;
     pthread_mutex_lock(&runtime.lock);
     while (!runtime.finished) {
         int64_t now = monotonic_us(), next = now + SLEEP_MS_MAX * 1000;
+        if (!runtime.stopping && now >= next_room) {
+            park_to_make_room(now);
+            next_room = now + FULL_MS_MAX * 1000;
+        }
         while (!runtime.stopping && runtime.heap_count > 0 && runtime.heap[0]->due_us <= now)
             make_ready(heap_pop());
         if (!runtime.stopping)

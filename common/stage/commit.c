@@ -3,6 +3,7 @@
  * One connection in pipeline mode, so a group of 64 costs one round trip and one fsync.  When a group fails, the pipeline names the
  * statement and so the culprit: it is taken out, the rest committed again, the culprit handled alone.  A COMMIT whose answer was
  * lost is answered by repeating: the ledger's key decides. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -18,6 +19,7 @@
 
 static const struct statement begin_group = { "runtime_begin", "BEGIN", 0, 0 };
 static const struct statement commit_group = { "runtime_commit", "COMMIT", 0, 0 };
+/* The runtime's own rows of a whole group: one statement each, a column an array. */
 static const struct statement insert_ledger = {
     .name = "runtime_insert_ledger",
     .text = "INSERT INTO ledger (stage, event_id, run, day, event_type, topic, partition, \"offset\", subject, tenant, cause_id,"
@@ -27,7 +29,6 @@ static const struct statement insert_ledger = {
             " $17::timestamptz[], $18::bigint[], $19::integer[])",
     .params = 19,
 };
-#define LEDGER_COLUMNS 18
 static const struct statement insert_emitted = {
     .name = "runtime_insert_emitted",
     .text = "INSERT INTO emitted (stage, cause_id, run, day, number, tenant, topic, key, payload)"
@@ -35,7 +36,19 @@ static const struct statement insert_emitted = {
             " $9::text[])",
     .params = 9,
 };
-#define EMITTED_COLUMNS 8
+static const struct statement save_asks = {
+    .name = "runtime_save_asks",
+    .text = "INSERT INTO asks (stage, ask_id, event_id, run, name, provider, tenant, correlation_id, attempt, answer, provider_id, model,"
+            " tokens_in, tokens_out, cost_micros, took_us, kind, state)"
+            " SELECT $1, a.*, 'again', 'answered' FROM unnest($2::uuid[], $3::uuid[], $4::integer[], $5::text[], $6::text[], $7::text[],"
+            " $8::text[], $9::integer[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[],"
+            " $16::bigint[]) AS a"
+            " ON CONFLICT (ask_id) DO UPDATE SET state = 'answered', attempt = EXCLUDED.attempt, answer = EXCLUDED.answer,"
+            " provider_id = EXCLUDED.provider_id, model = EXCLUDED.model, tokens_in = EXCLUDED.tokens_in,"
+            " tokens_out = EXCLUDED.tokens_out, cost_micros = EXCLUDED.cost_micros, took_us = EXCLUDED.took_us, updated_at = now()",
+    .params = 16,
+};
+#define BATCH_COLUMNS_MAX 18
 static const struct statement update_ledger = {
     .name = "runtime_update_ledger",
     .text = "UPDATE ledger SET topic = $5, partition = $6::integer, \"offset\" = $7::bigint, outcome = $8, why = $9,"
@@ -67,18 +80,6 @@ static const struct statement unpark = {
             " WHERE p.stage = $1 AND p.number > gone.number GROUP BY p.subject)",
     .params = 3,
 };
-static const struct statement save_ask = {
-    .name = "runtime_save_ask",
-    .text = "INSERT INTO asks (ask_id, stage, event_id, run, name, kind, provider, tenant, correlation_id, state, attempt, answer,"
-            " provider_id, model, tokens_in, tokens_out, cost_micros, took_us)"
-            " VALUES ($1::uuid, $2, $3::uuid, $4::integer, $5, 'again', $6, $7, $8, 'answered', $9::integer, $10, $11, $12,"
-            " $13::bigint, $14::bigint, $15::bigint, $16::bigint)"
-            " ON CONFLICT (ask_id) DO UPDATE SET state = 'answered', attempt = EXCLUDED.attempt, answer = EXCLUDED.answer,"
-            " provider_id = EXCLUDED.provider_id, model = EXCLUDED.model, tokens_in = EXCLUDED.tokens_in,"
-            " tokens_out = EXCLUDED.tokens_out, cost_micros = EXCLUDED.cost_micros, took_us = EXCLUDED.took_us, updated_at = now()",
-    .params = 16,
-};
-
 static const char *const verdict_names[] = {
     [VERDICT_DONE] = "done", [VERDICT_SKIPPED] = "skipped", [VERDICT_REJECTED] = "rejected", [VERDICT_PARKED] = "parked" };
 
@@ -90,6 +91,13 @@ struct step {
     int owner;                          /* index into works, or OF_GROUP */
 };
 
+/* Rows for one of the statements above: each column is the text of an array. */
+struct batch {
+    const struct statement *statement;
+    struct buf columns[BATCH_COLUMNS_MAX];
+    int rows;
+};
+
 struct committer {
     PGconn *connection;
     const struct statement *prepared[PREPARED_MAX];
@@ -98,7 +106,7 @@ struct committer {
     struct step *steps;
     int step_count, step_room;
     struct arena *arena;                /* of one attempt */
-    struct buf ledger[LEDGER_COLUMNS], emitted[EMITTED_COLUMNS];
+    struct batch ledger, emitted, asks;
     struct buf scratch;
 };
 
@@ -171,38 +179,90 @@ static const char *day_of(struct committer *committer, const struct work *work)
     return arena_printf(committer->arena, "%.10s", time);
 }
 
+/* --- batches ---------------------------------------------------------------------------------------------------------- */
+
+static void batch_init(struct batch *batch, const struct statement *statement)
+{
+    assert(statement->params - 1 <= BATCH_COLUMNS_MAX);
+    batch->statement = statement;
+    for (int i = 0; i < statement->params - 1; i++)
+        buf_init(&batch->columns[i], STAGE_ARENA_BYTES_MAX);
+}
+
+static void batch_done(struct batch *batch)
+{
+    for (int i = 0; i < batch->statement->params - 1; i++)
+        buf_done(&batch->columns[i]);
+}
+
+/* Keeps the room of usual groups; what one large event took is given back. */
+static void batch_begin(struct batch *batch)
+{
+    batch->rows = 0;
+    for (int i = 0; i < batch->statement->params - 1; i++) {
+        if (batch->columns[i].room > COLUMN_KEPT_BYTES)
+            buf_done(&batch->columns[i]);
+        array_begin(&batch->columns[i]);
+    }
+}
+
+static void batch_add(struct batch *batch, struct params row)
+{
+    assert(row.count == batch->statement->params - 1);
+    for (int i = 0; i < row.count; i++)
+        array_add(&batch->columns[i], row.values[i]);
+    batch->rows++;
+}
+
+static void batch_step(struct committer *committer, struct batch *batch)
+{
+    if (batch->rows == 0)
+        return;
+    const char **values = arena_alloc(committer->arena, (size_t)batch->statement->params * sizeof(*values));
+    values[0] = runtime.stage->name;
+    for (int i = 0; i < batch->statement->params - 1; i++) {
+        array_end(&batch->columns[i]);
+        assert(!batch->columns[i].overflowed);
+        values[i + 1] = batch->columns[i].at;
+    }
+    step_add(committer, OF_GROUP, batch->statement, values);
+}
+
 static void add_ledger_row(struct committer *committer, const struct work *work)
 {
     const struct event *event = &work->event;
-    char run[16], partition[16], offset[24], attempts[16], worked[24], emitted[16], received[TIME_BYTES], started[TIME_BYTES];
-    snprintf(run, sizeof(run), "%d", event->run);
-    snprintf(partition, sizeof(partition), "%d", work->partition->number);
-    snprintf(offset, sizeof(offset), "%lld", (long long)work->offset);
-    snprintf(attempts, sizeof(attempts), "%d", work->attempts);
-    snprintf(worked, sizeof(worked), "%lld", (long long)work->worked_us);
-    snprintf(emitted, sizeof(emitted), "%d", event_count(work));
-    const char *const row[LEDGER_COLUMNS] = {
-        event->id, run, day_of(committer, work), event->type, work->partition->topic, partition, offset, work_subject(work),
-        work->tenant, event->causation_id, event->correlation_id ? event->correlation_id : work_subject(work),
-        verdict_names[work->verdict], why_of(work), attempts, time_print(work->kafka_us, received),
-        time_print(now_us() - (monotonic_us() - work->consumed_us), started), worked, emitted };
-    for (int i = 0; i < LEDGER_COLUMNS; i++)
-        array_add(&committer->ledger[i], row[i]);
+    /* whoever was erased is not named again */
+    const char *subject = work->erased ? "erased" : work_subject(work);
+    const char *correlation = event->correlation_id && !work->erased ? event->correlation_id : subject;
+    batch_add(&committer->ledger, PARAMS(event->id, number(committer, event->run), day_of(committer, work), event->type,
+        work->partition->topic, number(committer, work->partition->number), number(committer, work->offset), subject, work->tenant,
+        event->causation_id, correlation, verdict_names[work->verdict], why_of(work), number(committer, work->attempts),
+        moment(committer, work->kafka_us), moment(committer, now_us() - (monotonic_us() - work->consumed_us)),
+        number(committer, work->worked_us), number(committer, event_count(work))));
 }
 
 static void add_emitted_rows(struct committer *committer, const struct work *work)
 {
     int position = 0;
-    char run[16], number_[16];
-    snprintf(run, sizeof(run), "%d", work->event.run);
-    for (const struct event_effect *event = work->events; event; event = event->next) {
-        snprintf(number_, sizeof(number_), "%d", position++);
-        const char *const row[EMITTED_COLUMNS] = { work->event.id, run, day_of(committer, work), number_, work->tenant, event->topic,
-                                                   event->key, event->payload.at };
-        for (int i = 0; i < EMITTED_COLUMNS; i++)
-            array_add(&committer->emitted[i], row[i]);
+    for (const struct event_effect *event = work->events; event; event = event->next)
+        batch_add(&committer->emitted, PARAMS(work->event.id, number(committer, work->event.run), day_of(committer, work),
+            number(committer, position++), work->tenant, event->topic, event->key, event->payload.at));
+}
+
+/* The answers of this run's ASK_AGAIN; those of ASK_ONCE were written when they came. */
+static void add_ask_rows(struct committer *committer, const struct work *work)
+{
+    for (const struct kept_answer *kept = work->answers; kept; kept = kept->next) {
+        const struct answer *answer = &kept->answer;
+        if (kept->kind == ASK_AGAIN && !kept->saved && work->verdict != VERDICT_PARKED)
+            batch_add(&committer->asks, PARAMS(kept->ask_id, work->event.id, number(committer, work->event.run), kept->name,
+                kept->provider, work->tenant, work->event.correlation_id, number(committer, work->attempts), answer->body.at,
+                answer->provider_id, answer->model, number(committer, answer->tokens_in), number(committer, answer->tokens_out),
+                number(committer, answer->cost_micros), number(committer, kept->took_us)));
     }
 }
+
+/* --- steps ------------------------------------------------------------------------------------------------------------- */
 
 /* A parked event that was tried again: its ledger row says how it ended, or it goes on waiting. */
 static void add_resumed_steps(struct committer *committer, int owner)
@@ -229,68 +289,30 @@ static void add_parked_step(struct committer *committer, int owner)
          why_of(work), number(committer, work->attempts), moment(committer, wall + work->first_us), moment(committer, wall + due));
 }
 
-static void add_ask_step(struct committer *committer, int owner, const struct kept_answer *kept)
-{
-    const struct work *work = committer->works[owner];
-    const struct answer *answer = &kept->answer;
-    STEP(committer, owner, save_ask, kept->ask_id, runtime.stage->name, work->event.id, number(committer, work->event.run),
-         kept->name, kept->provider, work->tenant, work->event.correlation_id, number(committer, work->attempts), answer->body.at,
-         answer->provider_id, answer->model, number(committer, answer->tokens_in), number(committer, answer->tokens_out),
-         number(committer, answer->cost_micros), number(committer, kept->took_us));
-}
-
-static const char *const *batch_values(struct committer *committer, struct buf *columns, int count)
-{
-    const char **values = arena_alloc(committer->arena, (size_t)(count + 1) * sizeof(*values));
-    values[0] = runtime.stage->name;
-    for (int i = 0; i < count; i++) {
-        array_end(&columns[i]);
-        assert(!columns[i].overflowed);
-        values[i + 1] = columns[i].at;
-    }
-    return values;
-}
-
-/* Keeps the room of usual groups; what one large event took is given back. */
-static void column_begin(struct buf *column)
-{
-    if (column->room > COLUMN_KEPT_BYTES)
-        buf_done(column);
-    array_begin(column);
-}
-
 static void add_steps(struct committer *committer)
 {
     arena_reset(committer->arena);
     committer->step_count = 0;
-    for (int i = 0; i < LEDGER_COLUMNS; i++)
-        column_begin(&committer->ledger[i]);
-    for (int i = 0; i < EMITTED_COLUMNS; i++)
-        column_begin(&committer->emitted[i]);
-    int new_rows = 0, emitted = 0;
+    batch_begin(&committer->ledger);
+    batch_begin(&committer->emitted);
+    batch_begin(&committer->asks);
     for (int i = 0; i < committer->count; i++) {
         const struct work *work = committer->works[i];
-        if (!work->resumed) {
+        if (!work->resumed)
             add_ledger_row(committer, work);
-            new_rows++;
-        }
         add_emitted_rows(committer, work);
-        emitted += event_count(work);
+        add_ask_rows(committer, work);
     }
     STEP(committer, OF_GROUP, begin_group);
-    if (new_rows > 0)
-        step_add(committer, OF_GROUP, &insert_ledger, batch_values(committer, committer->ledger, LEDGER_COLUMNS));
-    if (emitted > 0)
-        step_add(committer, OF_GROUP, &insert_emitted, batch_values(committer, committer->emitted, EMITTED_COLUMNS));
+    batch_step(committer, &committer->ledger);
+    batch_step(committer, &committer->emitted);
+    batch_step(committer, &committer->asks);
     for (int i = 0; i < committer->count; i++) {
         const struct work *work = committer->works[i];
         if (work->resumed)
             add_resumed_steps(committer, i);
         else if (work->verdict == VERDICT_PARKED)
             add_parked_step(committer, i);
-        for (const struct kept_answer *kept = work->answers; kept; kept = kept->next)
-            if (kept->kind == ASK_AGAIN && !kept->saved && work->verdict != VERDICT_PARKED)
-                add_ask_step(committer, i, kept);
         for (const struct row_effect *row = work->rows; row; row = row->next)
             step_add(committer, i, row->statement, row->values);
     }
@@ -447,11 +469,18 @@ static bool commit_works(struct committer *committer, struct commit_failure *fai
     add_steps(committer);
     if (!prepare_steps(committer, failure))
         return false;
+    FAULT_POINT("commit.before");
     int64_t began = monotonic_us();
     if (!run_steps(committer, committer->steps, committer->step_count, send_execute, failure)) {
         roll_back(committer);
         return false;
     }
+    if (FAULT_ERROR("commit.unknown")) {       /* as when the connection breaks under the answer to COMMIT */
+        disconnect(committer);
+        failure->error = PG_AWAY;
+        return fail(&failure->why, "the answer to COMMIT was lost");
+    }
+    FAULT_POINT("commit.after");
     metric_time(&metric_commit_time, monotonic_us() - began);
     metric_add(&metric_commit_events, committer->count);
     return true;
@@ -477,7 +506,7 @@ static void committed(struct committer *committer)
 static void commit_again(struct work *work, enum verdict verdict)
 {
     pthread_mutex_lock(&runtime.lock);
-    runtime.committing--;
+    committing_ended();
     commit_push(work, verdict);
     pthread_mutex_unlock(&runtime.lock);
 }
@@ -493,7 +522,7 @@ static void rerun(struct work *work, const struct commit_failure *failure)
 {
     metric_add(&metric_conflicts, 1, work->event.type);
     pthread_mutex_lock(&runtime.lock);
-    runtime.committing--;
+    committing_ended();
     work->conflict = true;
     work->reruns++;
     snprintf(work->constraint, sizeof(work->constraint), "%s", failure->constraint);
@@ -510,7 +539,7 @@ static void rerun(struct work *work, const struct commit_failure *failure)
 static void look_up_again(struct work *work)
 {
     pthread_mutex_lock(&runtime.lock);
-    runtime.committing--;
+    committing_ended();
     work->state = WORK_LOOKUP;
     list_push(&runtime.lookup, work);
     pthread_cond_signal(&runtime.lookup_ready);
@@ -522,7 +551,7 @@ static void pause_and_retry(struct work *work, const struct commit_failure *fail
     log_error("could not commit even the rejection of an event; it is tried again", LOG_TEXT("event_id", work->event.id),
               LOG_TEXT("why", failure->why.text));
     pthread_mutex_lock(&runtime.lock);
-    runtime.committing--;
+    committing_ended();
     wait_until(work, monotonic_us() + RETRY_MS_MAX * 1000);
     pthread_mutex_unlock(&runtime.lock);
 }
@@ -606,10 +635,8 @@ static size_t work_bytes(const struct work *work, int *statements)
     }
     for (const struct event_effect *event = work->events; event; event = event->next)
         bytes += event->payload.bytes;
-    for (const struct kept_answer *kept = work->answers; kept; kept = kept->next) {
-        (*statements)++;
+    for (const struct kept_answer *kept = work->answers; kept; kept = kept->next)
         bytes += kept->answer.body.bytes;
-    }
     return bytes;
 }
 
@@ -638,10 +665,9 @@ void *commit_main(void *unused)
 {
     struct committer *committer = must_alloc(sizeof(*committer));
     committer->arena = arena_new(STAGE_ARENA_BYTES_MAX * 2);
-    for (int i = 0; i < LEDGER_COLUMNS; i++)
-        buf_init(&committer->ledger[i], COMMIT_GROUP_MAX * 4096);
-    for (int i = 0; i < EMITTED_COLUMNS; i++)
-        buf_init(&committer->emitted[i], STAGE_ARENA_BYTES_MAX);
+    batch_init(&committer->ledger, &insert_ledger);
+    batch_init(&committer->emitted, &insert_emitted);
+    batch_init(&committer->asks, &save_asks);
     buf_init(&committer->scratch, 64 * 1024);
     pthread_mutex_lock(&runtime.lock);
     while (!runtime.finished) {
@@ -658,10 +684,9 @@ void *commit_main(void *unused)
     pthread_mutex_unlock(&runtime.lock);
     if (committer->connection)
         PQfinish(committer->connection);
-    for (int i = 0; i < LEDGER_COLUMNS; i++)
-        buf_done(&committer->ledger[i]);
-    for (int i = 0; i < EMITTED_COLUMNS; i++)
-        buf_done(&committer->emitted[i]);
+    batch_done(&committer->ledger);
+    batch_done(&committer->emitted);
+    batch_done(&committer->asks);
     buf_done(&committer->scratch);
     arena_free(committer->arena);
     free(committer->steps);

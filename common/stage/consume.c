@@ -1,15 +1,21 @@
-/* consume.c: the consumer: poll, partitions come and go, offsets go out, and not more is taken than there is room for. */
+/* consume.c: the consumer: partitions come and go, offsets go out, and not more is taken than there is room for.
+ *
+ * Each partition has a queue of its own in librdkafka, read in turn: one that has no room is left alone, and librdkafka stops fetching
+ * for it when PREFETCH_… is there.  So nothing is paused, and a partition full of waiting events holds up no other.  The consumer's main
+ * queue carries rebalances and errors alone, and is polled often enough to stay in the group. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
-#include <poll.h>
 #include <string.h>
 
-#define POLL_MS 100
+#define UPKEEP_MS 100                   /* offsets are stored, and the group is polled at least so often */
 #define COMMITTED_TIMEOUT_MS 10000
 #define SESSION_TIMEOUT_MS "45000"
-#define PREFETCH_KIB "16384"
-#define PREFETCH_MESSAGES "4000"
+#define PREFETCH_KIB "4096"             /* of each partition */
+#define PREFETCH_MESSAGES "1000"
+#define TAKE_MAX 64                     /* from one partition before the next one has its turn */
+#define ROOM_WORTH_TAKING 16            /* the consumer is not woken for less, unless nothing else is in flight */
 
 void offsets_store(void)
 {
@@ -21,12 +27,44 @@ void offsets_store(void)
             partition->moved = false;
         }
     pthread_mutex_unlock(&runtime.lock);
+    FAULT_POINT("offset.before");
     if (list->cnt > 0)
         rd_kafka_offsets_store(runtime.consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
 /* --- rebalance ---------------------------------------------------------------------------------------------------------- */
+
+/* librdkafka's, on any of its threads, when a queue that was empty is not any more. */
+static void arrived(rd_kafka_t *consumer, void *partition_or_null)
+{
+    (void)consumer;
+    struct partition *partition = partition_or_null;
+    pthread_mutex_lock(&runtime.lock);
+    if (partition)
+        partition->fetched = true;
+    else
+        runtime.group_news = true;
+    pthread_cond_signal(&runtime.arrived);
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+/* Before fetching starts, so that nothing of it comes by the main queue. */
+static void open_queue(struct partition *partition)
+{
+    partition->queue = rd_kafka_queue_get_partition(runtime.consumer, partition->topic, partition->number);
+    rd_kafka_queue_forward(partition->queue, NULL);
+    rd_kafka_queue_cb_event_enable(partition->queue, arrived, partition);
+}
+
+static void close_queue(struct partition *partition)
+{
+    if (!partition->queue)
+        return;
+    rd_kafka_queue_cb_event_enable(partition->queue, NULL, NULL);
+    rd_kafka_queue_destroy(partition->queue);
+    partition->queue = NULL;
+}
 
 static void assigned(rd_kafka_topic_partition_list_t *list)
 {
@@ -36,19 +74,20 @@ static void assigned(rd_kafka_topic_partition_list_t *list)
         daemon_stop("the committed offsets could not be read");
         return;
     }
-    pthread_mutex_lock(&runtime.lock);
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *item = &list->elems[i];
+        pthread_mutex_lock(&runtime.lock);
         struct partition *partition = partition_get(item->topic, item->partition);
         partition->assigned = true;
-        partition->paused = false;
+        partition->fetched = true;                          /* what an earlier assignment left there makes no news */
         if (item->offset < 0)
             item->offset = RD_KAFKA_OFFSET_BEGINNING;       /* a new group starts at the beginning, explicitly */
         else
             offsets_drop_before(partition, item->offset);   /* another instance went on in the meantime */
+        runtime.subscribed = true;
+        pthread_mutex_unlock(&runtime.lock);
+        open_queue(partition);
     }
-    runtime.subscribed = true;
-    pthread_mutex_unlock(&runtime.lock);
     rd_kafka_assign(runtime.consumer, list);
 }
 
@@ -58,17 +97,18 @@ static void revoked(rd_kafka_topic_partition_list_t *list)
     int64_t deadline = monotonic_us() + REBALANCE_COMMIT_MS_MAX * 1000;
     struct timespec until = { .tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000 };
     pthread_mutex_lock(&runtime.lock);
-    while (runtime.committing > 0 && pthread_cond_timedwait(&runtime.room, &runtime.lock, &until) == 0)
+    while (runtime.committing > 0 && pthread_cond_timedwait(&runtime.settled, &runtime.lock, &until) == 0)
         ;
     pthread_mutex_unlock(&runtime.lock);
     offsets_store();
     rd_kafka_commit(runtime.consumer, NULL, 0);
-    pthread_mutex_lock(&runtime.lock);
     for (int i = 0; i < list->cnt; i++) {
+        pthread_mutex_lock(&runtime.lock);
         struct partition *partition = partition_get(list->elems[i].topic, list->elems[i].partition);
         partition->assigned = false;
+        pthread_mutex_unlock(&runtime.lock);
+        close_queue(partition);
     }
-    pthread_mutex_unlock(&runtime.lock);
     rd_kafka_assign(runtime.consumer, NULL);
 }
 
@@ -76,6 +116,7 @@ static void rebalanced(rd_kafka_t *consumer, rd_kafka_resp_err_t error, rd_kafka
 {
     (void)consumer, (void)unused;
     log_info(error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? "partitions assigned" : "partitions revoked", LOG_INT("count", list->cnt));
+    FAULT_POINT("rebalance");
     if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
         assigned(list);
     else
@@ -127,78 +168,37 @@ static void read_record(struct work *work, const rd_kafka_message_t *record)
     }
 }
 
-static void accept_record(const rd_kafka_message_t *record)
-{
-    pthread_mutex_lock(&runtime.lock);
-    struct partition *partition = partition_get(rd_kafka_topic_name(record->rkt), record->partition);
-    bool wanted = offsets_begin(partition, record->offset);
-    struct work *work = wanted ? work_new() : NULL;
-    pthread_mutex_unlock(&runtime.lock);
-    if (!wanted)
-        return;
-
-    work->partition = partition;
-    read_record(work, record);
-    if (!work->unread)
-        work->route = route_of(work->event.type);
-    pthread_mutex_lock(&runtime.lock);
-    if (!work->unread && !work->route) {        /* not for this stage */
-        offsets_finish(partition, work->offset);
-        work_free(work);
-    } else {
-        runtime.in_flight++;
-        runtime.in_flight_bytes += (int64_t)work->message.bytes;
-        key_append(work);
-    }
-    pthread_mutex_unlock(&runtime.lock);
-}
-
 /* --- not more than there is room for -------------------------------------------------------------------------------------- */
 
-static bool window_is_full(const struct partition *partition, bool paused)
+static bool takes_nothing(void)
 {
-    return partition->count >= (size_t)(paused ? UNFINISHED_OFFSETS_MAX / 2 : UNFINISHED_OFFSETS_MAX);
+    return runtime.circuits_stopping > 0 || runtime.postgres_away_us != 0;
 }
 
-static void pause_partitions(bool all, bool pause)
+/* Lock held: how many more works this partition may have in flight.  What there is room for is shared by the partitions that have
+ * anything, so that one with much to do or to wait for leaves the others their part. */
+static int64_t room_of(const struct partition *partition)
 {
-    pthread_mutex_lock(&runtime.lock);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
-    for (struct partition *partition = runtime.partitions; partition; partition = partition->next) {
-        bool change = all ? partition->paused != pause : pause ? !partition->paused && window_is_full(partition, false)
-                                                               : partition->paused && !window_is_full(partition, true);
-        if (partition->assigned && change) {
-            rd_kafka_topic_partition_list_add(list, partition->topic, partition->number);
-            partition->paused = pause;
-        }
-    }
-    pthread_mutex_unlock(&runtime.lock);
-    if (list->cnt > 0 && pause)
-        rd_kafka_pause_partitions(runtime.consumer, list);
-    else if (list->cnt > 0)
-        rd_kafka_resume_partitions(runtime.consumer, list);
-    rd_kafka_topic_partition_list_destroy(list);
+    if (!partition->assigned || takes_nothing() || runtime.in_flight_bytes >= runtime.in_flight_bytes_max)
+        return 0;
+    int64_t sharing = 0;
+    for (const struct partition *other = runtime.partitions; other; other = other->next)
+        sharing += other == partition || (other->assigned && other->fetched) || other->in_flight > 0;
+    int64_t share = runtime.in_flight_max / sharing, window = UNFINISHED_OFFSETS_MAX - (int64_t)partition->count;
+    int64_t room = (share > 0 ? share : 1) - partition->in_flight, left = runtime.in_flight_max - runtime.in_flight;
+    room = room < left ? room : left;
+    return room < window ? room : window;
 }
 
-/* Lock held. */
-static bool there_is_room(bool paused)
+void room_appeared(const struct partition *partition)
 {
-    int64_t share = paused ? 2 : 1;         /* once paused, not before half is free */
-    return runtime.circuits_stopping == 0 && runtime.postgres_away_us == 0 && runtime.in_flight < runtime.in_flight_max / share
-           && runtime.in_flight_bytes < runtime.in_flight_bytes_max / share;
+    if (!runtime.wants_room || (partition->fetched && room_of(partition) < ROOM_WORTH_TAKING && partition->in_flight > 0))
+        return;
+    runtime.wants_room = false;         /* until the consumer has looked */
+    pthread_cond_signal(&runtime.arrived);
 }
 
-static bool wait_for_room(int64_t most_ms)
-{
-    int64_t deadline = monotonic_us() + most_ms * 1000;
-    struct timespec until = { .tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000 };
-    pthread_mutex_lock(&runtime.lock);
-    while (!there_is_room(false) && !daemon_stopping() && pthread_cond_timedwait(&runtime.room, &runtime.lock, &until) == 0)
-        ;
-    bool room = there_is_room(false);
-    pthread_mutex_unlock(&runtime.lock);
-    return room;
-}
+/* --- taking ----------------------------------------------------------------------------------------------------------------- */
 
 static void consumer_failed(const rd_kafka_message_t *record)
 {
@@ -215,56 +215,158 @@ static void consumer_failed(const rd_kafka_message_t *record)
     }
 }
 
-static void poll_once(int timeout_ms)
+/* Up to `most` records that are there; their number. */
+static int fetch(struct partition *partition, rd_kafka_message_t **records, int most)
 {
-    rd_kafka_message_t *record = rd_kafka_consumer_poll(runtime.consumer, timeout_ms);
-    if (!record)
-        return;
-    if (record->err)
-        consumer_failed(record);
-    else
-        accept_record(record);
-    rd_kafka_message_destroy(record);
+    int count = 0;
+    while (count < most) {
+        rd_kafka_message_t *record = rd_kafka_consume_queue(partition->queue, 0);
+        if (!record)
+            break;
+        if (record->err) {
+            consumer_failed(record);
+            rd_kafka_message_destroy(record);
+        } else {
+            records[count++] = record;
+        }
+    }
+    return count;
 }
 
-static bool work_is_waiting(void)
+/* Records that are already being handled, or were, are left out. */
+static int begin_works(struct partition *partition, rd_kafka_message_t **records, int count, struct work **works)
+{
+    int wanted = 0;
+    pthread_mutex_lock(&runtime.lock);
+    for (int i = 0; i < count; i++) {
+        if (offsets_begin(partition, records[i]->offset)) {
+            works[wanted] = work_new();
+            works[wanted]->partition = partition;
+            records[wanted++] = records[i];
+        } else {
+            rd_kafka_message_destroy(records[i]);
+        }
+    }
+    pthread_mutex_unlock(&runtime.lock);
+    return wanted;
+}
+
+static void queue_works(struct partition *partition, struct work **works, int count)
 {
     pthread_mutex_lock(&runtime.lock);
-    bool room = there_is_room(true);
+    for (int i = 0; i < count; i++) {
+        struct work *work = works[i];
+        if (!work->unread && !work->route) {        /* not for this stage */
+            offsets_finish(partition, work->offset);
+            work_free(work);
+        } else {
+            partition->in_flight++;
+            runtime.in_flight++;
+            runtime.in_flight_bytes += (int64_t)work->message.bytes;
+            key_append(work);
+        }
+    }
     pthread_mutex_unlock(&runtime.lock);
-    return !room;
+}
+
+/* A partition's turn; how many records were taken. */
+static int take_from(struct partition *partition, int most)
+{
+    rd_kafka_message_t *records[TAKE_MAX];
+    struct work *works[TAKE_MAX];
+    int fetched = fetch(partition, records, most);
+    int count = begin_works(partition, records, fetched, works);
+    for (int i = 0; i < count; i++) {
+        read_record(works[i], records[i]);
+        rd_kafka_message_destroy(records[i]);
+        if (!works[i]->unread)
+            works[i]->route = route_of(works[i]->event.type);
+    }
+    queue_works(partition, works, count);
+    return fetched;
+}
+
+/* Lock held. */
+static void note_room(struct partition *partition, int64_t room)
+{
+    runtime.wants_room = runtime.wants_room || room <= 0;
+    if (room > 0 || takes_nothing())
+        partition->full_us = 0;
+    else if (partition->full_us == 0)
+        partition->full_us = monotonic_us();
+}
+
+/* Each partition that has records and room has its turn; how many records were taken. */
+static int take_round(void)
+{
+    int taken = 0;
+    pthread_mutex_lock(&runtime.lock);
+    runtime.wants_room = false;
+    for (struct partition *partition = runtime.partitions; partition; partition = partition->next) {
+        if (!partition->queue || !partition->fetched)
+            continue;
+        int64_t room = room_of(partition);
+        note_room(partition, room);
+        if (room <= 0)
+            continue;
+        int most = room < TAKE_MAX ? (int)room : TAKE_MAX;
+        partition->fetched = false;         /* before looking: what arrives meanwhile says so again */
+        pthread_mutex_unlock(&runtime.lock);
+        int count = take_from(partition, most);
+        taken += count;
+        pthread_mutex_lock(&runtime.lock);
+        if (count == most)
+            partition->fetched = true;      /* there may be more */
+    }
+    pthread_mutex_unlock(&runtime.lock);
+    return taken;
+}
+
+static void wait_for_more(void)
+{
+    int64_t deadline = monotonic_us() + UPKEEP_MS * 1000;
+    struct timespec until = { .tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000 };
+    pthread_mutex_lock(&runtime.lock);
+    bool more = runtime.group_news;
+    for (const struct partition *partition = runtime.partitions; partition && !more; partition = partition->next)
+        more = partition->queue && partition->fetched && room_of(partition) > 0;
+    if (!more)
+        pthread_cond_timedwait(&runtime.arrived, &runtime.lock, &until);
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+/* Rebalances happen in here. */
+static void poll_group(void)
+{
+    for (rd_kafka_message_t *record; (record = rd_kafka_consumer_poll(runtime.consumer, 0));) {
+        if (record->err)
+            consumer_failed(record);
+        rd_kafka_message_destroy(record);
+    }
+}
+
+static bool group_has_news(void)
+{
+    pthread_mutex_lock(&runtime.lock);
+    bool news = runtime.group_news;
+    runtime.group_news = false;
+    pthread_mutex_unlock(&runtime.lock);
+    return news;
 }
 
 void consume_run(void)
 {
-    bool all_paused = false;
     int64_t next_upkeep = 0;
     while (!daemon_stopping()) {
         int64_t now = monotonic_us();
+        if (group_has_news() || now >= next_upkeep)
+            poll_group();
         if (now >= next_upkeep) {
             offsets_store();
-            next_upkeep = now + OFFSETS_STORE_MS * 1000;
-            if (!all_paused) {
-                pause_partitions(false, true);
-                pause_partitions(false, false);
-            }
+            next_upkeep = now + UPKEEP_MS * 1000;
         }
-        if (all_paused) {
-            poll_once(POLL_MS);                     /* keeps the group membership while nothing is taken */
-            if (!work_is_waiting()) {
-                all_paused = false;
-                pause_partitions(true, false);
-            }
-            continue;
-        }
-        if (!wait_for_room(PAUSE_AFTER_MS)) {
-            if (!daemon_stopping()) {
-                all_paused = true;
-                pause_partitions(true, true);
-            }
-            continue;
-        }
-        poll_once(POLL_MS);
+        if (take_round() == 0)
+            wait_for_more();
     }
 }
 
@@ -291,6 +393,8 @@ bool consume_open(struct problem *why)
         return fail(why, "could not start the consumer: %s", reason);
     }
     rd_kafka_poll_set_consumer(runtime.consumer);
+    runtime.group_queue = rd_kafka_queue_get_consumer(runtime.consumer);
+    rd_kafka_queue_cb_event_enable(runtime.group_queue, arrived, NULL);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(TOPICS_MAX);
     for (const char *const *topic = runtime.topics; *topic; topic++)
         rd_kafka_topic_partition_list_add(list, *topic, RD_KAFKA_PARTITION_UA);
@@ -305,6 +409,8 @@ void consume_close(void)
         return;
     offsets_store();
     rd_kafka_commit(runtime.consumer, NULL, 0);
+    rd_kafka_queue_cb_event_enable(runtime.group_queue, NULL, NULL);
+    rd_kafka_queue_destroy(runtime.group_queue);
     rd_kafka_consumer_close(runtime.consumer);
     rd_kafka_destroy(runtime.consumer);
     runtime.consumer = NULL;

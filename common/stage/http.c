@@ -9,8 +9,9 @@ enum outcome work_http_any(struct work *work, const struct http_request *request
 {
     struct problem why;
     struct http_request with_cancel = *request;
-    with_cancel.cancelled = &work->cancelled;
     bool once = work->asked && work->asked->kind == ASK_ONCE;
+    with_cancel.cancelled = &work->cancelled;
+    with_cancel.repeatable = !once;
     work_waits(work);
     enum http_result result = http_call(stage_http(), &with_cancel, work->arena, ret, &why);
     work_goes_on(work);

@@ -1,7 +1,9 @@
 /* ledger.c: was this event handled before?  Asked for the first event of each key, in batches, on a connection of its own.
  *
  * Not there: run the handler.  There, from the same offset: its events are sent again as they were recorded.  There, from another
- * offset: a duplicate, finished without a trace but a counter.  Its key has parked events: it parks behind them. */
+ * offset: a duplicate, finished without a trace but a counter.  Its key has parked events: it parks behind them.  Its person was
+ * erased: it is passed over. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -27,6 +29,12 @@ static const struct statement find_crashes = {
     .name = "runtime_find_crashes",
     .text = "SELECT event_id, run FROM crashes WHERE stage = $1 AND event_id = ANY ($2::uuid[]) AND count >= $3::integer",
     .params = 3,
+};
+static const struct statement find_erased = {
+    .name = "runtime_find_erased",
+    .text = "SELECT subject, (extract(epoch FROM until) * 1000000)::bigint FROM unnest($1::text[]) AS subject"
+            " JOIN erased ON subject_sha256 = sha256(convert_to(subject, 'UTF8'))",
+    .params = 1,
 };
 static const struct statement find_emitted = {
     .name = "runtime_find_emitted",
@@ -94,7 +102,9 @@ static bool connect_ledger(struct lookup *lookup, struct problem *why)
     /* a plan made at midnight, while the day's partition is empty, would read it all for the rest of the day */
     PQclear(PQexec(lookup->connection, "SET enable_seqscan = off"));
     if (prepare(lookup->connection, &find_handled, why) && prepare(lookup->connection, &find_parked, why)
-        && prepare(lookup->connection, &find_crashes, why) && prepare(lookup->connection, &find_emitted, why))
+        && prepare(lookup->connection, &find_crashes, why) && prepare(lookup->connection, &find_erased, why)
+        && prepare(lookup->connection, &find_emitted, why)
+        && (PQenterPipelineMode(lookup->connection) || fail(why, "could not set up the ledger's connection")))
         return true;
     PQfinish(lookup->connection);
     lookup->connection = NULL;
@@ -105,7 +115,7 @@ static struct work *work_of(const struct lookup *lookup, const char *event_id, c
 {
     int number = atoi(run);
     for (int i = 0; i < lookup->count; i++)
-        if (!lookup->works[i]->unread && lookup->works[i]->event.run == number && strcasecmp(lookup->works[i]->event.id, event_id) == 0)
+        if (lookup->works[i]->event.run == number && strcasecmp(lookup->works[i]->event.id, event_id) == 0)
             return lookup->works[i];
     return NULL;
 }
@@ -156,6 +166,21 @@ static void note_crashes(struct lookup *lookup, PGresult *result)
     }
 }
 
+/* An address that was erased may speak again: only what is older is passed over. */
+static void note_erased(struct lookup *lookup, PGresult *result)
+{
+    for (int row = 0; row < PQntuples(result); row++)
+        for (int i = 0; i < lookup->count; i++) {
+            struct work *work = lookup->works[i];
+            int64_t event_us;
+            if (strcmp(work_subject(work), PQgetvalue(result, row, 0)) != 0)
+                continue;
+            bool is_new = !PQgetisnull(result, row, 1) && !work->unread && time_read(text_of(work->event.time), &event_us)
+                          && event_us > atoll(PQgetvalue(result, row, 1));
+            work->erased = !is_new;
+        }
+}
+
 static void note_emitted(struct lookup *lookup, PGresult *result)
 {
     for (int row = 0; row < PQntuples(result); row++) {
@@ -166,28 +191,56 @@ static void note_emitted(struct lookup *lookup, PGresult *result)
     }
 }
 
-/* Runs `statement` and gives its rows to `note`. */
-static bool lookup_query(struct lookup *lookup, const struct statement *statement, const char *const *params,
-                         void (*note)(struct lookup *lookup, PGresult *result), struct problem *why)
+/* One of the questions that go out together. */
+struct question {
+    const struct statement *statement;
+    const char *const *params;
+    void (*note)(struct lookup *lookup, PGresult *result);
+};
+
+static PGresult *next_result(struct lookup *lookup)
 {
-    PGresult *result = NULL;
-    if (PQsendQueryPrepared(lookup->connection, statement->name, statement->params, params, NULL, NULL, 0)
-        && pg_wait(lookup->connection, ANSWER_TIMEOUT_MS))
-        result = PQgetResult(lookup->connection);
-    bool done = PQresultStatus(result) == PGRES_TUPLES_OK;
-    if (done)
-        note(lookup, result);
-    else
-        fail(why, "could not look into the ledger (\"%s\"): %s", statement->name, PQerrorMessage(lookup->connection));
-    PQclear(result);
+    return pg_wait(lookup->connection, ANSWER_TIMEOUT_MS) ? PQgetResult(lookup->connection) : NULL;
+}
+
+static bool send_questions(struct lookup *lookup, const struct question *questions, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!PQsendQueryPrepared(lookup->connection, questions[i].statement->name, questions[i].statement->params,
+                                 questions[i].params, NULL, NULL, 0))
+            return false;
+    return PQpipelineSync(lookup->connection);
+}
+
+/* Asks them all in one round trip, and notes their answers in this order. */
+static bool ask_ledger(struct lookup *lookup, const struct question *questions, int count, struct problem *why)
+{
+    bool done = send_questions(lookup, questions, count);
+    for (int i = 0; i < count && done; i++) {
+        PGresult *result = next_result(lookup);
+        done = PQresultStatus(result) == PGRES_TUPLES_OK;
+        if (done)
+            questions[i].note(lookup, result);
+        else
+            fail(why, "could not look into the ledger (\"%s\"): %s", questions[i].statement->name, PQerrorMessage(lookup->connection));
+        PQclear(result);
+        if (done && (result = PQgetResult(lookup->connection))) {   /* the NULL after each */
+            PQclear(result);
+            done = fail(why, "the ledger answered more than it was asked");
+        }
+    }
+    if (done) {
+        PGresult *sync = next_result(lookup);
+        done = PQresultStatus(sync) == PGRES_PIPELINE_SYNC || fail(why, "the ledger's answer does not end");
+        PQclear(sync);
+    } else if (why->text[0] == '\0') {
+        fail(why, "could not ask the ledger: %s", PQerrorMessage(lookup->connection));
+    }
     if (!done) {                /* whatever it was: a new connection knows no more than this one did, and waits for nothing */
         PQfinish(lookup->connection);
         lookup->connection = NULL;
-        return false;
     }
-    while ((result = PQgetResult(lookup->connection)))
-        PQclear(result);
-    return true;
+    return done;
 }
 
 static bool look_up(struct lookup *lookup, struct problem *why)
@@ -196,10 +249,9 @@ static bool look_up(struct lookup *lookup, struct problem *why)
     array_begin(&lookup->subjects);
     for (int i = 0; i < lookup->count; i++) {
         struct work *work = lookup->works[i];
-        work->resumed = work->from_ledger = work->key_is_parked = work->crashed = false;
+        work->resumed = work->from_ledger = work->key_is_parked = work->crashed = work->erased = false;
         work_begin_run(work);
-        if (!work->unread)
-            array_add(&lookup->ids, work->event.id);
+        array_add(&lookup->ids, work->event.id);
         array_add(&lookup->subjects, work_subject(work));
     }
     array_end(&lookup->ids);
@@ -207,13 +259,18 @@ static bool look_up(struct lookup *lookup, struct problem *why)
     const char *stage = runtime.stage->name, *ids = lookup->ids.at;
     char crashes_max[8];
     snprintf(crashes_max, sizeof(crashes_max), "%d", CRASHES_MAX);
-    bool done = lookup_query(lookup, &find_handled, (const char *[]){ stage, ids }, note_handled, why)
-                && lookup_query(lookup, &find_parked, (const char *[]){ stage, lookup->subjects.at }, note_parked, why)
-                && lookup_query(lookup, &find_crashes, (const char *[]){ stage, ids, crashes_max }, note_crashes, why);
+    const struct question questions[] = {
+        { &find_handled, (const char *[]){ stage, ids }, note_handled },
+        { &find_parked, (const char *[]){ stage, lookup->subjects.at }, note_parked },
+        { &find_crashes, (const char *[]){ stage, ids, crashes_max }, note_crashes },
+        { &find_erased, (const char *[]){ lookup->subjects.at }, note_erased },
+    };
+    if (!ask_ledger(lookup, questions, LENGTH(questions), why))
+        return false;
     bool resend = false;
     for (int i = 0; i < lookup->count; i++)
         resend = resend || (lookup->works[i]->from_ledger && !lookup->works[i]->skipped);
-    return done && (!resend || lookup_query(lookup, &find_emitted, (const char *[]){ stage, ids }, note_emitted, why));
+    return !resend || ask_ledger(lookup, &(struct question){ &find_emitted, (const char *[]){ stage, ids }, note_emitted }, 1, why);
 }
 
 /* Lock held. */
@@ -225,7 +282,7 @@ static void settle(struct work *work)
         work->first_us = monotonic_us();    /* what it waited for others counts for no limit */
     else if (work->resumed)
         work->first_us = work->parked_first_us - (now_us() - monotonic_us());       /* the table has wall-clock time */
-    if (work->key_is_parked && !work->resumed) {
+    if (work->key_is_parked && !work->resumed && !work->erased) {
         fail(&work->why, "earlier events of its key are parked");
         commit_push(work, VERDICT_PARKED);
         return;
@@ -248,9 +305,11 @@ void postgres_is_away(const struct problem *why)
 void postgres_is_back(void)
 {
     pthread_mutex_lock(&runtime.lock);
-    if (runtime.postgres_away_us != 0)
+    if (runtime.postgres_away_us != 0) {
         log_info("postgres is back", LOG_INT("away_ms", (monotonic_us() - runtime.postgres_away_us) / 1000));
-    runtime.postgres_away_us = 0;
+        runtime.postgres_away_us = 0;
+        pthread_cond_signal(&runtime.arrived);
+    }
     pthread_mutex_unlock(&runtime.lock);
 }
 
@@ -266,9 +325,10 @@ static bool runtime_is_over(void)
 static bool look_up_surely(struct lookup *lookup)
 {
     while (!runtime_is_over()) {
-        struct problem why;
+        struct problem why = { .text = "" };
         if ((lookup->connection || connect_ledger(lookup, &why)) && look_up(lookup, &why)) {
             postgres_is_back();
+            FAULT_POINT("lookup.after");
             return true;
         }
         postgres_is_away(&why);

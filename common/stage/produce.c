@@ -1,4 +1,5 @@
 /* produce.c: the events of committed works go out; when the last one is acknowledged the work is finished. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -8,20 +9,26 @@
 #define POLL_MS 100
 #define QUEUE_FULL_PAUSE_MS 5
 
-/* Lock held. */
 void work_finish(struct work *work)
 {
     metric_time(&metric_hop_time, monotonic_us() - work->consumed_us, work->event.type);
     offsets_finish(work->partition, work->offset);
     key_pop(work);
+    work->partition->in_flight--;
     runtime.in_flight--;
     runtime.in_flight_bytes -= (int64_t)work->message.bytes;
     if (work->resumed) {
         runtime.resume_parked = true;
         pthread_cond_signal(&runtime.sweep_now);
     }
+    room_appeared(work->partition);
     work_free(work);
-    pthread_cond_signal(&runtime.room);
+}
+
+void committing_ended(void)
+{
+    if (--runtime.committing == 0)
+        pthread_cond_signal(&runtime.settled);
 }
 
 static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *unused)
@@ -38,9 +45,10 @@ static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, v
     }
     if (!work)
         return;
+    FAULT_POINT("produce.after");
     pthread_mutex_lock(&runtime.lock);
     if (--work->acks_due == 0) {
-        runtime.committing--;
+        committing_ended();
         work_finish(work);
     }
     pthread_mutex_unlock(&runtime.lock);
@@ -72,6 +80,7 @@ static int event_count(const struct work *work)
 /* Hands a work's events over; false when that failed, and the stage ends. */
 static bool produce_events(struct work *work)
 {
+    FAULT_POINT("produce.before");
     /* the last one's report may finish and free the work: `next` is read before */
     for (const struct event_effect *event = work->events, *next; event; event = next) {
         next = event->next;
@@ -99,7 +108,7 @@ void produce_works(struct work *const *works, int count)
         if (works[i]->acks_due > 0) {
             speaking[speaking_count++] = works[i];
         } else {
-            runtime.committing--;
+            committing_ended();
             work_finish(works[i]);
         }
     }

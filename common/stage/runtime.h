@@ -24,13 +24,13 @@
 #define WORKER_IDLE_MS_MAX 10000            /* then a worker thread ends */
 #define WORKERS_BUSY 4                      /* handlers that compute at once; more only while these wait for something */
 #define WORKERS_TICK_MS 2                   /* ready works that nobody took for so long get more workers */
-#define OFFSETS_STORE_MS 100
 #define LOOKUP_BATCH_MAX 256
 #define COMMIT_GROUP_MAX 64                 /* events in one transaction: measured, see README of common */
 #define COMMIT_STATEMENTS_MAX 512           /* in one pipeline: its answers fit the socket's buffer, so sending never blocks for ever */
 #define COMMIT_BYTES_MAX (4 * 1024 * 1024)  /* of parameters in one group of more than one event */
 #define UNFINISHED_OFFSETS_MAX 10000        /* beyond the lowest unfinished of a partition */
-#define IN_PLACE_MS_MAX (5 * 60 * 1000)     /* an event waits in place so long, then it is parked */
+#define IN_PLACE_MS_MAX (5 * 60 * 1000)     /* an event waits in place so long, then it is parked … */
+#define FULL_MS_MAX 1000                    /* … and sooner when its partition has had no room for so long */
 #define RETRY_BASE_MS 250
 #define RETRY_MS_MAX 30000
 #define PARKED_MS_MAX (60 * 60 * 1000)      /* longest pause between two tries of a parked event */
@@ -43,7 +43,6 @@
 #define CIRCUIT_PROBE_MS 1000               /* doubling to CIRCUIT_PROBE_MS_MAX */
 #define CIRCUIT_PROBE_MS_MAX 30000
 #define REBALANCE_COMMIT_MS_MAX 2000        /* a revoke waits so long for commits under way */
-#define PAUSE_AFTER_MS 1000                 /* of not polling for want of room */
 #define TOPICS_MAX 16                       /* read by one stage */
 
 enum work_state { WORK_QUEUED, WORK_LOOKUP, WORK_READY, WORK_RUNNING, WORK_WAITING, WORK_COMMITTING, WORK_PRODUCING };
@@ -66,7 +65,10 @@ struct partition {
     char *topic;
     int32_t number;
     bool assigned;
-    bool paused;                        /* for too many unfinished offsets */
+    bool fetched;                       /* its queue may have records */
+    rd_kafka_queue_t *queue;            /* the consumer thread's; NULL while it is not assigned */
+    int64_t in_flight;                  /* of its works */
+    int64_t full_us;                    /* since when its share of what may be in flight is taken; 0: it is not */
     bool moved;                         /* its lowest unfinished offset did, since it was stored */
     bool is_replay;                     /* replay.<stage> */
     int64_t stored;                     /* offset given to rd_kafka_offsets_store; -1: none yet */
@@ -120,6 +122,7 @@ struct work {
     bool key_is_parked;                 /* parks behind the others of its key */
     struct circuit *probe;              /* the open circuit it tries */
     bool crashed;                       /* too often */
+    bool erased;                        /* its conversation's person was: it is passed over */
     volatile bool cancelled;
     int64_t kafka_us;                   /* the record's timestamp */
     int64_t consumed_us, first_us;      /* first_us: moved on by time spent behind an open circuit */
@@ -166,6 +169,7 @@ struct work {
 /* Why some works do not go on now.  A provider's circuit is opened by its failures, and closed by a probe; or, as a stage's and a
  * tenant's, by an operator (pause.c), who alone closes it then.  Works wait here; those of a tenant are parked, so that others go on. */
 enum circuit_kind { CIRCUIT_PROVIDER, CIRCUIT_STAGE, CIRCUIT_TENANT };
+extern const char *const circuit_kinds[];  /* their names, by kind */
 struct circuit {
     enum circuit_kind kind;
     const char *name;                   /* of the provider, stage or tenant */
@@ -197,7 +201,9 @@ struct runtime {
     char replay_topic[64], dead_topic[64], role[64];
 
     pthread_mutex_t lock;
-    pthread_cond_t lookup_ready, commit_ready, clock_changed, room, sweep_now;
+    pthread_cond_t lookup_ready, commit_ready, clock_changed, sweep_now;
+    pthread_cond_t arrived;             /* records, news of the group, or room: the consumer looks */
+    pthread_cond_t settled;             /* nothing is COMMITTING or PRODUCING, or a worker has ended */
     struct work_list lookup, ready, commit;
     struct work **heap;                 /* WAITING by due_us */
     size_t heap_count, heap_room;
@@ -220,6 +226,9 @@ struct runtime {
     bool resume_parked;                 /* the sweeper shall look now */
     int64_t postgres_away_us;           /* since when; 0: it is there */
     bool subscribed;
+    bool group_news;                    /* the consumer's main queue has something */
+    bool wants_room;                    /* a partition has records and there was no room for them */
+    rd_kafka_queue_t *group_queue;
 
     pthread_t ledger_thread, commit_thread, clock_thread, sweep_thread, produce_thread;
 };
@@ -262,6 +271,7 @@ bool consume_open(struct problem *why);
 void consume_run(void);                                                 /* the main thread, until stopping */
 void consume_close(void);
 void offsets_store(void);                                               /* of all partitions that moved */
+void room_appeared(const struct partition *partition);                  /* lock held: one of its works is finished */
 
 /* ledger.c */
 void *ledger_main(void *unused);
@@ -277,6 +287,7 @@ void *produce_main(void *unused);
 void produce_works(struct work *const *works, int count);               /* no lock; then they are PRODUCING or finished */
 bool produce_payload(const char *topic, const char *key, struct text payload, struct problem *why);
 void work_finish(struct work *work);                                    /* lock held */
+void committing_ended(void);                                            /* lock held: of one work */
 /* clock.c */
 void *clock_main(void *unused);
 void wait_until(struct work *work, int64_t due_us);                     /* lock held */

@@ -32,7 +32,7 @@ static struct metric metric_away = METRIC_GAUGE("postgres_away_seconds", "for ho
 #define RUNTIME(field) offsetof(struct runtime, field)
 static const struct setting runtime_settings[] = {
     { "WORKERS_MAX", SET_COUNT, RUNTIME(workers_max), "1024", 1, 4096, .help = "handlers that run at once; threads start as they are needed" },
-    { "IN_FLIGHT_MAX", SET_COUNT, RUNTIME(in_flight_max), "4096", 1, 100000, .help = "events consumed and not finished" },
+    { "IN_FLIGHT_MAX", SET_COUNT, RUNTIME(in_flight_max), "2048", 1, 100000, .help = "events consumed and not finished, shared by the partitions" },
     { "IN_FLIGHT_BYTES_MAX", SET_BYTES, RUNTIME(in_flight_bytes_max), "64MiB", 1024 * 1024, INT64_C(1) << 34,
       .help = "their bytes; at least one event is always taken" },
     { "DATABASE_CONNECTIONS_MAX", SET_COUNT, RUNTIME(connections_max), "16", 1, 1000, .help = "of the handlers, beside the stage's own two" },
@@ -140,7 +140,8 @@ static void conditions_init(void)
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_t *const all[] = { &runtime.lookup_ready, &runtime.commit_ready, &runtime.clock_changed, &runtime.room, &runtime.sweep_now };
+    pthread_cond_t *const all[] = { &runtime.lookup_ready, &runtime.commit_ready, &runtime.clock_changed, &runtime.sweep_now,
+                                    &runtime.arrived, &runtime.settled };
     for (size_t i = 0; i < LENGTH(all); i++)
         pthread_cond_init(all[i], &attributes);
     pthread_condattr_destroy(&attributes);
@@ -225,18 +226,22 @@ static bool open_stage(struct problem *why)
 
 /* --- end ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* Nothing new is started; what runs may finish and be committed until the deadline. */
+/* Nothing new is started; what runs may finish and be committed until the deadline, but for requests that are harmless to
+ * repeat: what of them is not done early on (a long download) is left, and done again by whoever comes next. */
 static void drain(void)
 {
-    int64_t deadline = monotonic_us() + daemon_settings()->drain_deadline_ms * 1000 * 8 / 10;
+    int64_t began = monotonic_us(), deadline_us = daemon_settings()->drain_deadline_ms * 1000;
+    int64_t hurry = began + deadline_us / 4, deadline = began + deadline_us * 8 / 10;
     pthread_mutex_lock(&runtime.lock);
     runtime.stopping = true;
     pthread_cond_broadcast(&runtime.sweep_now);
     pthread_mutex_unlock(&runtime.lock);
+    workers_stop(hurry);
+    http_client_hurry(runtime.http);
     workers_stop(deadline);
     pthread_mutex_lock(&runtime.lock);
     struct timespec until = { .tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000 };
-    while (runtime.committing > 0 && pthread_cond_timedwait(&runtime.room, &runtime.lock, &until) == 0)
+    while (runtime.committing > 0 && pthread_cond_timedwait(&runtime.settled, &runtime.lock, &until) == 0)
         ;
     int64_t left = runtime.running + runtime.committing;
     runtime.finished = true;

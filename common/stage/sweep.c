@@ -3,6 +3,7 @@
  *
  * Every instance sweeps; an advisory try-lock per kind keeps two from doing it at the same moment, and ids that hold the row and its
  * time make it harmless when they do. */
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
 
@@ -59,6 +60,7 @@ static void resume(struct arena *arena)
         sweep_failed("parked", &why);
         return;
     }
+    FAULT_POINT("resume.before");
     for (int i = 0; i < rows.count; i++)
         if (!produce_payload(runtime.replay_topic, row_get(&rows, i, "subject"), text_of(row_get(&rows, i, "message")), &why))
             sweep_failed("parked", &why);

@@ -91,6 +91,8 @@ void work_begin_run(struct work *work)
 enum outcome work_handle(struct work *work)
 {
     work_begin_run(work);
+    if (work->erased)
+        return skip(work, "the person of this conversation was erased");
     if (work->crashed)
         return reject(work, "the process crashed %d times while it handled this event", CRASHES_MAX);
     if (work->unread)

@@ -163,7 +163,7 @@ static void *worker_main(void *unused)
             break;
     }
     runtime.workers--;
-    pthread_cond_signal(&runtime.room);
+    pthread_cond_signal(&runtime.settled);
     pthread_mutex_unlock(&runtime.lock);
     pthread_cond_destroy(&worker.wake);
     return unused;
@@ -176,7 +176,7 @@ void workers_stop(int64_t deadline_us)
         wake_one();             /* to end */
     while (runtime.workers > 0 && monotonic_us() < deadline_us) {
         struct timespec until = { .tv_sec = deadline_us / 1000000, .tv_nsec = deadline_us % 1000000 * 1000 };
-        pthread_cond_timedwait(&runtime.room, &runtime.lock, &until);
+        pthread_cond_timedwait(&runtime.settled, &runtime.lock, &until);
     }
     pthread_mutex_unlock(&runtime.lock);
 }

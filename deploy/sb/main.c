@@ -12,8 +12,8 @@
 #define NAME_BYTES_MAX 64 /* "sb token" */
 
 static const struct command *const commands[] = {
-    &command_up,     &command_down,   &command_status, &command_topics, &command_tail,
-    &command_pause,  &command_resume, &command_token,
+    &command_up,     &command_down,   &command_status, &command_topics, &command_tail,   &command_token,
+    &command_verify, &command_export, &command_erase,  &command_pause,  &command_resume,
 };
 
 int command_fail(char **argv, int code, const char *format, ...)

@@ -180,7 +180,21 @@ class Topics:
         assert done, f"{count} events {about} of key {key} on {topic} did not come within {seconds} s: {self.find(topic, key)[-5:]}"
         return done
 
-    def send(self, topic, key, payload, flush=True):
+    def behind(self, group, topic):
+        """How many messages of a topic the group has not finished, by the offsets it committed."""
+        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": group, "log_level": 2})
+        partitions = [TopicPartition(topic, number) for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions]
+        ends = [consumer.get_watermark_offsets(partition, timeout=10)[1] for partition in partitions]
+        behind = sum(end - max(found.offset, 0) for end, found in zip(ends, consumer.committed(partitions, timeout=10), strict=True))
+        consumer.close()
+        return behind
+
+    def partition_of(self, topic, key):
+        """Where a message of that key went."""
+        with self.changed:
+            return next(record[1] for record in self.records if record[0] == topic and record[3] == key)
+
+    def send(self, topic, key, payload, flush=True, partition=-1):
         failures = []
         def reported(error, _):
             if error:
@@ -189,7 +203,7 @@ class Topics:
             payload = json.dumps(payload)
         while True:
             try:
-                self.producer.produce(topic, payload, key=key, on_delivery=reported)
+                self.producer.produce(topic, payload, key=key, partition=partition, on_delivery=reported)
                 break
             except BufferError:
                 self.producer.poll(0.1)

@@ -27,9 +27,9 @@ def provider():
     stub.close()
 
 
-def tell(topics, key, n=1, topic="echo.in", flush=True, attributes=None, **data):
+def tell(topics, key, n=1, topic="echo.in", flush=True, attributes=None, partition=-1, **data):
     told = event("echo.asked", key, {"n": n, **data}, **(attributes or {}))
-    topics.send(topic, key, told, flush)
+    topics.send(topic, key, told, flush, partition)
     return told
 
 
@@ -257,6 +257,24 @@ def test_a_long_wait_is_parked_and_resumed_in_order(echo, topics, database, key)
     assert sorted(outcome for outcome, _, _ in outcomes(database, key)) == ["done", "done"]
 
 
+def test_a_waiting_key_makes_room_for_the_others_of_its_partition(daemon, echo, topics, database, key):
+    """Its many events would fill what the stage takes at once; they are parked long before they are due."""
+    assert echo.stop() == 0
+    alone = daemon("echo", IN_FLIGHT_MAX=8).ready()
+    tell(topics, key, n=1, retries=1, retry_ms=120_000)
+    for n in range(2, 31):
+        tell(topics, key, n=n, flush=False)
+    topics.wait("echo.in", key)
+    tell(topics, key + "-other", n=1, partition=topics.partition_of("echo.in", key))
+    topics.wait("echo.out", key + "-other", seconds=30)
+    assert rows(database, key) == []
+    database.execute("UPDATE parked SET resume_at = now() WHERE subject = %s AND resume_at <> 'infinity'", (key,))
+    topics.wait("echo.out", key, count=30)
+    assert [n for n, _, _ in rows(database, key)] == list(range(1, 31)), "in order"
+    assert alone.stop() == 0
+    echo.start().ready()
+
+
 def test_a_parked_event_that_never_succeeds_is_given_up_at_its_age(echo, topics, database, key):
     tell(topics, key, n=1, retries=-1, retry_ms=600_000)
     tell(topics, key, n=2)
@@ -396,6 +414,18 @@ def test_kill_9_under_load_loses_and_doubles_nothing(echo, topics, database, key
     expect_each_once(topics, database, keys, 40)
 
 
+def test_what_is_no_event_is_a_dead_letter_once_whoever_is_killed(daemon, topics, key):
+    """Its dead letter is committed, its offset is not: redelivered, it is found in the ledger like any other record."""
+    echo = daemon("echo", KAFKA_PROP_auto_commit_interval_ms=60_000).ready()
+    topics.send("echo.in", key, "not JSON")
+    letter = topics.wait("dead.echo", key)[0]
+    echo.kill()
+    tell(topics, key, n=2)
+    echo.start().ready()
+    topics.wait("echo.out", key, n=2)
+    assert [found["id"] for found in topics.find("dead.echo", key)] == [letter["id"]]
+
+
 def test_an_event_that_crashes_the_process_is_rejected_unseen(echo, topics, database, key):
     tell(topics, key, n=1, crash=True)
     tell(topics, key, n=2)
@@ -415,6 +445,22 @@ def test_sigterm_finishes_what_runs(daemon, echo, topics, database, key):
     assert [n for n, _, _ in rows(database, key)] == [1]
     echo.start().ready()
     topics.wait("echo.out", key)
+
+
+@pytest.mark.parametrize("kind,stall_s,answered", [("ask", 30, False), ("once", 2.5, True)], ids=["harmless to repeat", "once"])
+def test_sigterm_leaves_a_long_request_that_is_harmless_to_repeat(daemon, echo, topics, database, key, provider, kind, stall_s, answered):
+    """And no other: one of ASK_ONCE has the whole deadline."""
+    provider.behave = lambda method, path, number: (200, {"stall_s": stall_s}, "late", *["stall"] * (number == 1))
+    assert echo.stop() == 0
+    draining = daemon("echo", instance=echo.instance, DRAIN_DEADLINE="6s").ready()
+    tell(topics, key, n=1, **{kind: f"{provider.url}/{kind}"})
+    wait_until(lambda: provider.requests, "the provider being asked")
+    assert draining.stop() == 0
+    assert "ended before everything was done" not in draining.log()
+    assert len(rows(database, key)) == answered
+    echo.start().ready()
+    topics.wait("echo.out", key)
+    assert outcomes(database, key) == [("done", 1, None)] and len(provider.requests) == (1 if answered else 2)
 
 
 def test_instances_come_and_go_under_load(daemon, echo, topics, database, key):
@@ -484,6 +530,7 @@ def test_the_broker_goes_and_comes_back(echo, topics, schema_ready, key):
         schema_ready.kafka.start()
         with schema_ready.connect() as fresh:
             expect_each_once(topics, fresh, keys, 10)
+        wait_until(lambda: topics.behind("echo", "echo.in") == 0, "a member that may commit")
         echo.ready()
 
 

@@ -24,7 +24,11 @@ BEGIN
             EXECUTE format('CREATE POLICY writer_switchboard_echo ON %I FOR ALL TO switchboard_echo USING (true) WITH CHECK (true)', of_table);
         END IF;
     END LOOP;
+    IF NOT EXISTS (SELECT 1 FROM pg_policies WHERE tablename = 'erased' AND policyname = 'echo') THEN
+        CREATE POLICY echo ON erased FOR SELECT TO switchboard_echo USING (true);
+    END IF;
 END $$;
+GRANT SELECT ON erased TO switchboard_echo;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crashes, instances TO switchboard_echo;
 GRANT SELECT ON pauses TO switchboard_echo;
 GRANT EXECUTE ON FUNCTION runtime_partitions(integer, integer) TO switchboard_echo;

@@ -331,6 +331,26 @@ static void is_cancelled(void **state)
     assert_int_equal(server_count(&server, &server.requests), 1);
 }
 
+static void hurries(void **state)
+{
+    (void)state;
+    struct background kept = { 0 }, repeatable = { 0 };
+    background_start(&kept, (struct http_request){ .url = url_of(&server, "/never") });
+    background_start(&repeatable, (struct http_request){ .url = url_of(&server, "/never"), .repeatable = true });
+    server_await(&server, &server.requests, 2);
+    http_client_hurry(client);
+    background_join(&repeatable);
+    assert_why(&repeatable.asked, HTTP_CANCELLED, "cancelled");
+    struct asked later = ask((struct http_request){ .url = url_of(&server, "/ok"), .repeatable = true });
+    assert_why(&later, HTTP_CANCELLED, "cancelled");
+    later = get(&server, "/ok");
+    assert_answered(&later, 200);
+    assert_int_equal(http_client_in_flight(client), 1);
+    http_client_stop(client);
+    client = NULL;
+    background_join(&kept);
+}
+
 static void stops_with_calls_open(void **state)
 {
     (void)state;
@@ -495,6 +515,7 @@ int main(void)
         TEST(times_out),
         TEST(is_not_held_up_by_a_stuck_resolver),
         TEST(is_cancelled),
+        TEST(hurries),
         TEST(stops_with_calls_open),
         TEST(keeps_connections),
         TEST(repeats_only_what_is_safe),

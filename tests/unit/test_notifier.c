@@ -384,7 +384,14 @@ static void it_is_looked_for_in_the_list(void **state)
 
 static void a_look_up_that_fails_is_tried_again(void **state)
 {
+    static const char *const unreadable[] = { "", "upstream error", "{\"messages\":[", "{}", "[]", "{\"messages\":null}" };
     look_up = true;
+    for (size_t i = 0; i < LENGTH(unreadable); i++) {
+        provider_answers("200 OK", "", unreadable[i]);
+        expect(tell(BOOKED), RETRY);
+        assert_false(found);
+        assert_string_equal(why.text, "twilio's list of messages cannot be read");
+    }
     provider_answers("500 Error", "", "");
     expect(tell(BOOKED), RETRY);
     assert_false(uncertain);

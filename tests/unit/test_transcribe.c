@@ -79,7 +79,7 @@ static void refuses_what_cannot_be_fetched(void **state)
         { "status/503", RETRY, "HTTP status 503" },
         { "cut", RETRY, "gave no whole answer" },
         { "stall", RETRY, "" },
-        { "endless", REJECT, "is larger than 1048576 bytes" },
+        { "endless", REJECT, "is larger than the 1048576 bytes of RECORDING_BYTES_MAX" },
         { "inside", REJECT, "is not an address of the public internet" },
     };
     for (size_t i = 0; i < LENGTH(table); i++) {
@@ -271,6 +271,7 @@ static void judges_refusals(void **state)
           REJECT, "openai: HTTP status 400: bad file" },
         { "401 No", "{\"error\":{\"message\":\"Incorrect API key\"}}", RETRY,
           "openai refuses our credentials (HTTP status 401)" },
+        { "402 Pay", "{}", RETRY, "refuses our credentials" },
         { "403 No", "{}", RETRY, "refuses our credentials" },
         { "404 No", "{\"error\":{\"message\":\"no such model\",\"code\":\"model_not_found\"}}", REJECT,
           "no such model" },

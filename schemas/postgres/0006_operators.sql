@@ -39,21 +39,22 @@ CREATE TABLE pauses (
     PRIMARY KEY (kind, name)
 );
 
--- Dead letters that were dealt with: once each, since an event that fails again is a letter of its own.  A letter whose `sent_at`
+-- Dead letters that were dealt with: once each, since an event that fails again is a letter of its own.  A letter whose `done_at`
 -- is NULL is still open: its run was chosen, and is used again by whoever sends it.
 CREATE TABLE letter_actions (
     letter_id   uuid        PRIMARY KEY,                -- the id of the event.rejected
     stage       text        NOT NULL,
-    event_id    uuid        NOT NULL,                   -- of the event in it
+    subject     text        NOT NULL,                   -- its conversation
+    event_id    uuid        NOT NULL,                   -- of the event in it; of what is no event, made of where it stands
     action      text        NOT NULL CHECK (action IN ('retry', 'edit', 'drop')),
     run         integer     CHECK (run > 0),            -- of the event that was sent
     before      text,                                   -- the event as it was …
     after       text,                                   -- … and as an operator made it
     action_id   bigint      NOT NULL REFERENCES operator_actions,
-    sent_at     timestamptz,
+    done_at     timestamptz,                            -- sent, or dropped
     CHECK ((action = 'drop') = (run IS NULL)),
     CHECK ((action = 'edit') = (before IS NOT NULL AND after IS NOT NULL)),
-    CHECK (action <> 'drop' OR sent_at IS NULL)
+    CHECK (action <> 'drop' OR done_at IS NOT NULL)
 );
 CREATE INDEX letter_actions_event ON letter_actions (stage, event_id);
 

@@ -1,0 +1,23 @@
+// libphonenumber.cc: the shim around libphonenumber, a library of its own: common/phone.c loads it with the first number that needs it.
+#include <string>
+
+#include <phonenumbers/phonenumberutil.h>
+
+// Writes the number as E.164 into `ret` of `room` bytes; false when it is none, or does not fit.
+extern "C" bool phone_parse(const char *text, const char *region, char *ret, size_t room)
+{
+    using i18n::phonenumbers::PhoneNumber;
+    using i18n::phonenumbers::PhoneNumberUtil;
+
+    const PhoneNumberUtil *util = PhoneNumberUtil::GetInstance();
+    PhoneNumber number;
+    if (util->Parse(text, region, &number) != PhoneNumberUtil::NO_PARSING_ERROR || !util->IsPossibleNumber(number))
+        return false;
+    std::string formatted;
+    util->Format(number, PhoneNumberUtil::E164, &formatted);
+    if (formatted.size() >= room)
+        return false;
+    formatted.copy(ret, formatted.size());
+    ret[formatted.size()] = '\0';
+    return true;
+}

@@ -1,0 +1,97 @@
+/* person_tables.c: what is a person's in each table, and what becomes of it.  Found by the sets that person.c makes:
+ *
+ *     person_contacts (tenant, contact_id)    person_calls (tenant, call_id)    person_users (tenant, email, user_id)
+ *     person_addresses (address)              phone numbers as written and as WhatsApp addresses, e-mail addresses
+ *     person_subjects (subject)               the keys of their events: calls and addresses */
+#include "deploy/sb/person.h"
+
+#define OF_CALL    "(tenant, call_id) IN (SELECT tenant, call_id FROM person_calls)"
+#define OF_CONTACT "(tenant, contact_id) IN (SELECT tenant, contact_id FROM person_contacts)"
+#define OF_USER    "(tenant, email) IN (SELECT tenant, email FROM person_users)"
+#define IN_SUBJECTS " IN (SELECT subject FROM person_subjects)"
+#define IN_ADDRESSES " IN (SELECT address FROM person_addresses)"
+
+const struct person_table person_tables[] = {
+    { "parked", "subject" IN_SUBJECTS, ROW_DELETED, .personal = "subject, message, why",
+      .impersonal = "stage, number, event_id, run, topic, day, tenant, attempts, first_at, resume_at, parked_at",
+      .why = "what waited is not done any more" },
+    { "emitted",
+      "key" IN_SUBJECTS " OR cause_id IN (SELECT event_id FROM ledger WHERE subject" IN_SUBJECTS
+      " OR correlation_id" IN_SUBJECTS ")",
+      ROW_DELETED, .personal = "key, payload", .impersonal = "stage, cause_id, run, day, number, tenant, topic" },
+    { "letter_actions", "subject" IN_SUBJECTS, ROW_BLANKED,
+      .blank = "subject = CASE WHEN subject" IN_ADDRESSES " THEN 'erased' ELSE subject END,"
+               " before = CASE WHEN before IS NOT NULL THEN '' END, after = CASE WHEN after IS NOT NULL THEN '' END",
+      .personal = "subject, before, after", .impersonal = "letter_id, stage, event_id, action, run, action_id, done_at",
+      .why = "that a dead letter was dealt with: so that it is not open again" },
+    { "operator_actions", "EXISTS (SELECT 1 FROM person_addresses WHERE position(address IN what || detail::text) > 0)",
+      ROW_BLANKED, .blank = "what = 'erased', detail = '{}'", .personal = "what, detail",
+      .impersonal = "action_id, at, who, command", .why = "who of the operators did what, and when" },
+    { "ledger", "subject" IN_SUBJECTS " OR correlation_id" IN_SUBJECTS, ROW_BLANKED,
+      .blank = "subject = CASE WHEN subject" IN_ADDRESSES " THEN 'erased' ELSE subject END,"
+               " correlation_id = CASE WHEN correlation_id" IN_ADDRESSES " THEN 'erased' ELSE correlation_id END,"
+               " outcome = CASE outcome WHEN 'parked' THEN 'skipped' ELSE outcome END, why = NULL",
+      .personal = "subject, correlation_id, why",
+      .impersonal = "stage, event_id, run, day, event_type, topic, partition, offset, tenant, cause_id, outcome,"
+                    " attempts, received_at, started_at, worked_us, committed_at, emitted",
+      .why = "that an event was handled, how often and how it ended: so that it is not handled again" },
+    { "asks", "correlation_id" IN_SUBJECTS " OR recipient" IN_ADDRESSES " OR subject" IN_ADDRESSES, ROW_BLANKED,
+      .blank = "recipient = CASE WHEN recipient" IN_ADDRESSES " THEN 'erased ' || ask_id ELSE recipient END,"
+               " subject = CASE WHEN subject" IN_ADDRESSES " THEN 'erased' ELSE subject END,"
+               " correlation_id = CASE WHEN correlation_id" IN_ADDRESSES " THEN 'erased' ELSE correlation_id END,"
+               " content = NULL, answer = NULL, error = NULL",
+      .personal = "recipient, subject, correlation_id, content, answer, error",
+      .impersonal = "ask_id, stage, event_id, run, name, kind, provider, tenant, purpose, version, resend, state,"
+                    " attempt, lease_until, provider_id, provider_status, error_code, model, tokens_in, tokens_out,"
+                    " cost_micros, took_us, created_at, updated_at",
+      .why = "that somebody was asked, when, at what cost and how it ended; others whom it went to" },
+    { "recordings", OF_CALL, ROW_DELETED, .personal = "path, sha256",
+      .impersonal = "tenant, call_id, bytes, format, channels, sample_rate_hz, duration_s, created_at, updated_at" },
+    { "call_transcripts", OF_CALL, ROW_DELETED, .personal = "text, segments, search",
+      .impersonal = "tenant, call_id, provider, model, language, speakers, words, duration_s, source_time, run,"
+                    " created_at, updated_at" },
+    { "call_reports", OF_CALL, ROW_DELETED, .personal = "facts",
+      .impersonal = "tenant, call_id, event_id, hook, reported_at, created_at" },
+    { "call_analyses", OF_CALL, ROW_BLANKED,
+      .blank = "summary = '', evidence = '[]', objections = (SELECT coalesce(jsonb_agg(jsonb_build_object('category',"
+               " o -> 'category', 'quote', '')), '[]') FROM jsonb_array_elements(objections) AS o)",
+      .personal = "summary, evidence, objections",
+      .impersonal = "tenant, call_id, provider, model, prompt_version, lead_qualification, booking_status,"
+                    " call_outcome_category, sentiment_score, sop_score, sop_missed_steps, dropped_without_evidence,"
+                    " source_time, run, created_at, updated_at",
+      .why = "the figures count it; objections by their kind" },
+    { "appointments", OF_CALL, ROW_BLANKED, .blank = "location = NULL, quote = NULL", .personal = "location, quote",
+      .impersonal = "tenant, appointment_id, call_id, lead_id, assigned_rep_id, scheduled_start, appointment_date,"
+                    " service_type, status, outcome, source_time, run, created_at, updated_at",
+      .why = "that and when there was a visit, and its outcome" },
+    { "calls", OF_CALL, ROW_BLANKED,
+      .blank = "customer_number = NULL, customer_name = NULL, recording_url = NULL, version = version + 1",
+      .personal = "customer_number, customer_name, recording_url",
+      .impersonal = "tenant, call_id, source, status, direction, tracking_number, contact_id, lead_id, csr_user_id,"
+                    " answered, voicemail, started_at, duration_s, version, created_at, updated_at, call_at",
+      .why = "that there was a call, when, how long, and whom of the company it reached" },
+    { "leads", OF_CONTACT, ROW_KEPT, .personal = "",
+      .impersonal = "tenant, lead_id, contact_id, status, status_call_at, created_at, updated_at",
+      .why = "the figures count it; its contact is nobody" },
+    /* the contact's id is made of the phone number, so it is given another one, in all tables */
+    { "contact_cards", OF_CONTACT, ROW_BLANKED, .blank = "contact_id = gen_random_uuid(), phone = NULL, name = NULL",
+      .personal = "contact_id, phone, name", .impersonal = "tenant, created_at, updated_at",
+      .why = "holds calls and leads of one unknown person together" },
+    { "api_tokens", OF_USER, ROW_DELETED, .personal = "email, label",
+      .impersonal = "token_hash, token_id, tenant, role, created_at, expires_at, revoked_at" },
+    { "users", OF_USER, ROW_BLANKED,
+      .blank = "email = lower(user_id) || '@erased.invalid', name = 'erased', phone = NULL, answers = NULL",
+      .personal = "email, name, phone, answers", .impersonal = "tenant, user_id, role, created_at, updated_at",
+      .why = "calls and visits stay attributed to one unknown colleague" },
+    { "companies", NULL, ROW_NOBODYS,
+      .impersonal = "tenant, name, time_zone, default_region, callrail_keys, alert_whatsapp, created_at, updated_at" },
+    { "tracking_numbers", NULL, ROW_NOBODYS, .impersonal = "number, tenant, label, created_at, updated_at" },
+    { "instances", NULL, ROW_NOBODYS,
+      .impersonal = "stage, instance, started_at, seen_at, version, pid, host, state",
+      .why = "keys of what is handled now, told anew every two seconds; what a stopped one left is forgotten in a day" },
+    { "pauses", NULL, ROW_NOBODYS, .impersonal = "kind, name, by, why, since" },
+    { "crashes", NULL, ROW_NOBODYS, .impersonal = "stage, event_id, run, count, updated_at" },
+    { "erased", NULL, ROW_NOBODYS, .impersonal = "subject_sha256, until, erased_at" },
+    { "schema_migrations", NULL, ROW_NOBODYS, .impersonal = "number, name, sha256, applied_at" },
+    { 0 },
+};
