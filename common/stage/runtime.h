@@ -320,11 +320,6 @@ void instance_tell(struct arena *arena);                                /* no lo
 void instances_forget(struct arena *arena);                             /* those that were not seen for a day */
 void instance_gone(void);                                               /* the stage has ended, in good order */
 
-/* statement helpers shared by ledger.c, commit.c, ask.c */
-void array_begin(struct buf *buf);
-void array_add(struct buf *buf, const char *value);                     /* NULL adds NULL */
-void array_end(struct buf *buf);
-
 /* metrics, in stage.c */
 extern struct metric metric_events, metric_handled_time, metric_hop_time, metric_retries, metric_conflicts, metric_asks,
     metric_ask_time, metric_commit_time, metric_commit_events, metric_duplicates, metric_emitted;

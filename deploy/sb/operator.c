@@ -6,6 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "deploy/sb/command.h"
+#include "topics.h"
+
 #define HOST_BYTES 65
 
 static const struct statement insert_action = {
@@ -18,6 +21,24 @@ static const struct statement end_action = {
     .text = "UPDATE operator_actions SET detail = detail || $2::jsonb WHERE action_id = $1::bigint",
     .params = 2,
 };
+
+int operator_open(struct session *ret, char **argv)
+{
+    int wrong = session_open(ret, ROLE_OPERATOR, argv);
+
+    if (wrong >= 0 || ret->settings.kafka_brokers != NULL)
+        return wrong;
+    return session_close(ret, command_fail(argv, EXIT_WRONG,
+                                           "KAFKA_BROKERS is not set, and nothing was started here: \"sb up\" starts a Kafka"));
+}
+
+bool operator_stage_is(const char *name)
+{
+    for (const struct stage_topics *stage = stage_topics; stage->stage; stage++)
+        if (strcmp(stage->stage, name) == 0)
+            return true;
+    return false;
+}
 
 const char *operator_name(const char *as, char ret[OPERATOR_BYTES_MAX + 1])
 {

@@ -6,6 +6,12 @@
 
 #define OPERATOR_BYTES_MAX 200
 
+/* As session_open(), under ROLE_OPERATOR, for commands that need Kafka too. */
+int operator_open(struct session *ret, char **argv);
+
+/* Is there a stage of that name? */
+bool operator_stage_is(const char *name);
+
 /* `as` (--as), else $SUDO_USER or $USER and the host. */
 const char *operator_name(const char *as, char ret[OPERATOR_BYTES_MAX + 1]);
 
@@ -15,7 +21,7 @@ bool operator_record(struct session *session, const char *as, const char *comman
 /* Adds to the detail of an action how it ended. */
 bool operator_record_end(struct session *session, const char *id, const char *detail, struct problem *why);
 
-/* At a terminal asks and waits for "y"; elsewhere true: scripts do what they say. */
+/* At a terminal asks, and is true when the answer is "y"; elsewhere true: scripts do what they say. */
 bool operator_confirms(const char *question);
 
 /* -1 unless `text` is a whole number between `least` and `most`. */

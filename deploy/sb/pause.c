@@ -8,7 +8,6 @@
 #include "deploy/sb/command.h"
 #include "deploy/sb/operator.h"
 #include "deploy/sb/table.h"
-#include "topics.h"
 
 #define JSON_BYTES_MAX (1024 * 1024)
 
@@ -86,14 +85,6 @@ static int read_options(struct pause *pause, int argc, char **argv)
     return known ? -1 : command_misused(argv, "--kind takes stage, provider or tenant");
 }
 
-static bool is_stage(const char *name)
-{
-    for (const struct stage_topics *stage = stage_topics; stage->stage; stage++)
-        if (strcmp(stage->stage, name) == 0)
-            return true;
-    return false;
-}
-
 /* What the name is of, when it was not said.  -1, or the exit code */
 static int find_kind(struct pause *pause, struct session *session, char **argv)
 {
@@ -101,12 +92,12 @@ static int find_kind(struct pause *pause, struct session *session, char **argv)
     struct problem why;
 
     if (pause->kind != NULL)
-        return strcmp(pause->kind, "stage") != 0 || is_stage(pause->name)
+        return strcmp(pause->kind, "stage") != 0 || operator_stage_is(pause->name)
                    ? -1
                    : command_fail(argv, EXIT_FAILED, "there is no stage \"%s\": \"sb topics\" names them", pause->name);
     if (!session_query(session, &find_kinds, PARAMS(pause->name), &rows, &why))
         return command_fail(argv, EXIT_FAILED, "%s", why.text);
-    bool stage = is_stage(pause->name), tenant = *row_get(&rows, 0, "tenant") == 't', provider = *row_get(&rows, 0, "provider") == 't';
+    bool stage = operator_stage_is(pause->name), tenant = *row_get(&rows, 0, "tenant") == 't', provider = *row_get(&rows, 0, "provider") == 't';
     if (stage + tenant + provider > 1)
         return command_fail(argv, EXIT_FAILED, "\"%s\" is the name of more than one thing: say which with --kind", pause->name);
     if (stage + tenant + provider == 0)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define ANSWER_MS 10000                 /* one question to Kafka */
+#define FETCH_WAIT_MS "10"              /* a jump to another place waits until the fetch before it is over */
 #define WAIT_MS 200
 #define GAP_MAX 2000                    /* records passed over, before it is quicker to jump */
 
@@ -15,7 +16,8 @@ struct records *records_open(const char *brokers, struct problem *why)
 {
     char reason[256];
     const char *properties[] = { "group.id", "sb-records", "enable.auto.commit", "false", "enable.auto.offset.store", "false",
-                                 "enable.partition.eof", "true", "auto.offset.reset", "error", "log_level", "0", NULL };
+                                 "enable.partition.eof", "true", "auto.offset.reset", "error", "fetch.wait.max.ms", FETCH_WAIT_MS,
+                                 "log_level", "0", NULL };
     rd_kafka_conf_t *conf = kafka_conf(brokers, "sb", properties, why);
     rd_kafka_t *client = conf ? rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof(reason)) : NULL;
 

@@ -65,7 +65,7 @@ GRANT SELECT ON pauses
     TO switchboard_ingest, switchboard_transcribe, switchboard_analyze, switchboard_vision, switchboard_notifier;
 
 -- What was done is chosen from the ledger; time behind a pause counts for no limit.
-GRANT SELECT ON ledger, asks, parked TO switchboard_operator;
+GRANT SELECT ON ledger, asks, parked, instances TO switchboard_operator;
 GRANT UPDATE (first_at) ON parked TO switchboard_operator;
 CREATE POLICY operator ON ledger FOR SELECT TO switchboard_operator USING (true);
 CREATE POLICY operator ON asks FOR SELECT TO switchboard_operator USING (true);

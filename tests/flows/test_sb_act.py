@@ -22,9 +22,8 @@ def sb(schema_ready, tmp_path_factory):
     """Runs sb away from any checkout, so that the environment alone says what is in use."""
     folder = tmp_path_factory.mktemp("sb")
 
-    def run(*arguments, code=FINE, input=None, **settings):
-        result = subprocess.run([SB, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=120, input=input,
-                                stdin=None if input is not None else subprocess.DEVNULL,
+    def run(*arguments, code=FINE, stdin=subprocess.DEVNULL, **settings):
+        result = subprocess.run([SB, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=120, stdin=stdin,
                                 env={"PATH": os.environ["PATH"], "USER": "ada", "DATABASE_URL": schema_ready.database_url,
                                      "KAFKA_BROKERS": schema_ready.brokers, "ASAN_OPTIONS": "detect_leaks=0", **settings})
         assert result.returncode == code, (arguments, result.returncode, result.stdout, result.stderr)
@@ -58,6 +57,17 @@ def pause(sb, echo, name, kind, *more):
 def resume(sb, echo, name):
     sb("resume", name)
     wait_until(lambda: echo.metric("paused", what=name) == 0, f"the end of {name}'s pause", PAUSE_S)
+
+
+def at_a_terminal(sb, answer, *arguments, code=FINE):
+    """What it says on standard error to somebody who types `answer`."""
+    ours, its = pty.openpty()
+    os.write(ours, answer.encode() + b"\n")
+    try:
+        return sb(*arguments, code=code, stdin=its).stderr
+    finally:
+        os.close(ours)
+        os.close(its)
 
 
 def acted(database, command, what):
@@ -149,3 +159,174 @@ def test_what_cannot_be_paused_is_told(sb):
     sb("pause", "a", "b", code=WRONG)
     sb("resume", code=WRONG)
     sb("pause", "a", "--kind", "moon", code=WRONG)
+
+
+# --- dead letters ----------------------------------------------------------------------------------------------------------
+
+
+def letter_of(topics, key, count=1):
+    """The newest dead letter of a conversation."""
+    return topics.wait("dead.echo", key, count=count)[-1]
+
+
+def groups(sb, *arguments):
+    return json.loads(sb("dlq", "list", "echo", *arguments, "--json").stdout)
+
+
+def fail_then_work(provider):
+    """Refuses for good, until it is told to work."""
+    provider.behave = lambda *_: (422, {}, "the moon is full")
+    return lambda: setattr(provider, "behave", lambda *_: (200, {}, "answer"))
+
+
+def test_letters_are_listed_by_what_went_wrong(sb, echo, topics, key):
+    for n in (1, 22, 333):
+        tell(topics, f"{key}-{n}", n=n, reject=f'{key}: chair {n} of "row {n}" is taken, HTTP status 409')
+    tell(topics, key, n=1, reject=f"{key}: no such row")
+    for other in (f"{key}-1", f"{key}-22", f"{key}-333", key):
+        letter_of(topics, other)
+    found = groups(sb, "--reason", key)
+    assert [(group["letters"], group["type"]) for group in found] == [(3, "echo.asked"), (1, "echo.asked")]
+    assert found[0]["reason"].endswith(': chair # of "…" is taken, HTTP status 409')
+    assert found[0]["first"] <= found[0]["last"]
+    assert found[0]["example"] in {letter_of(topics, f"{key}-{n}")["id"] for n in (1, 22, 333)}
+    readable = sb("dlq", "list", "--since", "10m").stdout
+    assert "chair # of" in readable and "echo" in readable.splitlines()[1]
+    assert groups(sb, "--key", key)[0]["letters"] == 1 and groups(sb, "--type", "nothing") == []
+    sb("dlq", "drop", "echo", "--reason", key, "--why", "over")
+
+
+def test_a_letter_is_shown_whole(sb, echo, topics, key):
+    told = tell(topics, key, n=7, reject="it is no good")
+    letter = letter_of(topics, key)
+    shown = sb("dlq", "show", "echo", "--id", told["id"]).stdout
+    assert "it is no good" in shown and '"reject": "it is no good"' in shown and letter["id"] in shown
+    whole = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)
+    assert whole["letter"] == letter and whole["actions"] == []
+    assert json.loads(whole["letter"]["data"]["event"]) == told
+    sb("dlq", "drop", "echo", "--id", letter["id"], "--why", "not ours", "--as", "grace")
+    action = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)["actions"]
+    assert [(one["action"], one["who"], one["why"]) for one in action] == [("drop", "grace", "not ours")]
+    assert "drop by grace" in sb("dlq", "show", "echo", "--id", letter["id"]).stdout
+
+
+def test_a_letter_retried_is_handled_as_the_next_run_and_open_no_more(sb, echo, topics, database, provider, key):
+    work = fail_then_work(provider)
+    told = tell(topics, key, n=1, ask=provider.url + "/a")
+    tell(topics, key, n=2)
+    letter = letter_of(topics, key)
+    again = json.loads(sb("dlq", "retry", "echo", "--id", letter["id"], "--json", code=FAILED).stdout)
+    assert (again["sent"], again["rejected"]) == (1, 1), "it fails again, which is a new letter"
+    newer = letter_of(topics, key, count=2)
+    assert newer["run"] == 1 and newer["id"] != letter["id"]
+    work()
+    assert "1 sent: 1 done" in sb("dlq", "retry", "echo", "--id", told["id"], "--as", "grace").stdout
+    assert rows(database, key) == [(2, 0, rows(database, key)[0][2]), (1, 2, told["id"])]
+    assert topics.wait("echo.out", key, n=1)[0]["run"] == 2
+    assert groups(sb, "--key", key) == []
+    assert "no open dead letter" in sb("dlq", "retry", "echo", "--id", letter["id"], code=FAILED).stderr
+    who, detail = acted(database, "dlq retry", "echo")[-1]
+    assert (who, detail["id"], detail["sent"], detail["done"]) == ("grace", told["id"], 1, 1)
+
+
+def test_many_letters_are_retried_in_order_at_the_rate_asked_for(sb, echo, topics, database, provider, key):
+    work = fail_then_work(provider)
+    for n in range(1, 6):
+        for other in range(4):
+            tell(topics, f"{key}-{other}", n=n, ask=f"{provider.url}/{key}", flush=False)
+    topics.producer.flush()
+    for other in range(4):
+        letter_of(topics, f"{key}-{other}", count=5)
+    assert sum(group["letters"] for group in groups(sb, "--reason", "the moon is full")) == 20
+    work()
+    dry = sb("dlq", "retry", "echo", "--reason", "the moon is full", "--dry-run").stdout
+    assert "20 letters would be" in dry and rows(database, f"{key}-0") == []
+    began = time.monotonic()
+    assert "20 sent: 20 done" in sb("dlq", "retry", "echo", "--reason", "the moon is full", "--rate", 10).stdout
+    assert time.monotonic() - began >= 1.9
+    for other in range(4):
+        assert [(n, run) for n, run, _ in rows(database, f"{key}-{other}")] == [(n, 1) for n in range(1, 6)]
+
+
+def test_letters_whose_sending_broke_off_are_sent_once(sb, echo, topics, database, provider, key):
+    """As after a kill between the sending and the note of it: the letter is open, and its run is used again."""
+    work = fail_then_work(provider)
+    told = tell(topics, key, n=1, ask=provider.url + "/a")
+    letter = letter_of(topics, key)
+    work()
+    sb("dlq", "retry", "echo", "--id", letter["id"])
+    database.execute("UPDATE letter_actions SET done_at = NULL WHERE letter_id = %s", (letter["id"],))
+    assert len(groups(sb, "--key", key)) == 1
+    sb("dlq", "retry", "echo", "--id", letter["id"])
+    tell(topics, key, n=2)
+    topics.wait("echo.out", key, n=2)
+    assert [(n, run) for n, run, _ in rows(database, key)] == [(1, 1), (2, 0)] and groups(sb, "--key", key) == []
+    assert told["id"] == rows(database, key)[0][2]
+
+
+def test_an_edited_event_keeps_its_history(sb, echo, topics, database, key):
+    topics.send("echo.in", key, event("echo.asked", key, {"n": "one"}))
+    letter = letter_of(topics, key)
+    assert letter["data"]["pointer"] == "/n"
+    wrong = sb("dlq", "edit", "echo", "--id", letter["id"], "--set", "/data/n=false", code=FAILED).stderr
+    assert "/data/n" in wrong and "no valid echo.asked" in wrong
+    assert "not JSON" in sb("dlq", "edit", "echo", "--id", letter["id"], "--set", "/data/n=one", code=FAILED).stderr
+    assert "no /data/m" in sb("dlq", "edit", "echo", "--id", letter["id"], "--set", "/data/m/o=1", code=FAILED).stderr
+    changes = ["--set", "/data/n=12345678901234567", "--set", "/data/skip=false"]
+    assert '"n":12345678901234567,"skip":false' in sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--dry-run").stdout.replace(" ", "")
+    assert rows(database, key) == []
+    assert "run 1: 1 done" in sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--as", "grace").stdout
+    assert [(n, run) for n, run, _ in rows(database, key)] == [(12345678901234567, 1)]
+    action = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)["actions"][0]
+    assert action["who"] == "grace" and action["before"] == letter["data"]["event"]
+    assert json.loads(action["after"])["data"] == {"n": 12345678901234567, "skip": False}
+    assert groups(sb, "--key", key) == []
+
+
+def test_an_editor_may_be_used_and_what_was_no_event_can_become_one(sb, echo, topics, database, key, tmp_path):
+    topics.send("echo.in", key, "nonsense")
+    letter = letter_of(topics, key)
+    whole = event("echo.asked", key, {"n": 4})
+    (tmp_path / "after").write_text(json.dumps(whole))
+    editor = tmp_path / "editor"
+    editor.write_text(f"#!/bin/sh\ncp {tmp_path}/after \"$2\"\n")
+    editor.chmod(0o755)
+    assert "nothing was changed" in sb("dlq", "edit", "echo", "--id", letter["id"], code=FAILED, EDITOR="true").stderr
+    assert "did not end well" in sb("dlq", "edit", "echo", "--id", letter["id"], code=FAILED, EDITOR="false").stderr
+    sb("dlq", "edit", "echo", "--id", letter["id"], EDITOR=f"{editor} --wait")
+    assert rows(database, key) == [(4, 1, whole["id"])]
+
+
+def test_what_the_door_could_not_read_is_given_to_the_stage(sb, echo, topics, database, key):
+    """Such a letter names no place in a topic: its event was never in one."""
+    inside = event("echo.asked", key, {"n": 3})
+    letter = event("event.rejected", key, {"stage": "echo", "reason": f"{key} is not readable", "attempts": 1, "topic": "echo.in",
+                                           "partition": -1, "offset": -1, "event": json.dumps(inside), "encoding": "text"})
+    topics.send("dead.echo", key, letter)
+    assert "the door" in sb("dlq", "show", "echo", "--id", inside["id"]).stdout
+    sb("dlq", "retry", "echo", "--reason", key)
+    assert rows(database, key) == [(3, 1, inside["id"])]
+
+
+def test_a_drop_needs_a_reason_and_what_is_wrong_is_told(sb, echo, topics, database, key):
+    tell(topics, key, n=1, reject=key)
+    letter_of(topics, key)
+    sb("dlq", "drop", "echo", "--key", key, code=WRONG)
+    assert "1 letters would be dropped" in sb("dlq", "drop", "echo", "--key", key, "--why", "test", "--dry-run").stdout
+    assert "1 dropped" in sb("dlq", "drop", "echo", "--key", key, "--why", "test").stdout
+    assert groups(sb, "--key", key) == [] and rows(database, key) == []
+    assert acted(database, "dlq drop", "echo")[-1][1]["why"] == "test"
+    for wrong in (["dlq"], ["dlq", "list", "nothing"], ["dlq", "retry", "echo"], ["dlq", "edit", "echo"], ["dlq", "burn", "echo"],
+                  ["dlq", "retry", "echo", "--all", "--key", "x"], ["dlq", "retry", "echo", "--all", "--rate", "0"]):
+        sb(*wrong, code=WRONG)
+    assert "Examples" in sb("dlq", "--help").stdout
+
+
+def test_a_person_at_a_terminal_is_asked_first(sb, echo, topics, database, key):
+    for n in (1, 2):
+        tell(topics, key, n=n, reject=key)
+    letter_of(topics, key, count=2)
+    assert "drop 2 letters of echo? [y/N]" in at_a_terminal(sb, "n", "dlq", "drop", "echo", "--key", key, "--why", "test", code=FAILED)
+    assert groups(sb, "--key", key)[0]["letters"] == 2
+    at_a_terminal(sb, "y", "dlq", "drop", "echo", "--key", key, "--why", "test")
+    assert groups(sb, "--key", key) == []
