@@ -306,6 +306,11 @@ bool circuit_holds(struct work *work, const char *tenant);
 void circuit_wait(struct work *work);                                   /* behind what it is behind */
 /* pause.c */
 bool pauses_read(struct problem *why);                                  /* no lock */
+/* ask.c: for dry_run.c too */
+extern const struct statement find_answer, find_purpose;
+void answer_from_row(const struct rows *rows, struct answer *ret);
+/* dry_run.c */
+int dry_run(void *context);                                             /* the exit code */
 /* probe.c: work_try */
 enum outcome probe_ask(struct work *work, const char *name, const struct ask *ask, struct answer *ret);
 /* sweep.c */

@@ -284,7 +284,7 @@ int stage_main(int argc, char **argv, const struct stage *stage)
     keys_init();
     declare_metrics();
     daemon_start(&(struct daemon){ .name = stage->name, .summary = stage->summary, .settings = stage->settings, .context = stage->context,
-                                   .stage_settings = runtime_settings, .stage_context = &runtime, .check = check }, argc, argv);
+                                   .stage_settings = runtime_settings, .stage_context = &runtime, .check = check, .dry_run = dry_run }, argc, argv);
     bool started = false;
     if (!open_stage(&why)) {
         log_error(why.text);

@@ -12,7 +12,6 @@
 #define BATCH_MAX         100 /* letters that are sent, and noted, together */
 #define EVENT_ROOM        ((size_t)32 * 1024 * 1024)
 #define SCRATCH_BYTES_MAX ((size_t)256 * 1024 * 1024)
-#define OUTCOME_BYTES     160
 
 /* Letters of one event, each a failed run of it, become runs one after the other. */
 static const struct statement choose_runs = {
@@ -121,7 +120,8 @@ struct retrying {
     struct arena *arena;
     struct rerun *reruns; /* what was sent, to wait for */
     size_t rerun_count;
-    int64_t sent, gone, taken; /* taken: by somebody else, meanwhile */
+    struct rerun_end end;
+    int64_t taken; /* by somebody else, meanwhile */
 };
 
 static bool send_letter(void *context, const struct letter *letter, const rd_kafka_message_t *record, struct problem *why)
@@ -145,7 +145,7 @@ static bool send_letter(void *context, const struct letter *letter, const rd_kaf
         retrying->reruns[retrying->rerun_count++] = (struct rerun){ letter->event_id, run };
     }
     done = done && rerun_send(retrying->sender, (struct text){ record->key, record->key_len }, message, why);
-    retrying->sent += done;
+    retrying->end.sent += done;
     buf_done(&event);
     arena_reset(retrying->arena);
     return done;
@@ -159,7 +159,7 @@ static bool retry_batch(struct retrying *retrying, const struct letter *letters,
     retrying->letters = letters;
     retrying->runs = dlq_choose_runs(retrying->dlq, session, letters, count, action_id, NULL, NULL, why);
     return retrying->runs != NULL &&
-           letters_again(session, retrying->dlq->stage, letters, count, send_letter, retrying, &retrying->gone, why) &&
+           letters_again(session, retrying->dlq->stage, letters, count, send_letter, retrying, &retrying->end.gone, why) &&
            rerun_flush(retrying->sender, why) && dlq_note_sent(session, letters, count, why);
 }
 
@@ -173,36 +173,6 @@ static bool retry_all(struct retrying *retrying, const struct letters *letters, 
     }
     rerun_close(retrying->sender);
     return done;
-}
-
-/* How it ended, to the operator and into operator_actions. */
-static int tell_end(const struct retrying *retrying, const struct rerun_outcomes *outcomes, const char *action_id)
-{
-    char text[OUTCOME_BYTES], detail[OUTCOME_BYTES * 2];
-    struct problem why;
-
-    snprintf(detail, sizeof(detail),
-             "{\"sent\":%" PRId64 ",\"gone\":%" PRId64 ",\"done\":%" PRId64 ",\"skipped\":%" PRId64
-             ",\"rejected\":%" PRId64 ",\"parked\":%" PRId64 ",\"open\":%" PRId64 "}",
-             retrying->sent, retrying->gone, outcomes->done, outcomes->skipped, outcomes->rejected, outcomes->parked,
-             outcomes->open);
-    if (!operator_record_end(retrying->session, action_id, detail, &why))
-        return command_fail(retrying->dlq->argv, EXIT_FAILED, "%s", why.text);
-    if (retrying->dlq->json)
-        printf("%s\n", detail);
-    else
-        printf("%" PRId64 " sent", retrying->sent);
-    if (!retrying->dlq->json && !retrying->dlq->no_wait) {
-        rerun_outcomes_print(outcomes, text, sizeof(text));
-        printf(": %s", text);
-    }
-    if (!retrying->dlq->json)
-        putchar('\n');
-    if (retrying->gone > 0)
-        fprintf(stderr, "%" PRId64 " are no longer in Kafka\n", retrying->gone);
-    if (retrying->taken > 0)
-        fprintf(stderr, "%" PRId64 " were dealt with by somebody else meanwhile\n", retrying->taken);
-    return outcomes->rejected > 0 || outcomes->open > 0 || retrying->gone > 0 ? EXIT_FAILED : EXIT_FINE;
 }
 
 static int would(const struct dlq *dlq, const struct letters *letters, const char *what)
@@ -221,7 +191,6 @@ static int would(const struct dlq *dlq, const struct letters *letters, const cha
 int dlq_retry(const struct dlq *dlq, struct session *session)
 {
     struct retrying retrying = { .dlq = dlq, .session = session };
-    struct rerun_outcomes outcomes = { 0 };
     struct letters letters;
     const char *action_id;
     struct problem why;
@@ -236,12 +205,16 @@ int dlq_retry(const struct dlq *dlq, struct session *session)
         return command_fail(dlq->argv, EXIT_FAILED, "%s", why.text);
     retrying.arena = arena_new(SCRATCH_BYTES_MAX);
     retrying.reruns = must_alloc((letters.count + 1) * sizeof(*retrying.reruns));
+    retrying.end.waited = !dlq->no_wait;
     bool done = retry_all(&retrying, &letters, action_id, &why) &&
-                (dlq->no_wait || rerun_wait(session, dlq->stage, retrying.reruns, retrying.rerun_count, &outcomes, &why));
+                (dlq->no_wait || rerun_wait(session, dlq->stage, retrying.reruns, retrying.rerun_count,
+                                            &retrying.end.outcomes, &why));
     arena_free(retrying.arena);
-    return done ? tell_end(&retrying, &outcomes, action_id)
+    if (retrying.taken > 0)
+        fprintf(stderr, "%" PRId64 " were dealt with by somebody else meanwhile\n", retrying.taken);
+    return done ? rerun_tell(session, dlq->argv, action_id, &retrying.end, dlq->json)
                 : command_fail(dlq->argv, EXIT_FAILED, "%s; %" PRId64 " of %zu were sent: do it again for the rest",
-                               why.text, retrying.sent, letters.count);
+                               why.text, retrying.end.sent, letters.count);
 }
 
 /* --- drop ------------------------------------------------------------------------------------------------------ */

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "common/kafka.h"
+#include "deploy/sb/command.h"
+#include "deploy/sb/operator.h"
 
 #define QUEUE_BYTES_MAX   ((size_t)64 * 1024 * 1024)
 #define ANSWER_MS         30000 /* without any answer of Kafka, then it is away */
@@ -17,6 +19,7 @@
 #define IDLE_MS_MAX       10000 /* nothing was handled: is anybody there? */
 #define INSTANCE_SEEN     "10 s"
 #define TOPIC_BYTES       80
+#define OUTCOME_BYTES     256
 
 /* --- the event ----------------------------------------------------------------------------------------------- */
 
@@ -274,4 +277,27 @@ void rerun_outcomes_print(const struct rerun_outcomes *outcomes, char *ret, size
         buf_printf(&text, ", %" PRId64 " not handled yet", outcomes->open);
     snprintf(ret, room, "%s", buf_text(&text).at);
     buf_done(&text);
+}
+
+int rerun_tell(struct session *session, char **argv, const char *action_id, const struct rerun_end *end, bool json)
+{
+    const struct rerun_outcomes *outcomes = &end->outcomes;
+    char text[OUTCOME_BYTES], detail[OUTCOME_BYTES];
+    struct problem why;
+
+    snprintf(detail, sizeof(detail),
+             "{\"sent\":%" PRId64 ",\"gone\":%" PRId64 ",\"done\":%" PRId64 ",\"skipped\":%" PRId64
+             ",\"rejected\":%" PRId64 ",\"parked\":%" PRId64 ",\"open\":%" PRId64 "}",
+             end->sent, end->gone, outcomes->done, outcomes->skipped, outcomes->rejected, outcomes->parked,
+             outcomes->open);
+    if (!operator_record_end(session, action_id, detail, &why))
+        return command_fail(argv, EXIT_FAILED, "%s", why.text);
+    rerun_outcomes_print(outcomes, text, sizeof(text));
+    if (json)
+        printf("%s\n", detail);
+    else
+        printf("%" PRId64 " sent%s%s\n", end->sent, end->waited ? ": " : "", end->waited ? text : "");
+    if (end->gone > 0)
+        fprintf(stderr, "%" PRId64 " are no longer in Kafka\n", end->gone);
+    return outcomes->rejected > 0 || outcomes->open > 0 || end->gone > 0 ? EXIT_FAILED : EXIT_FINE;
 }

@@ -40,5 +40,15 @@ struct rerun_outcomes {
  * `reruns` is used up: what is handled leaves it. */
 bool rerun_wait(struct session *session, const char *stage, struct rerun *reruns, size_t count,
                 struct rerun_outcomes *ret, struct problem *why);
-/* "12 done, 1 rejected again" */
+/* "12 done, 1 rejected" */
 void rerun_outcomes_print(const struct rerun_outcomes *outcomes, char *ret, size_t room);
+
+/* How it all ended. */
+struct rerun_end {
+    int64_t sent;
+    int64_t gone; /* no longer in Kafka */
+    struct rerun_outcomes outcomes;
+    bool waited; /* the outcomes are known */
+};
+/* Tells the operator, as a sentence or as JSON, and operator_actions.  Gives the exit code. */
+int rerun_tell(struct session *session, char **argv, const char *action_id, const struct rerun_end *end, bool json);

@@ -330,3 +330,115 @@ def test_a_person_at_a_terminal_is_asked_first(sb, echo, topics, database, key):
     assert groups(sb, "--key", key)[0]["letters"] == 2
     at_a_terminal(sb, "y", "dlq", "drop", "echo", "--key", key, "--why", "test")
     assert groups(sb, "--key", key) == []
+
+
+# --- replay ------------------------------------------------------------------------------------------------------------------
+
+
+def everything_in(database):
+    """All rows of all tables, but for what the running stage writes by itself."""
+    tables = database.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace").fetchall()
+    return {name: sorted(map(str, database.execute(f'SELECT * FROM "{name}"').fetchall()))
+            for (name,) in tables if name not in ("instances", "operator_actions")}
+
+
+def test_a_replay_is_a_new_run_from_recorded_answers(sb, echo, topics, database, provider, key):
+    asked = tell(topics, key, n=1, ask=provider.url + "/a")
+    tell(topics, key, n=2, once=provider.url + "/once")
+    topics.wait("echo.out", key, count=2)
+    provider.behave = lambda *_: (200, {}, "another answer")
+    assert "2 sent: 2 done" in sb("replay", "echo", "--key", key, "--as", "grace").stdout
+    assert [(n, run) for n, run, _ in rows(database, key)] == [(1, 0), (2, 0), (1, 1), (2, 1)]
+    answers = topics.wait("echo.out", key, count=4)
+    assert [(answer["run"], answer["data"]["answer"]) for answer in answers] == [(0, "answer"), (0, "answer"), (1, "answer"), (1, "answer")]
+    assert len(provider.requests) == 2, "nobody is asked"
+    who, detail = acted(database, "replay", "echo")[-1]
+    assert (who, detail["key"], detail["events"], detail["done"]) == ("grace", key, 2, 2)
+    sb("replay", "echo", "--id", asked["id"], "--ask-again")
+    assert topics.wait("echo.out", key, count=5)[-1]["data"]["answer"] == "another answer"
+    assert [(n, run) for n, run, _ in rows(database, key)][-1] == (1, 2)
+
+
+def test_what_happens_once_happens_once_more_only_when_asked_for(sb, echo, topics, provider, key):
+    tell(topics, key, n=1, once=provider.url + "/once")
+    topics.wait("echo.out", key)
+    sb("replay", "echo", "--key", key, "--ask-again")
+    assert len(provider.asked("/once", "POST")) == 1
+    sb("replay", "echo", "--key", key, "--resend")
+    assert len(provider.asked("/once", "POST")) == 2
+
+
+def test_a_replay_chooses_by_time_type_and_id_and_keeps_the_order_across_topics(sb, echo, topics, database, key):
+    began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 1))
+    for n in range(1, 21):
+        tell(topics, key, n=n, topic=("echo.in", "echo.more")[n % 2])
+        topics.wait("echo.out", key, n=n)
+    counted = json.loads(sb("replay", "echo", "--since", began, "--type", "echo.asked", "--key", key, "--rate", 1000, "--json").stdout)
+    assert (counted["sent"], counted["done"], counted["gone"]) == (20, 20, 0)
+    assert [n for n, run, _ in rows(database, key) if run == 1] == list(range(1, 21))
+    for nothing in (["--until", began], ["--type", "nothing"], ["--id", "00000000-0000-4000-8000-000000000000"]):
+        assert "no event that fits" in sb("replay", "echo", "--key", key, *nothing, code=FAILED).stderr
+    for wrong in (["echo"], ["nothing", "--key", "x"], ["echo", "--id", "x"], ["echo", "--since", "yesterday"], ["echo", "--rate", "0"]):
+        sb("replay", *wrong, code=WRONG)
+    assert "Examples" in sb("replay", "--help").stdout
+
+
+def test_events_that_kafka_has_no_longer_are_named(sb, echo, topics, database, key):
+    kept = tell(topics, key, n=1)
+    gone = tell(topics, key, n=2)
+    topics.wait("echo.out", key, count=2)
+    database.execute("UPDATE ledger SET \"offset\" = 1000000000 WHERE event_id = %s", (gone["id"],))
+    result = sb("replay", "echo", "--key", key, code=FAILED)
+    assert "1 sent: 1 done" in result.stdout and gone["id"] in result.stderr and kept["id"] not in result.stderr
+    assert [(n, run) for n, run, _ in rows(database, key)] == [(1, 0), (2, 0), (1, 1)]
+
+
+def test_a_replay_of_a_stage_that_does_not_run_waits_in_kafka(sb, echo, topics, database, key):
+    tell(topics, key, n=1)
+    topics.wait("echo.out", key)
+    assert echo.stop() == 0
+    assert "does not run" in sb("replay", "echo", "--key", key, code=FAILED).stderr
+    echo.start().ready()
+    topics.wait("echo.out", key, count=2)
+    assert [(n, run) for n, run, _ in rows(database, key)] == [(1, 0), (1, 1)]
+
+
+def test_a_dry_run_tells_field_by_field_and_changes_nothing(sb, echo, topics, database, provider, key):
+    counter = key + "-counter"
+    first = tell(topics, key, n=1, counter=counter, ask=provider.url + "/a")
+    rejected = tell(topics, key, n=2, reject="it is no good")
+    never_asked = tell(topics, key, n=3, ask=provider.url + "/never")
+    topics.wait("echo.out", key, count=2)
+    database.execute("UPDATE asks SET cost_micros = 2500 WHERE event_id = %s", (first["id"],))
+    database.execute("DELETE FROM asks WHERE event_id = %s", (never_asked["id"],))
+    before, requests = everything_in(database), len(provider.requests)
+    said = [json.loads(line) for line in sb("replay", "echo", "--key", key, "--dry-run", "--json").stdout.splitlines()]
+    by_event = {line["event_id"]: line for line in said if "event_id" in line}
+    one = by_event[first["id"]]
+    assert (one["outcome"], one["run"], one["asks"]) == ("done", 1, [{"name": "get", "provider": "stub", "asked": False}])
+    assert one["changes"][0] == {"table": "echo_counters", "change": "update", "key": {"name": counter}, "fields": {"value": [1, 2]}}
+    assert one["changes"][1]["change"] == "insert" and one["changes"][1]["fields"]["n"] == [None, 1]
+    assert [sent["data"]["answer"] for sent in one["events"]] == ["answer"]
+    assert (by_event[rejected["id"]]["outcome"], by_event[rejected["id"]]["why"]) == ("rejected", "it is no good")
+    assert by_event[never_asked["id"]]["outcome"] == "asks" and by_event[never_asked["id"]]["asks"][0]["asked"]
+    summary = said[-1]["summary"]
+    assert (summary["events"], summary["changing"], summary["outcomes"]) == (3, 1, {"done": 1, "rejected": 1, "asks": 1})
+    assert summary["fields"]["echo_counters.value"] == 1 and summary["asks"] == {"get": 1} and summary["cost_micros"] > 0
+    readable = sb("replay", "echo", "--key", key, "--dry-run", "--ask-again").stdout
+    assert "value: 1 → 2" in readable and "would ask: get ×2" in readable and "nothing was changed" in readable
+    assert everything_in(database) == before and len(provider.requests) == requests
+    assert topics.copies("replay.echo", key) == 0 and len(topics.find("echo.out", key)) == 2
+
+
+def test_a_dry_run_sends_no_message_even_when_it_would_be_sent_again(sb, echo, topics, provider, key):
+    tell(topics, key, n=1, once=provider.url + "/once")
+    topics.wait("echo.out", key)
+    said = sb("replay", "echo", "--key", key, "--dry-run", "--resend").stdout
+    assert "would ask stub (post)" in said and len(provider.asked("/once", "POST")) == 1
+
+
+def test_a_dry_run_of_a_program_that_ends_is_told(sb, echo, topics, key):
+    tell(topics, key, n=1)
+    topics.wait("echo.out", key)
+    result = sb("replay", "echo", "--key", key, "--dry-run", code=WRONG, LOG_LEVEL="info", RETRY_AGE_MAX="soon")
+    assert "RETRY_AGE_MAX" in result.stderr and "program ended" in result.stderr
