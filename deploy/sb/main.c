@@ -14,7 +14,7 @@
 static const struct command *const commands[] = {
     &command_up,     &command_down,   &command_status, &command_topics, &command_tail,   &command_token,
     &command_verify, &command_export, &command_erase,  &command_pause,  &command_resume, &command_replay,
-    &command_dlq,
+    &command_rewind, &command_dlq,
 };
 
 int command_fail(char **argv, int code, const char *format, ...)

@@ -442,3 +442,76 @@ def test_a_dry_run_of_a_program_that_ends_is_told(sb, echo, topics, key):
     topics.wait("echo.out", key)
     result = sb("replay", "echo", "--key", key, "--dry-run", code=WRONG, LOG_LEVEL="info", RETRY_AGE_MAX="soon")
     assert "RETRY_AGE_MAX" in result.stderr and "program ended" in result.stderr
+
+
+# --- rewind -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(sb, echo):
+    """The stage stands still, and Kafka has noticed."""
+    assert echo.stop() == 0
+    wait_until(lambda: can_be_rewound(sb), "the end of the stage's session", PAUSE_S, 0.5)
+    yield echo
+    if echo.process.poll() is not None:
+        echo.start().ready()
+
+
+def can_be_rewound(sb):
+    try:
+        return sb("rewind", "echo", "--to", "1s", "--dry-run")
+    except AssertionError:
+        return None
+
+
+def standing(sb, topic, partition):
+    places = json.loads(sb("rewind", "echo", "--to", "1d", "--topic", topic, "--partition", partition, "--dry-run", "--json").stdout)
+    return places["partitions"][0]["from"]
+
+
+def test_a_running_stage_is_not_rewound_and_its_members_are_named(sb, echo):
+    said = sb("rewind", "echo", "--to", "1h", code=FAILED).stderr
+    assert "the stage runs: echo-echo-act" in said
+
+
+def test_what_the_ledger_knows_is_not_handled_again_and_what_it_lost_is(sb, echo, topics, database, key, request):
+    """As after Postgres was restored from a backup that is older than the offsets."""
+    began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    time.sleep(1)                       # the option takes whole seconds
+    kept, lost = tell(topics, key, n=1), tell(topics, key, n=2)
+    topics.wait("echo.out", key, count=2)
+    partition = topics.partition_of("echo.in", key)
+    request.getfixturevalue("stopped")
+    for table, column in (("ledger", "event_id"), ("emitted", "cause_id"), ("echo_rows", "event_id")):
+        database.execute(f"DELETE FROM {table} WHERE {column} = %s", (lost["id"],))
+    at = standing(sb, "echo.in", partition)
+    shown = sb("rewind", "echo", "--to", began, "--dry-run").stdout
+    assert "replay.echo" in shown and standing(sb, "echo.in", partition) == at
+    told = json.loads(sb("rewind", "echo", "--to", began, "--as", "grace", "--json").stdout)
+    place = next(one for one in told["partitions"] if (one["topic"], one["partition"]) == ("echo.in", partition))
+    assert (place["from"], place["to"]) == (at, at - 2) and standing(sb, "echo.in", partition) == at - 2
+    assert acted(database, "rewind", "echo")[-1][0] == "grace"
+    echo.start().ready()
+    wait_until(lambda: [n for n, _, _ in rows(database, key)] == [1, 2], "the lost event being handled again", PAUSE_S)
+    assert rows(database, key)[0][2] == kept["id"]
+
+
+def test_an_offset_is_of_one_partition_and_never_ahead(sb, echo, topics, key, request):
+    tell(topics, key, n=1)
+    topics.wait("echo.out", key)
+    partition = topics.partition_of("echo.in", key)
+    request.getfixturevalue("stopped")
+    tell(topics, key, n=2)
+    at = standing(sb, "echo.in", partition)
+    ours = ["--topic", "echo.in", "--partition", partition]
+    ahead = sb("rewind", "echo", "--to", at + 1, *ours, code=FAILED).stderr
+    assert "1 events would be passed over" in ahead
+    assert "has the offsets 0 to" in sb("rewind", "echo", "--to", 10**9, *ours, code=FAILED).stderr
+    assert "reads no such topic" in sb("rewind", "echo", "--to", "1h", "--topic", "echo.out", code=FAILED).stderr
+    sb("rewind", "echo", "--to", at - 1, *ours)
+    assert standing(sb, "echo.in", partition) == at - 1
+    unread = next(number for number in range(8) if standing(sb, "echo.more", number) == -1)
+    assert "has not begun" in sb("rewind", "echo", "--to", 0, "--topic", "echo.more", "--partition", unread, code=FAILED).stderr
+    for wrong in (["echo"], ["echo", "--to", "5"], ["echo", "--to", "moon"], ["nothing", "--to", "1h"], ["--to", "1h"]):
+        sb("rewind", *wrong, code=WRONG)
+    assert "Examples" in sb("rewind", "--help").stdout
