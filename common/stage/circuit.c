@@ -1,10 +1,10 @@
 /* circuit.c: "not now": a provider that fails for everyone, and what an operator has paused.
  *
- * CIRCUIT_FAILURES transient failures in a row, of at least CIRCUIT_KEYS conversations, open a provider's circuit: the stage stops
- * polling, works that need it wait here, and one of them tries now and then.  The first success closes it.
+ * CIRCUIT_FAILURES transient failures in a row, of at least CIRCUIT_KEYS conversations, open a provider's circuit: the
+ * stage stops polling, works that need it wait here, and one of them tries now and then.  The first success closes it.
  *
- * An operator holds a circuit open, without probes: of the stage (nothing is begun), of a provider (works that need it wait), of a tenant
- * (its works are parked before their handler runs, or before it asks anybody, and the others go on).
+ * An operator holds a circuit open, without probes: of the stage (nothing is begun), of a provider (works that need it
+ * wait), of a tenant (its works are parked before their handler runs, or before it asks anybody, and the others go on).
  *
  * Time spent here counts for no limit. */
 #include "common/log.h"
@@ -15,7 +15,8 @@
 
 static struct metric metric_circuit = METRIC_GAUGE("circuit_open", "1 while a provider is not asked because it failed for everyone", "provider");
 static struct metric metric_paused = METRIC_GAUGE("paused", "1 while an operator has paused it", "kind", "what");
-const char *const circuit_kinds[] = { [CIRCUIT_PROVIDER] = "provider", [CIRCUIT_STAGE] = "stage", [CIRCUIT_TENANT] = "tenant" };
+const char *const circuit_kinds[] = {
+    [CIRCUIT_PROVIDER] = "provider", [CIRCUIT_STAGE] = "stage", [CIRCUIT_TENANT] = "tenant" };
 
 struct circuit *circuit_find(enum circuit_kind kind, const char *name)
 {
@@ -73,8 +74,8 @@ static void circuit_close(struct circuit *circuit)
     circuit->failures = circuit->failing_key_count = 0;
     if (circuit->kind == CIRCUIT_PROVIDER)
         metric_set(&metric_circuit, 0, circuit->name);
-    log_info("what waited goes on", LOG_TEXT(circuit_kinds[circuit->kind], circuit->name), LOG_INT("open_ms", open_us / 1000),
-             LOG_INT("waiting", circuit->waiting.count));
+    log_info("what waited goes on", LOG_TEXT(circuit_kinds[circuit->kind], circuit->name),
+             LOG_INT("open_ms", open_us / 1000), LOG_INT("waiting", circuit->waiting.count));
     for (struct work *work; (work = list_pop(&circuit->waiting));) {
         work->first_us += monotonic_us() - (work->due_us > circuit->opened_us ? work->due_us : circuit->opened_us);
         work->due_us = 0;
@@ -97,12 +98,13 @@ void circuit_wait(struct work *work)
     list_push(&circuit->waiting, work);
 }
 
-/* --- by an operator's hand ---------------------------------------------------------------------------------------------- */
+/* --- by an operator's hand ------------------------------------------------------------------------------------- */
 
 void circuit_hold(struct circuit *circuit, const char *why)
 {
     if (!circuit->held)
-        log_warning("paused by an operator", LOG_TEXT(circuit_kinds[circuit->kind], circuit->name), LOG_TEXT("why", why));
+        log_warning("paused by an operator", LOG_TEXT(circuit_kinds[circuit->kind], circuit->name),
+                    LOG_TEXT("why", why));
     runtime.circuits_held += !circuit->held;
     circuit->held = true;
     begin(circuit, why);
@@ -125,8 +127,8 @@ bool circuit_holds(struct work *work, const char *tenant)
         return false;
     for (int i = 0; i < runtime.circuit_count; i++) {
         struct circuit *circuit = &runtime.circuits[i];
-        bool concerned = circuit->kind == CIRCUIT_STAGE || (circuit->kind == CIRCUIT_TENANT && tenant && strcmp(circuit->name, tenant) == 0);
-        if (circuit->held && concerned) {
+        bool ours = circuit->kind == CIRCUIT_TENANT && tenant && strcmp(circuit->name, tenant) == 0;
+        if (circuit->held && (ours || circuit->kind == CIRCUIT_STAGE)) {
             work->behind = circuit;
             fail(&work->why, "the %s %s %.300s", circuit_kinds[circuit->kind], circuit->name, circuit->why);
             return true;
@@ -135,7 +137,7 @@ bool circuit_holds(struct work *work, const char *tenant)
     return false;
 }
 
-/* --- by failures, and by probes ------------------------------------------------------------------------------------------ */
+/* --- by failures, and by probes -------------------------------------------------------------------------------- */
 
 static void note_failure(struct circuit *circuit, const struct work *work, const char *why)
 {

@@ -1,17 +1,18 @@
-/* dry_run.c: what events would change, if they were handled now: `<stage> --dry-run`, which `sb replay --dry-run` starts.
+/* dry_run.c: what events would change if they were handled now: `<stage> --dry-run`, started by `sb replay --dry-run`.
  *
  * Events come as lines of JSON on standard input; each gives a line of JSON on standard output:
  *
  *     event_id, type, subject, run
- *     outcome     done, skipped, rejected, retry (it would be tried again), asks (nobody can tell: there is no recorded answer),
- *                 failed (a statement would)
+ *     outcome     done, skipped, rejected; retry: it would be tried again; asks: nobody can tell, since there is no
+ *                 recorded answer; failed: a statement would
  *     why         unless it is done
  *     changes     rows: table, change (insert, update, delete, none), key, fields: { name: [before, after] }
  *     events      that would be sent: type, subject, data
  *     asks        that the handler made: name, provider, asked (would somebody be asked now?)
  *
- * The handler is the real one, and so is what it reads.  Answers are recorded ones: nothing is ever sent, there is no HTTP client.  What
- * it describes is executed in a transaction that is always rolled back; the rows it leaves there are held against those outside. */
+ * The handler is the real one, and so is what it reads.  Answers are recorded ones: nothing is ever sent, there is no
+ * HTTP client.  What it describes is executed in a transaction that is always rolled back; the rows it leaves there are
+ * held against those outside. */
 #include "common/stage/runtime.h"
 
 #include "common/json.h"
@@ -21,21 +22,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE_BYTES_MAX EVENT_INBOUND_BYTES_MAX
-#define OUT_BYTES_MAX (256 * 1024 * 1024)
-#define TABLE_NAME_BYTES 64
-#define CHANGES_MAX 1024                /* rows, of one event */
-#define ASKS_MAX 64
+#define LINE_BYTES_MAX   EVENT_INBOUND_BYTES_MAX
+#define OUT_BYTES_MAX    (256 * 1024 * 1024)
+#define CHANGES_MAX      1024 /* rows, of one event */
+#define ASKS_MAX         64
 /* Others wait for what this holds: never for long. */
-#define TIMEOUTS "SET statement_timeout = '5s'; SET lock_timeout = '1s'; SET idle_in_transaction_session_timeout = '10s'"
+#define TIMEOUTS                                                                                                       \
+    "SET statement_timeout = '5s'; SET lock_timeout = '1s'; SET idle_in_transaction_session_timeout = '10s'"
 /* Of every row, and of no interest: that it was written, not what. */
 #define BOOKKEEPING "'updated_at', 'version', 'run'"
 
 struct change {
     const char *table;
-    const char *verb;                   /* INSERT, UPDATE or DELETE */
-    const char *row;                    /* JSON */
-    const char *key, *fields;           /* JSON; filled last */
+    const char *verb;         /* INSERT, UPDATE or DELETE */
+    const char *row;          /* JSON */
+    const char *key, *fields; /* JSON; filled last */
     bool existed;
 };
 
@@ -45,7 +46,7 @@ struct noted_ask {
 };
 
 struct dry_run {
-    PGconn *inside;                     /* the transaction: what the handler reads, and what it describes */
+    PGconn *inside; /* the transaction: what the handler reads, and what it describes */
     PGconn *outside;
     struct work *work;
     struct change changes[CHANGES_MAX];
@@ -55,7 +56,8 @@ struct dry_run {
     bool no_answer;
 };
 
-/* --- Postgres ---------------------------------------------------------------------------------------------------------------- */
+/* --- Postgres
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static bool is_done(const PGresult *result)
 {
@@ -72,15 +74,18 @@ static bool command(PGconn *connection, const char *text, struct problem *why)
 
 static PGconn *connect_dry(struct problem *why)
 {
-    PGconn *connection = pg_connect(&(struct pg_pool_settings){ .url = daemon_settings()->database_url, .role = runtime.role,
-                                                                .application_name = "dry-run" }, why);
+    PGconn *connection = pg_connect(&(struct pg_pool_settings){ .url = daemon_settings()->database_url,
+                                                                .role = runtime.role,
+                                                                .application_name = "dry-run" },
+                                    why);
     if (!connection || command(connection, TIMEOUTS, why))
         return connection;
     PQfinish(connection);
     return NULL;
 }
 
-static bool query(PGconn *connection, const char *text, struct params params, struct arena *arena, struct rows *ret, struct problem *why)
+static bool query(PGconn *connection, const char *text, struct params params, struct arena *arena, struct rows *ret,
+                  struct problem *why)
 {
     PGresult *result = PQexecParams(connection, text, params.count, NULL, params.values, NULL, NULL, 0);
     bool done = is_done(result) || fail(why, "%s", PQresultErrorMessage(result));
@@ -99,28 +104,32 @@ static bool query(PGconn *connection, const char *text, struct params params, st
     return done;
 }
 
-/* --- what the handler sees ----------------------------------------------------------------------------------------------------- */
+/* --- what the handler sees
+ * ----------------------------------------------------------------------------------------------------- */
 
-static enum outcome answer_query(void *context, const struct statement *statement, struct params params, struct arena *arena,
-                                 struct rows *ret)
+static enum outcome answer_query(void *context, const struct statement *statement, struct params params,
+                                 struct arena *arena, struct rows *ret)
 {
     struct dry_run *dry = context;
     return query(dry->inside, statement->text, params, arena, ret, &dry->work->why) ? DONE : REJECT;
 }
 
-static bool find_recorded(struct dry_run *dry, const char *name, const struct ask *ask, struct arena *arena, struct rows *ret)
+static bool find_recorded(struct dry_run *dry, const char *name, const struct ask *ask, struct arena *arena,
+                          struct rows *ret)
 {
     struct work *work = dry->work;
     const char *run = arena_printf(arena, "%d", work->event.run);
     bool once = ask->kind == ASK_ONCE;
-    bool found = once ? query(dry->inside, find_purpose.text, PARAMS(ask->recipient, ask->purpose, ask->subject, ask->version, "0"), arena,
-                              ret, &work->why)
-                      : query(dry->inside, find_answer.text, PARAMS(work->event.id, work->try_stage->name, name, run), arena, ret,
-                              &work->why);
+    bool found =
+        once ? query(dry->inside, find_purpose.text,
+                     PARAMS(ask->recipient, ask->purpose, ask->subject, ask->version, "0"), arena, ret, &work->why)
+             : query(dry->inside, find_answer.text, PARAMS(work->event.id, work->try_stage->name, name, run), arena,
+                     ret, &work->why);
     return found && ret->count > 0 && (!once || strcmp(row_get(ret, 0, "state"), "answered") == 0);
 }
 
-static enum outcome answer_ask(void *context, const char *name, const struct ask *ask, struct arena *arena, struct answer *ret)
+static enum outcome answer_ask(void *context, const char *name, const struct ask *ask, struct arena *arena,
+                               struct answer *ret)
 {
     struct dry_run *dry = context;
     struct work *work = dry->work;
@@ -128,7 +137,8 @@ static enum outcome answer_ask(void *context, const char *name, const struct ask
     bool found = find_recorded(dry, name, ask, arena, &rows);
     bool anew = ask->kind == ASK_ONCE ? work->event.resend : work->event.ask_again;
     if (dry->ask_count < ASKS_MAX)
-        dry->asks[dry->ask_count++] = (struct noted_ask){ arena_copy(arena, name), arena_copy(arena, ask->provider), anew || !found };
+        dry->asks[dry->ask_count++] =
+            (struct noted_ask){ arena_copy(arena, name), arena_copy(arena, ask->provider), anew || !found };
     if (!found) {
         dry->no_answer = true;
         return retry(work, 0, "there is no recorded answer of %s (\"%s\"): it would be asked", ask->provider, name);
@@ -138,7 +148,8 @@ static enum outcome answer_ask(void *context, const char *name, const struct ask
     return DONE;
 }
 
-/* --- what it describes --------------------------------------------------------------------------------------------------------- */
+/* --- what it describes
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* "INSERT INTO calls (…": the verb and the table. */
 static bool read_statement(const struct statement *statement, struct arena *arena, struct change *ret)
@@ -174,25 +185,30 @@ static bool execute(struct dry_run *dry, const struct row_effect *effect, struct
     struct rows rows;
     if (!read_statement(statement, arena, &change))
         return fail(why, "\"%s\" is no plain INSERT, UPDATE or DELETE", statement->name);
-    const char *text = arena_printf(arena, "WITH changed AS (%s RETURNING *) SELECT to_jsonb(changed) AS row FROM changed", statement->text);
+    const char *text = arena_printf(
+        arena, "WITH changed AS (%s RETURNING *) SELECT to_jsonb(changed) AS row FROM changed", statement->text);
     if (!query(dry->inside, text, params, arena, &rows, why))
         return false;
     if (statement->must > 0 && rows.count != statement->must)
-        return fail(why, "\"%s\" touches %d rows instead of %d: somebody changes the same", statement->name, rows.count, statement->must);
+        return fail(why, "\"%s\" touches %d rows instead of %d: somebody changes the same", statement->name, rows.count,
+                    statement->must);
     for (int i = 0; i < rows.count; i++)
         if (!add_change(dry, &change, row_get(&rows, i, "row"), why))
             return false;
     return true;
 }
 
-/* --- what is different ----------------------------------------------------------------------------------------------------------- */
+/* --- what is different
+ * ----------------------------------------------------------------------------------------------------------- */
 
-/* The columns of the table's primary key, as SQL: "k.tenant = t.tenant AND …", and "'tenant', k.tenant, …"; NULL: it has none. */
+/* The columns of the table's primary key, as SQL: "k.tenant = t.tenant AND …", and "'tenant', k.tenant, …"; NULL: it
+ * has none. */
 static bool find_key(struct dry_run *dry, const char *table, struct rows *ret, struct problem *why)
 {
-    static const char text[] =
-        "SELECT string_agg(format('t.%1$I = k.%1$I', attname), ' AND ') AS equal, string_agg(format('%1$L, k.%1$I', attname), ', ') AS members"
-        " FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey) WHERE indrelid = $1::regclass AND indisprimary";
+    static const char text[] = "SELECT string_agg(format('t.%1$I = k.%1$I', attname), ' AND ') AS equal,"
+                               " string_agg(format('%1$L, k.%1$I', attname), ', ') AS members"
+                               " FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)"
+                               " WHERE indrelid = $1::regclass AND indisprimary";
     return query(dry->outside, text, PARAMS(table), dry->work->arena, ret, why);
 }
 
@@ -203,15 +219,16 @@ static bool compare(struct dry_run *dry, struct change *change, struct problem *
     if (!find_key(dry, change->table, &key, why))
         return false;
     const char *equal = row_get(&key, 0, "equal"), *members = row_get(&key, 0, "members");
-    const char *text = arena_printf(arena,
-        "WITH k AS (SELECT * FROM jsonb_populate_record(NULL::%s, $1::jsonb)),"
-        " old AS (SELECT to_jsonb(t) AS row FROM %s t JOIN k ON %s)"
-        " SELECT jsonb_build_object(%s) AS key, old.row IS NOT NULL AS existed,"
-        " (SELECT coalesce(jsonb_object_agg(name, jsonb_build_array(old.row -> name, $1::jsonb -> name) ORDER BY name), '{}')"
-        "  FROM jsonb_object_keys($1::jsonb) AS name WHERE name NOT IN (" BOOKKEEPING ")"
-        "  AND coalesce(old.row -> name, 'null') <> coalesce($1::jsonb -> name, 'null')) AS fields"
-        " FROM k LEFT JOIN old ON true",
-        change->table, change->table, equal ? equal : "false", members ? members : "");
+    const char *text =
+        arena_printf(arena,
+                     "WITH k AS (SELECT * FROM jsonb_populate_record(NULL::%s, $1::jsonb)),"
+                     " old AS (SELECT to_jsonb(t) AS row FROM %s t JOIN k ON %s)"
+                     " SELECT jsonb_build_object(%s) AS key, old.row IS NOT NULL AS existed,"
+                     " (SELECT coalesce(jsonb_object_agg(name, jsonb_build_array(old.row -> name, $1::jsonb -> name)"
+                     "  ORDER BY name), '{}') FROM jsonb_object_keys($1::jsonb) AS name WHERE name NOT IN (" BOOKKEEPING ")"
+                     "  AND coalesce(old.row -> name, 'null') <> coalesce($1::jsonb -> name, 'null')) AS fields"
+                     " FROM k LEFT JOIN old ON true",
+                     change->table, change->table, equal ? equal : "false", members ? members : "");
     if (!query(dry->outside, text, PARAMS(change->row), arena, &rows, why))
         return false;
     change->key = row_get(&rows, 0, "key");
@@ -224,7 +241,8 @@ static bool compare(struct dry_run *dry, struct change *change, struct problem *
 static bool is_last(const struct dry_run *dry, const struct change *change)
 {
     for (const struct change *later = change + 1; later < dry->changes + dry->change_count; later++)
-        if (strcmp(later->table, change->table) == 0 && strcmp(later->key, change->key) == 0 && strcmp(change->key, "{}") != 0)
+        if (strcmp(later->table, change->table) == 0 && strcmp(later->key, change->key) == 0 &&
+            strcmp(change->key, "{}") != 0)
             return false;
     return true;
 }
@@ -240,7 +258,9 @@ static bool find_changes(struct dry_run *dry, struct problem *why)
     return true;
 }
 
-/* --- the answer -------------------------------------------------------------------------------------------------------------------- */
+/* --- the answer
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static void write_string(struct buf *out, const char *name, const char *value)
 {
@@ -255,7 +275,11 @@ static void write_change(struct buf *out, const struct change *change)
     json_separate(out);
     buf_add_char(out, '{');
     write_string(out, "table", change->table);
-    write_string(out, "change", deletes ? "delete" : same ? "none" : change->existed || *change->verb == 'U' ? "update" : "insert");
+    write_string(out, "change",
+                 deletes                                   ? "delete"
+                 : same                                    ? "none"
+                 : change->existed || *change->verb == 'U' ? "update"
+                                                           : "insert");
     json_name(out, "key");
     buf_add_string(out, change->key);
     json_name(out, "fields");
@@ -268,7 +292,7 @@ static void write_event(struct buf *out, const struct event_effect *effect, stru
     struct event event;
     struct problem why;
     if (!event_read(effect->payload, arena, &event, &why))
-        return;                         /* it was written by event_write() */
+        return; /* it was written by event_write() */
     json_separate(out);
     buf_add_char(out, '{');
     write_string(out, "type", event.type);
@@ -321,7 +345,8 @@ static void write_answer(struct buf *out, const struct dry_run *dry, const char 
     buf_add_char(out, '}');
 }
 
-/* --- one event, and all ------------------------------------------------------------------------------------------------------------ */
+/* --- one event, and all
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static const struct route *route_for(const char *type)
 {
@@ -355,8 +380,12 @@ static const char *handle(struct dry_run *dry, struct problem *why)
 static bool try_event(struct dry_run *dry, struct text line, struct buf *out, struct problem *why)
 {
     const struct work_probe probe = { .query = answer_query, .ask = answer_ask, .context = dry };
-    struct work work = { .try = &probe, .try_stage = runtime.stage, .attempts = 1, .message = line,
-                         .keep = arena_new(STAGE_ARENA_BYTES_MAX), .arena = arena_new(STAGE_ARENA_BYTES_MAX * 2) };
+    struct work work = { .try = &probe,
+                         .try_stage = runtime.stage,
+                         .attempts = 1,
+                         .message = line,
+                         .keep = arena_new(STAGE_ARENA_BYTES_MAX),
+                         .arena = arena_new(STAGE_ARENA_BYTES_MAX * 2) };
     struct problem reason = { .text = "" };
     dry->work = &work;
     dry->change_count = dry->ask_count = 0;

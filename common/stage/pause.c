@@ -8,8 +8,9 @@
 
 static const struct statement read_pauses = {
     .name = "runtime_read_pauses",
-    .text = "SELECT kind, name, 'is paused by ' || by || CASE why WHEN '' THEN '' ELSE ': ' || why END AS why FROM pauses"
-            " WHERE kind <> 'stage' OR name = $1",
+    .text =
+        "SELECT kind, name, 'is paused by ' || by || CASE why WHEN '' THEN '' ELSE ': ' || why END AS why FROM pauses"
+        " WHERE kind <> 'stage' OR name = $1",
     .params = 1,
 };
 

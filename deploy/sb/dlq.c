@@ -28,8 +28,8 @@ int dlq_select(const struct dlq *dlq, struct session *session, const char *what,
         return command_fail(dlq->argv, EXIT_FAILED, "no open dead letter of %s fits: \"sb dlq list %s\" lists them",
                             dlq->stage, dlq->stage);
     if (ret->too_many)
-        return command_fail(dlq->argv, EXIT_FAILED, "more than %d letters fit: take fewer at once, by --type or --since",
-                            LETTERS_MAX);
+        return command_fail(dlq->argv, EXIT_FAILED,
+                            "more than %d letters fit: take fewer at once, by --type or --since", LETTERS_MAX);
     snprintf(question, sizeof(question), "%s %zu letters of %s?", what, ret->count, dlq->stage);
     if (ret->count > 1 && !dlq->yes && !dlq->dry_run && !operator_confirms(question))
         return command_fail(dlq->argv, EXIT_FAILED, "nothing was done");
@@ -40,8 +40,11 @@ const char *dlq_detail(const struct dlq *dlq, struct session *session, size_t le
 {
     const struct {
         const char *name, *value;
-    } members[] = { { "id", dlq->filter.id },         { "key", dlq->filter.key }, { "type", dlq->filter.type },
-                    { "reason", dlq->filter.reason }, { "why", dlq->why } };
+    } members[] = { { "id", dlq->filter.id },
+                    { "key", dlq->filter.key },
+                    { "type", dlq->filter.type },
+                    { "reason", dlq->filter.reason },
+                    { "why", dlq->why } };
     char since[TIME_BYTES];
     struct buf out;
 
@@ -66,17 +69,38 @@ const char *dlq_detail(const struct dlq *dlq, struct session *session, size_t le
 
 /* --- options ------------------------------------------------------------------------------------------------- */
 
-enum { OPTION_ID = 1, OPTION_KEY, OPTION_TYPE, OPTION_REASON, OPTION_SINCE, OPTION_ALL, OPTION_SET, OPTION_RATE,
-       OPTION_DRY_RUN, OPTION_YES, OPTION_NO_WAIT, OPTION_JSON, OPTION_AS, OPTION_WHY };
+enum {
+    OPTION_ID = 1,
+    OPTION_KEY,
+    OPTION_TYPE,
+    OPTION_REASON,
+    OPTION_SINCE,
+    OPTION_ALL,
+    OPTION_SET,
+    OPTION_RATE,
+    OPTION_DRY_RUN,
+    OPTION_YES,
+    OPTION_NO_WAIT,
+    OPTION_JSON,
+    OPTION_AS,
+    OPTION_WHY
+};
 
 static const struct option option_names[] = {
-    { "id", required_argument, NULL, OPTION_ID },         { "key", required_argument, NULL, OPTION_KEY },
-    { "type", required_argument, NULL, OPTION_TYPE },     { "reason", required_argument, NULL, OPTION_REASON },
-    { "since", required_argument, NULL, OPTION_SINCE },   { "all", no_argument, NULL, OPTION_ALL },
-    { "set", required_argument, NULL, OPTION_SET },       { "rate", required_argument, NULL, OPTION_RATE },
-    { "dry-run", no_argument, NULL, OPTION_DRY_RUN },     { "yes", no_argument, NULL, OPTION_YES },
-    { "no-wait", no_argument, NULL, OPTION_NO_WAIT },     { "json", no_argument, NULL, OPTION_JSON },
-    { "as", required_argument, NULL, OPTION_AS },         { "why", required_argument, NULL, OPTION_WHY },
+    { "id", required_argument, NULL, OPTION_ID },
+    { "key", required_argument, NULL, OPTION_KEY },
+    { "type", required_argument, NULL, OPTION_TYPE },
+    { "reason", required_argument, NULL, OPTION_REASON },
+    { "since", required_argument, NULL, OPTION_SINCE },
+    { "all", no_argument, NULL, OPTION_ALL },
+    { "set", required_argument, NULL, OPTION_SET },
+    { "rate", required_argument, NULL, OPTION_RATE },
+    { "dry-run", no_argument, NULL, OPTION_DRY_RUN },
+    { "yes", no_argument, NULL, OPTION_YES },
+    { "no-wait", no_argument, NULL, OPTION_NO_WAIT },
+    { "json", no_argument, NULL, OPTION_JSON },
+    { "as", required_argument, NULL, OPTION_AS },
+    { "why", required_argument, NULL, OPTION_WHY },
     { 0 },
 };
 
@@ -197,9 +221,10 @@ const struct command command_dlq = {
         "       sb dlq retry STAGE (WHICH… | --all) [--rate N] [--dry-run] [--yes] [--no-wait]\n"
         "       sb dlq edit STAGE --id ID [--set POINTER=JSON]… [--dry-run] [--no-wait]\n"
         "       sb dlq drop STAGE (WHICH… | --all) --why TEXT [--dry-run] [--yes]\n\n"
-        "An event that a stage cannot handle goes to dead.STAGE, untouched, with the reason; webhooks that the door cannot\n"
-        "read go to dead.ingest. A letter is open until it is retried, edited or dropped here; each of these is kept in\n"
-        "operator_actions and letter_actions: who, when, what, and an edited event as it was before.\n\n"
+        "An event that a stage cannot handle goes to dead.STAGE, untouched, with the reason; webhooks that\n"
+        "the door cannot read go to dead.ingest. A letter is open until it is retried, edited or dropped\n"
+        "here; each of these is kept in operator_actions and letter_actions: who, when, what, and an edited\n"
+        "event as it was before.\n\n"
         "  list   open letters by type and reason, with numbers and words that differ left out\n"
         "  show   all of a letter, with its event, and what was done about it\n"
         "  retry  gives the event to the stage again as a new run, and waits how it ends; if it fails again, that is\n"
@@ -227,7 +252,7 @@ const struct command command_dlq = {
         "  sb dlq retry notifier --reason 'HTTP status 503' --rate 5\n"
         "  sb dlq edit ingest --id 4f1c2d6e-1c8b-5f0e-9d0a-3b7e2a8c5d11 --set /data/n=1\n"
         "  sb dlq drop transcribe --since 2h --why 'test calls'\n\n"
-        "Exit codes: 0 done, 1 there is no such letter, it could not be done or was rejected again, 2 the command line or\n"
-        "a setting is wrong\n",
+        "Exit codes: 0 done, 1 there is no such letter, it could not be done or was rejected again, 2 the\n"
+        "command line or a setting is wrong\n",
     .run = dlq_run,
 };

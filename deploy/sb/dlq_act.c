@@ -16,16 +16,17 @@
 /* Letters of one event, each a failed run of it, become runs one after the other. */
 static const struct statement choose_runs = {
     .name = "sb_choose_runs",
-    .text = "WITH letter AS (SELECT *, row_number() OVER (PARTITION BY event_id ORDER BY run) AS nth"
-            "  FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::integer[]) AS l (letter_id, subject, event_id, run))"
-            " INSERT INTO letter_actions (letter_id, stage, subject, event_id, action, run, before, after, action_id)"
-            " SELECT letter_id, $1, subject, event_id, CASE WHEN $7::text IS NULL THEN 'retry' ELSE 'edit' END, nth + greatest(run,"
-            "  (SELECT max(run) FROM ledger WHERE stage = $1 AND event_id = letter.event_id),"
-            "  (SELECT max(run) FROM letter_actions WHERE stage = $1 AND event_id = letter.event_id)), $7, $8, $2::bigint"
-            " FROM letter"
-            " ON CONFLICT (letter_id) DO UPDATE SET action = EXCLUDED.action, before = EXCLUDED.before, after = EXCLUDED.after,"
-            "  action_id = EXCLUDED.action_id WHERE letter_actions.done_at IS NULL"
-            " RETURNING letter_id, run",
+    .text =
+        "WITH letter AS (SELECT *, row_number() OVER (PARTITION BY event_id ORDER BY run) AS nth"
+        "  FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::integer[]) AS l (letter_id, subject, event_id, run))"
+        " INSERT INTO letter_actions (letter_id, stage, subject, event_id, action, run, before, after, action_id)"
+        " SELECT letter_id, $1, subject, event_id, CASE WHEN $7::text IS NULL THEN 'retry' ELSE 'edit' END,"
+        "  nth + greatest(run, (SELECT max(run) FROM ledger WHERE stage = $1 AND event_id = letter.event_id),"
+        "  (SELECT max(run) FROM letter_actions WHERE stage = $1 AND event_id = letter.event_id)), $7, $8, $2::bigint"
+        " FROM letter"
+        " ON CONFLICT (letter_id) DO UPDATE SET action = EXCLUDED.action, before = EXCLUDED.before,"
+        "  after = EXCLUDED.after, action_id = EXCLUDED.action_id WHERE letter_actions.done_at IS NULL"
+        " RETURNING letter_id, run",
     .params = 8,
 };
 static const struct statement note_sent = {
@@ -92,10 +93,10 @@ const int *dlq_choose_runs(const struct dlq *dlq, struct session *session, const
     struct columns columns = columns_of(session, letters, count);
     struct rows rows;
 
-    if (!session_query(session, &choose_runs,
-                       PARAMS(dlq->stage, action_id, columns.ids, columns.keys, columns.event_ids, columns.runs, before,
-                              after),
-                       &rows, why))
+    if (!session_query(
+            session, &choose_runs,
+            PARAMS(dlq->stage, action_id, columns.ids, columns.keys, columns.event_ids, columns.runs, before, after),
+            &rows, why))
         return NULL;
     int *runs = arena_alloc(session->arena, (count + 1) * sizeof(*runs));
     for (size_t i = 0; i < count; i++)
@@ -124,7 +125,8 @@ struct retrying {
     int64_t taken; /* by somebody else, meanwhile */
 };
 
-static bool send_letter(void *context, const struct letter *letter, const rd_kafka_message_t *record, struct problem *why)
+static bool send_letter(void *context, const struct letter *letter, const rd_kafka_message_t *record,
+                        struct problem *why)
 {
     struct retrying *retrying = context;
     struct event_rejected rejected;
@@ -159,13 +161,16 @@ static bool retry_batch(struct retrying *retrying, const struct letter *letters,
     retrying->letters = letters;
     retrying->runs = dlq_choose_runs(retrying->dlq, session, letters, count, action_id, NULL, NULL, why);
     return retrying->runs != NULL &&
-           letters_again(session, retrying->dlq->stage, letters, count, send_letter, retrying, &retrying->end.gone, why) &&
+           letters_again(session, retrying->dlq->stage, letters, count, send_letter, retrying, &retrying->end.gone,
+                         why) &&
            rerun_flush(retrying->sender, why) && dlq_note_sent(session, letters, count, why);
 }
 
-static bool retry_all(struct retrying *retrying, const struct letters *letters, const char *action_id, struct problem *why)
+static bool retry_all(struct retrying *retrying, const struct letters *letters, const char *action_id,
+                      struct problem *why)
 {
-    retrying->sender = rerun_open(retrying->session->settings.kafka_brokers, retrying->dlq->stage, retrying->dlq->rate, why);
+    retrying->sender =
+        rerun_open(retrying->session->settings.kafka_brokers, retrying->dlq->stage, retrying->dlq->rate, why);
     bool done = retrying->sender != NULL;
     for (size_t i = 0; done && i < letters->count; i += BATCH_MAX) {
         size_t left = letters->count - i;
@@ -180,7 +185,8 @@ static int would(const struct dlq *dlq, const struct letters *letters, const cha
     enum { SHOWN_MAX = 20 };
 
     for (size_t i = 0; i < letters->count && i < SHOWN_MAX && !dlq->json; i++)
-        printf("%s  %s  %s  %s\n", letters->all[i].id, letters->all[i].type, letters->all[i].key, letters->all[i].reason);
+        printf("%s  %s  %s  %s\n", letters->all[i].id, letters->all[i].type, letters->all[i].key,
+               letters->all[i].reason);
     if (dlq->json)
         printf("{\"letters\":%zu}\n", letters->count);
     else
@@ -207,8 +213,8 @@ int dlq_retry(const struct dlq *dlq, struct session *session)
     retrying.reruns = must_alloc((letters.count + 1) * sizeof(*retrying.reruns));
     retrying.end.waited = !dlq->no_wait;
     bool done = retry_all(&retrying, &letters, action_id, &why) &&
-                (dlq->no_wait || rerun_wait(session, dlq->stage, retrying.reruns, retrying.rerun_count,
-                                            &retrying.end.outcomes, &why));
+                (dlq->no_wait ||
+                 rerun_wait(session, dlq->stage, retrying.reruns, retrying.rerun_count, &retrying.end.outcomes, &why));
     arena_free(retrying.arena);
     if (retrying.taken > 0)
         fprintf(stderr, "%" PRId64 " were dealt with by somebody else meanwhile\n", retrying.taken);

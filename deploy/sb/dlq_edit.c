@@ -38,7 +38,8 @@ static bool run_editor(const char *path, struct problem *why)
         return fail(why, "could not start %s: %s", editor, strerror(errno));
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
-    return (WIFEXITED(status) && WEXITSTATUS(status) == 0) || fail(why, "%s did not end well; nothing was changed", editor);
+    return (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+           fail(why, "%s did not end well; nothing was changed", editor);
 }
 
 /* Gives what the operator made of it, in the arena; absent when it failed. */
@@ -82,7 +83,8 @@ static struct text edit_by_sets(const struct dlq *dlq, struct text before, struc
         buf_init(&changed, EVENT_ROOM);
         bool done = document_set(&changed, now, pointer, text_of(value + 1), why) &&
                     (!changed.overflowed || fail(why, "the event becomes too large"));
-        now = done ? (struct text){ arena_copy_text(arena, buf_text(&changed)), changed.bytes } : (struct text){ NULL, 0 };
+        now = done ? (struct text){ arena_copy_text(arena, buf_text(&changed)), changed.bytes }
+                   : (struct text){ NULL, 0 };
         buf_done(&changed);
         if (!done)
             break;
@@ -120,7 +122,8 @@ static bool check_event(struct editing *editing, struct problem *why)
     return true;
 }
 
-static bool edit_letter(void *context, const struct letter *letter, const rd_kafka_message_t *record, struct problem *why)
+static bool edit_letter(void *context, const struct letter *letter, const rd_kafka_message_t *record,
+                        struct problem *why)
 {
     struct editing *editing = context;
     struct event_rejected rejected;
@@ -143,9 +146,9 @@ static bool send_edited(struct editing *editing, const char *action_id, int *ret
     struct session *session = editing->session;
     struct buf event;
 
-    const int *runs = dlq_choose_runs(dlq, session, &editing->letter, 1, action_id,
-                                      arena_copy_text(editing->arena, editing->before),
-                                      arena_copy_text(editing->arena, editing->after), why);
+    const int *runs =
+        dlq_choose_runs(dlq, session, &editing->letter, 1, action_id, arena_copy_text(editing->arena, editing->before),
+                        arena_copy_text(editing->arena, editing->after), why);
     if (runs == NULL)
         return false;
     if (runs[0] == 0)
@@ -153,10 +156,11 @@ static bool send_edited(struct editing *editing, const char *action_id, int *ret
     *ret_run = runs[0];
     buf_init(&event, EVENT_ROOM);
     struct rerun_sender *sender = rerun_open(session->settings.kafka_brokers, dlq->stage, dlq->rate, why);
-    bool done = sender != NULL &&
-                rerun_write(&event, editing->after, runs[0], (struct rerun_flags){ false, false }, editing->arena, why) &&
-                rerun_send(sender, editing->key, buf_text(&event), why) && rerun_flush(sender, why) &&
-                dlq_note_sent(session, &editing->letter, 1, why);
+    bool done =
+        sender != NULL &&
+        rerun_write(&event, editing->after, runs[0], (struct rerun_flags){ false, false }, editing->arena, why) &&
+        rerun_send(sender, editing->key, buf_text(&event), why) && rerun_flush(sender, why) &&
+        dlq_note_sent(session, &editing->letter, 1, why);
     rerun_close(sender);
     buf_done(&event);
     return done;
@@ -198,14 +202,16 @@ int dlq_edit(const struct dlq *dlq, struct session *session)
     if (code >= 0)
         return code;
     if (letters.count > 1)
-        return command_fail(dlq->argv, EXIT_FAILED, "%zu letters have that event: name one by its own id", letters.count);
+        return command_fail(dlq->argv, EXIT_FAILED, "%zu letters have that event: name one by its own id",
+                            letters.count);
     editing.arena = arena_new(SCRATCH_BYTES_MAX);
     if (!letters_again(session, dlq->stage, letters.all, 1, edit_letter, &editing, &gone, &why))
         code = command_fail(dlq->argv, EXIT_FAILED, "%s", why.text);
     else if (gone > 0)
         code = command_fail(dlq->argv, EXIT_FAILED, "it is no longer in Kafka");
     else if (dlq->dry_run)
-        code = printf("%.*s\nthat would be sent; nothing was changed\n", (int)editing.after.bytes, editing.after.at) < 0;
+        code =
+            printf("%.*s\nthat would be sent; nothing was changed\n", (int)editing.after.bytes, editing.after.at) < 0;
     else
         code = edit(&editing);
     arena_free(editing.arena);

@@ -10,9 +10,9 @@
 #include "deploy/sb/table.h"
 #include "topics.h"
 
-#define TEXT_BYTES_MAX    ((size_t)256 * 1024 * 1024)
-#define REASON_COLUMNS    60
-#define MINUTES_BYTES     17 /* 2026-11-21T06:29 */
+#define TEXT_BYTES_MAX ((size_t)256 * 1024 * 1024)
+#define REASON_COLUMNS 60
+#define MINUTES_BYTES  17 /* 2026-11-21T06:29 */
 
 static const struct statement find_actions = {
     .name = "sb_find_letter_actions",
@@ -69,7 +69,9 @@ static void group_letters(struct groups *groups, const char *stage, struct lette
 static void print_groups(const struct groups *groups)
 {
     static struct table table;
-    static const char *const titles[] = { "stage", "<letters", "type", "reason", "first (UTC)", "last", "example", NULL };
+    static const char *const titles[] = {
+        "stage", "<letters", "type", "reason", "first (UTC)", "last", "example", NULL
+    };
     char first[TIME_BYTES], last[TIME_BYTES];
 
     table_begin(&table, titles);
@@ -173,10 +175,11 @@ static void print_action(const struct rows *actions, int row, struct arena *aren
 {
     const char *run = row_get(actions, row, "run"), *why = row_get(actions, row, "why");
 
-    print_field("dealt with", arena_printf(arena, "%s by %s at %s%s%s%s%s%s", row_get(actions, row, "action"),
-                                           row_get(actions, row, "who"), row_get(actions, row, "at"),
-                                           run ? ", run " : "", run ? run : "", why ? ": " : "", why ? why : "",
-                                           *row_get(actions, row, "done") == 't' ? "" : " (not sent: the letter is open)"));
+    print_field("dealt with",
+                arena_printf(arena, "%s by %s at %s%s%s%s%s%s", row_get(actions, row, "action"),
+                             row_get(actions, row, "who"), row_get(actions, row, "at"), run ? ", run " : "",
+                             run ? run : "", why ? ": " : "", why ? why : "",
+                             *row_get(actions, row, "done") == 't' ? "" : " (not sent: the letter is open)"));
 }
 
 static void print_document(const char *title, struct text json)
@@ -211,10 +214,9 @@ static void print_letter(const struct showing *showing, const struct letter *let
     print_field("event", arena_printf(showing->arena, "%s %s, run %d", letter->type, letter->event_id, letter->run));
     print_field("tenant", letter->tenant);
     print_field("attempts", arena_printf(showing->arena, "%" PRId64, letter->attempts));
-    print_field("from", rejected->offset < 0
-                            ? arena_printf(showing->arena, "the door, for %s", rejected->topic)
-                            : arena_printf(showing->arena, "%s/%" PRId64 "@%" PRId64, rejected->topic,
-                                           rejected->partition, rejected->offset));
+    print_field("from", rejected->offset < 0 ? arena_printf(showing->arena, "the door, for %s", rejected->topic)
+                                             : arena_printf(showing->arena, "%s/%" PRId64 "@%" PRId64, rejected->topic,
+                                                            rejected->partition, rejected->offset));
     for (int row = 0; row < actions->count; row++)
         print_action(actions, row, showing->arena);
     if (letter->is_event)
@@ -247,7 +249,8 @@ static void print_letter_json(const rd_kafka_message_t *record, const struct row
     buf_done(&out);
 }
 
-static bool show_letter(void *context, const struct letter *letter, const rd_kafka_message_t *record, struct problem *why)
+static bool show_letter(void *context, const struct letter *letter, const rd_kafka_message_t *record,
+                        struct problem *why)
 {
     struct showing *showing = context;
     struct event_rejected rejected;

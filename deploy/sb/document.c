@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INDENT_COLUMNS  2
-#define NAME_BYTES_MAX  512 /* of one step of a pointer */
+#define INDENT_COLUMNS 2
+#define NAME_BYTES_MAX 512 /* of one step of a pointer */
 
 /* --- to read ------------------------------------------------------------------------------------------------- */
 

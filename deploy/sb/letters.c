@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOPIC_BYTES       80
-#define RECORD_BYTES_MAX  ((size_t)160 * 1024 * 1024) /* one letter, read and unescaped */
-#define GROUP_BYTES_MAX   160
-#define UNREADABLE        "unreadable"
+#define TOPIC_BYTES      80
+#define RECORD_BYTES_MAX ((size_t)160 * 1024 * 1024) /* one letter, read and unescaped */
+#define GROUP_BYTES_MAX  160
+#define UNREADABLE       "unreadable"
 
 /* Of as long as any letter can stand in its topic, and a day more. */
 static const struct statement find_dealt_with = {
@@ -89,7 +89,9 @@ bool letter_read(const rd_kafka_message_t *record, struct arena *arena, struct l
     *ret_letter = (struct letter){
         .id = letter.id,
         .key = letter.subject,
-        .event_id = is_event ? event.id : letter.causation_id ? letter.causation_id : letter.id,
+        .event_id = is_event              ? event.id
+                    : letter.causation_id ? letter.causation_id
+                                          : letter.id,
         .type = is_event ? event.type : UNREADABLE,
         .tenant = is_event ? event.tenant : NULL,
         .reason = ret->reason,
@@ -158,8 +160,8 @@ static bool add_letter(void *context, const rd_kafka_message_t *record, struct p
     struct letter letter;
 
     bool read = letter_read(record, search->scratch, &letter, &rejected, why);
-    bool wanted = read && fits(search->filter, &letter) &&
-                  (search->filter->dealt_with || !is_dealt_with(search, letter.id));
+    bool wanted =
+        read && fits(search->filter, &letter) && (search->filter->dealt_with || !is_dealt_with(search, letter.id));
     if (wanted && found->count == LETTERS_MAX) {
         found->too_many = true;
     } else if (wanted) {

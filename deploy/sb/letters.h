@@ -25,11 +25,11 @@ struct letter {
 };
 
 struct letter_filter {
-    const char *id;     /* of the letter or the event in it */
+    const char *id; /* of the letter or the event in it */
     const char *key, *type;
     const char *reason; /* a part of it, or of its group */
     int64_t since_us;
-    bool dealt_with;    /* those too */
+    bool dealt_with; /* those too */
 };
 
 struct letters {

@@ -13,7 +13,8 @@
 
 static const struct statement insert_action = {
     .name = "sb_insert_action",
-    .text = "INSERT INTO operator_actions (who, command, what, detail) VALUES ($1, $2, left($3, 500), $4::jsonb) RETURNING action_id",
+    .text = "INSERT INTO operator_actions (who, command, what, detail) VALUES ($1, $2, left($3, 500), $4::jsonb)"
+            " RETURNING action_id",
     .params = 4,
 };
 static const struct statement end_action = {
@@ -28,8 +29,9 @@ int operator_open(struct session *ret, char **argv)
 
     if (wrong >= 0 || ret->settings.kafka_brokers != NULL)
         return wrong;
-    return session_close(ret, command_fail(argv, EXIT_WRONG,
-                                           "KAFKA_BROKERS is not set, and nothing was started here: \"sb up\" starts a Kafka"));
+    return session_close(
+        ret, command_fail(argv, EXIT_WRONG,
+                          "KAFKA_BROKERS is not set, and nothing was started here: \"sb up\" starts a Kafka"));
 }
 
 bool operator_stage_is(const char *name)
@@ -50,7 +52,7 @@ const char *operator_name(const char *as, char ret[OPERATOR_BYTES_MAX + 1])
     if (gethostname(host, sizeof(host) - 1) != 0)
         strcpy(host, "localhost");
     if (as != NULL && *as != '\0' && text_is_utf8(text_of(as)))
-        snprintf(ret, OPERATOR_BYTES_MAX + 1, "%.*s", OPERATOR_BYTES_MAX / 4, as);      /* characters of at most 4 bytes */
+        snprintf(ret, OPERATOR_BYTES_MAX + 1, "%.*s", OPERATOR_BYTES_MAX / 4, as); /* characters of at most 4 bytes */
     else
         snprintf(ret, OPERATOR_BYTES_MAX + 1, "%.100s@%s", user != NULL && *user != '\0' ? user : "somebody", host);
     return ret;

@@ -1,5 +1,5 @@
-/* operator.h: what all commands that act have in common: who does it, that it is recorded, and that many events are not sent by
- * mistake. */
+/* operator.h: what all commands that act have in common: who does it, that it is recorded, and that many events are not
+ * sent by mistake. */
 #pragma once
 
 #include "deploy/sb/session.h"

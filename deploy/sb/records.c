@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_MS 10000                 /* one question to Kafka */
-#define FETCH_WAIT_MS "10"              /* a jump to another place waits until the fetch before it is over */
-#define WAIT_MS 200
-#define GAP_MAX 2000                    /* records passed over, before it is quicker to jump */
+#define ANSWER_MS     10000 /* one question to Kafka */
+#define FETCH_WAIT_MS "10"  /* a jump to another place waits until the fetch before it is over */
+#define WAIT_MS       200
+#define GAP_MAX       2000 /* records passed over, before it is quicker to jump */
 
 struct records {
     rd_kafka_t *client;
@@ -15,9 +15,21 @@ struct records {
 struct records *records_open(const char *brokers, struct problem *why)
 {
     char reason[256];
-    const char *properties[] = { "group.id", "sb-records", "enable.auto.commit", "false", "enable.auto.offset.store", "false",
-                                 "enable.partition.eof", "true", "auto.offset.reset", "error", "fetch.wait.max.ms", FETCH_WAIT_MS,
-                                 "log_level", "0", NULL };
+    const char *properties[] = { "group.id",
+                                 "sb-records",
+                                 "enable.auto.commit",
+                                 "false",
+                                 "enable.auto.offset.store",
+                                 "false",
+                                 "enable.partition.eof",
+                                 "true",
+                                 "auto.offset.reset",
+                                 "error",
+                                 "fetch.wait.max.ms",
+                                 FETCH_WAIT_MS,
+                                 "log_level",
+                                 "0",
+                                 NULL };
     rd_kafka_conf_t *conf = kafka_conf(brokers, "sb", properties, why);
     rd_kafka_t *client = conf ? rd_kafka_new(RD_KAFKA_CONSUMER, conf, reason, sizeof(reason)) : NULL;
 
@@ -67,7 +79,8 @@ static rd_kafka_message_t *next_record(struct records *records, const char *topi
         if (error == RD_KAFKA_RESP_ERR_NO_ERROR)
             return record;
         if (error != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && error != RD_KAFKA_RESP_ERR__TRANSPORT)
-            *ret_end = error == RD_KAFKA_RESP_ERR__PARTITION_EOF || fail(why, "could not read \"%s\": %s", topic, rd_kafka_message_errstr(record));
+            *ret_end = error == RD_KAFKA_RESP_ERR__PARTITION_EOF ||
+                       fail(why, "could not read \"%s\": %s", topic, rd_kafka_message_errstr(record));
         rd_kafka_message_destroy(record);
         if (*ret_end || (error != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && error != RD_KAFKA_RESP_ERR__TRANSPORT))
             return NULL;
@@ -76,15 +89,19 @@ static rd_kafka_message_t *next_record(struct records *records, const char *topi
     return NULL;
 }
 
-static bool ask_bounds(struct records *records, const char *topic, int32_t partition, int64_t *ret_low, int64_t *ret_high, struct problem *why)
+static bool ask_bounds(struct records *records, const char *topic, int32_t partition, int64_t *ret_low,
+                       int64_t *ret_high, struct problem *why)
 {
-    rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(records->client, topic, partition, ret_low, ret_high, ANSWER_MS);
+    rd_kafka_resp_err_t error =
+        rd_kafka_query_watermark_offsets(records->client, topic, partition, ret_low, ret_high, ANSWER_MS);
     return !error || fail(why, "could not ask Kafka for the offsets of \"%s\": %s", topic, rd_kafka_err2str(error));
 }
 
-/* --- a whole topic ---------------------------------------------------------------------------------------------------- */
+/* --- a whole topic
+ * ---------------------------------------------------------------------------------------------------- */
 
-static bool offset_of_time(struct records *records, const char *topic, int32_t partition, int64_t since_us, int64_t *ret, struct problem *why)
+static bool offset_of_time(struct records *records, const char *topic, int32_t partition, int64_t since_us,
+                           int64_t *ret, struct problem *why)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
@@ -95,8 +112,8 @@ static bool offset_of_time(struct records *records, const char *topic, int32_t p
     return !error || fail(why, "could not ask Kafka for the offsets of that time: %s", rd_kafka_err2str(error));
 }
 
-static bool read_partition(struct records *records, const char *topic, int32_t partition, int64_t since_us, records_each *each,
-                           void *context, struct problem *why)
+static bool read_partition(struct records *records, const char *topic, int32_t partition, int64_t since_us,
+                           records_each *each, void *context, struct problem *why)
 {
     int64_t from, low, high;
     bool end = false;
@@ -132,7 +149,8 @@ bool records_of_topic(struct records *records, const char *topic, int64_t since_
     return true;
 }
 
-/* --- at given offsets ------------------------------------------------------------------------------------------------- */
+/* --- at given offsets
+ * ------------------------------------------------------------------------------------------------- */
 
 static int by_place(const void *a, const void *b)
 {
@@ -151,7 +169,8 @@ static bool same_partition(const struct record_place *a, const struct record_pla
 }
 
 /* The places from `at` on that are of one partition, and how many there are. */
-static bool read_places(struct records *records, struct record_place *at, size_t count, records_each *each, struct problem *why)
+static bool read_places(struct records *records, struct record_place *at, size_t count, records_each *each,
+                        struct problem *why)
 {
     int64_t low, high, position = -1;
     bool end = false;
@@ -163,7 +182,8 @@ static bool read_places(struct records *records, struct record_place *at, size_t
             at[i++].gone = true;
             continue;
         }
-        if ((position < 0 || at[i].offset - position > GAP_MAX) && !begin_at(records, at->topic, at->partition, at[i].offset, why))
+        if ((position < 0 || at[i].offset - position > GAP_MAX) &&
+            !begin_at(records, at->topic, at->partition, at[i].offset, why))
             return false;
         rd_kafka_message_t *record = next_record(records, at->topic, &end, why);
         if (record == NULL && !end)
@@ -171,7 +191,7 @@ static bool read_places(struct records *records, struct record_place *at, size_t
         position = record ? record->offset + 1 : position;
         bool fine = true;
         while (record && i < count && at[i].offset < record->offset)
-            at[i++].gone = true;                        /* compacted away, or a hole */
+            at[i++].gone = true; /* compacted away, or a hole */
         for (; record && fine && i < count && at[i].offset == record->offset; i++)
             fine = each(at[i].context, record, why);
         if (record)
@@ -182,7 +202,8 @@ static bool read_places(struct records *records, struct record_place *at, size_t
     return true;
 }
 
-bool records_at(struct records *records, struct record_place *places, size_t count, records_each *each, struct problem *why)
+bool records_at(struct records *records, struct record_place *places, size_t count, records_each *each,
+                struct problem *why)
 {
     qsort(places, count, sizeof(*places), by_place);
     for (size_t i = 0, next; i < count; i = next) {

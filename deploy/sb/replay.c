@@ -24,17 +24,18 @@
 /* In the order in which they were first handled, which within a key is the order in which they came. */
 static const struct statement find_handled = {
     .name = "sb_find_handled",
-    .text =
-        "WITH chosen AS (SELECT DISTINCT event_id FROM ledger WHERE stage = $1 AND outcome <> 'parked'"
-        "  AND event_type <> 'unreadable'"
-        "  AND ($2::timestamptz IS NULL OR day >= ($2::timestamptz AT TIME ZONE 'UTC')::date AND received_at >= $2::timestamptz)"
-        "  AND ($3::timestamptz IS NULL OR day <= ($3::timestamptz AT TIME ZONE 'UTC')::date AND received_at < $3::timestamptz)"
-        "  AND ($4::uuid IS NULL OR event_id = $4::uuid) AND ($5::text IS NULL OR subject = $5)"
-        "  AND ($6::text IS NULL OR event_type = $6) LIMIT $7::bigint)"
-        " SELECT event_id, subject, event_type, topic, partition, \"offset\", 1 + greatest(max(run) OVER one,"
-        "  (SELECT max(run) FROM letter_actions a WHERE a.stage = $1 AND a.event_id = l.event_id)) AS next_run"
-        " FROM ledger l JOIN chosen USING (event_id) WHERE stage = $1"
-        " WINDOW one AS (PARTITION BY event_id) ORDER BY min(committed_at) OVER one, event_id, run DESC",
+    .text = "WITH chosen AS (SELECT DISTINCT event_id FROM ledger WHERE stage = $1 AND outcome <> 'parked'"
+            "  AND event_type <> 'unreadable'"
+            "  AND ($2::timestamptz IS NULL"
+            "   OR day >= ($2::timestamptz AT TIME ZONE 'UTC')::date AND received_at >= $2::timestamptz)"
+            "  AND ($3::timestamptz IS NULL"
+            "   OR day <= ($3::timestamptz AT TIME ZONE 'UTC')::date AND received_at < $3::timestamptz)"
+            "  AND ($4::uuid IS NULL OR event_id = $4::uuid) AND ($5::text IS NULL OR subject = $5)"
+            "  AND ($6::text IS NULL OR event_type = $6) LIMIT $7::bigint)"
+            " SELECT event_id, subject, event_type, topic, partition, \"offset\", 1 + greatest(max(run) OVER one,"
+            "  (SELECT max(run) FROM letter_actions a WHERE a.stage = $1 AND a.event_id = l.event_id)) AS next_run"
+            " FROM ledger l JOIN chosen USING (event_id) WHERE stage = $1"
+            " WINDOW one AS (PARTITION BY event_id) ORDER BY min(committed_at) OVER one, event_id, run DESC",
     .params = 7,
 };
 
@@ -60,9 +61,12 @@ static struct found gather(const struct rows *rows, struct arena *arena)
         places[row] = (struct replay_place){ row_get(rows, row, "topic"), atoi(row_get(rows, row, "partition")),
                                              strtoll(row_get(rows, row, "offset"), NULL, 10) };
         if (row == 0 || !same_event(rows, row - 1, row))
-            found.all[found.count++] = (struct replayed){
-                row_get(rows, row, "event_id"), row_get(rows, row, "subject"), row_get(rows, row, "event_type"),
-                atoi(row_get(rows, row, "next_run")), &places[row], 0 };
+            found.all[found.count++] = (struct replayed){ row_get(rows, row, "event_id"),
+                                                          row_get(rows, row, "subject"),
+                                                          row_get(rows, row, "event_type"),
+                                                          atoi(row_get(rows, row, "next_run")),
+                                                          &places[row],
+                                                          0 };
         found.all[found.count - 1].place_count++;
     }
     return found;
@@ -94,8 +98,8 @@ static int find(const struct replay *replay, struct session *session, struct fou
 
 struct item {
     const struct replayed *event;
-    size_t at;  /* the place that is looked at */
-    char *key;  /* of the record, when it was read … */
+    size_t at; /* the place that is looked at */
+    char *key; /* of the record, when it was read … */
     size_t key_bytes;
     struct buf message; /* … and the event as it shall be sent */
 };
@@ -138,7 +142,8 @@ static bool take_record(void *context, const rd_kafka_message_t *record, struct 
     return !reading->too_large || fail(why, "%zu bytes are too many at once", reading->bytes);
 }
 
-/* Reads, for each item that has no message yet, the place it is at; then it is at the next one.  False when it failed. */
+/* Reads, for each item that has no message yet, the place it is at; then it is at the next one.  False when it failed.
+ */
 static bool read_places(struct reading *reading, size_t count, size_t *ret_read, struct problem *why)
 {
     struct record_place places[CHUNK_MAX];
@@ -151,7 +156,8 @@ static bool read_places(struct reading *reading, size_t count, size_t *ret_read,
             continue;
         const struct replay_place *place = &item->event->places[item->at++];
         contexts[*ret_read] = (struct reading_item){ reading, item };
-        places[*ret_read] = (struct record_place){ place->topic, place->partition, place->offset, &contexts[*ret_read], false };
+        places[*ret_read] =
+            (struct record_place){ place->topic, place->partition, place->offset, &contexts[*ret_read], false };
         (*ret_read)++;
     }
     return records_at(reading->records, places, *ret_read, take_record, why);
@@ -231,7 +237,8 @@ struct sending {
     size_t count;
 };
 
-static bool send_event(void *context, const struct replayed *event, struct text key, struct text message, struct problem *why)
+static bool send_event(void *context, const struct replayed *event, struct text key, struct text message,
+                       struct problem *why)
 {
     struct sending *sending = context;
 
@@ -252,8 +259,8 @@ static const char *detail_of(const struct replay *replay, size_t events, struct 
     struct buf out;
 
     buf_init(&out, DETAIL_BYTES_MAX);
-    buf_printf(&out, "{\"events\":%zu,\"ask_again\":%s,\"resend\":%s", events, replay->flags.ask_again ? "true" : "false",
-               replay->flags.resend ? "true" : "false");
+    buf_printf(&out, "{\"events\":%zu,\"ask_again\":%s,\"resend\":%s", events,
+               replay->flags.ask_again ? "true" : "false", replay->flags.resend ? "true" : "false");
     for (size_t i = 0; i < LENGTH(members); i++)
         if (members[i].value) {
             json_name(&out, members[i].name);
@@ -300,7 +307,8 @@ static int send_all(const struct replay *replay, struct session *session, struct
     end.gone = reading->gone;
     rerun_close(sending.sender);
     if (!sent)
-        return command_fail(replay->argv, EXIT_FAILED, "%s; %" PRId64 " of %zu were sent", why.text, end.sent, found->count);
+        return command_fail(replay->argv, EXIT_FAILED, "%s; %" PRId64 " of %zu were sent", why.text, end.sent,
+                            found->count);
     if (!replay->no_wait && !rerun_wait(session, replay->stage, sending.reruns, sending.count, &end.outcomes, &why))
         return command_fail(replay->argv, EXIT_FAILED, "they were sent, but %s", why.text);
     return rerun_tell(session, replay->argv, action_id, &end, replay->json);
@@ -351,16 +359,16 @@ static int read_options(struct replay *replay, int argc, char **argv)
 {
     enum { AGAIN = 1, RESEND, DRY_RUN, YES, NO_WAIT, JSON };
     static const struct option options[] = {
-        { "id", required_argument, NULL, 'i' },      { "key", required_argument, NULL, 'k' },
-        { "type", required_argument, NULL, 't' },    { "since", required_argument, NULL, 's' },
-        { "until", required_argument, NULL, 'u' },   { "rate", required_argument, NULL, 'r' },
-        { "as", required_argument, NULL, 'a' },      { "ask-again", no_argument, NULL, AGAIN },
-        { "resend", no_argument, NULL, RESEND },     { "dry-run", no_argument, NULL, DRY_RUN },
-        { "yes", no_argument, NULL, YES },           { "no-wait", no_argument, NULL, NO_WAIT },
-        { "json", no_argument, NULL, JSON },         { 0 },
+        { "id", required_argument, NULL, 'i' },    { "key", required_argument, NULL, 'k' },
+        { "type", required_argument, NULL, 't' },  { "since", required_argument, NULL, 's' },
+        { "until", required_argument, NULL, 'u' }, { "rate", required_argument, NULL, 'r' },
+        { "as", required_argument, NULL, 'a' },    { "ask-again", no_argument, NULL, AGAIN },
+        { "resend", no_argument, NULL, RESEND },   { "dry-run", no_argument, NULL, DRY_RUN },
+        { "yes", no_argument, NULL, YES },         { "no-wait", no_argument, NULL, NO_WAIT },
+        { "json", no_argument, NULL, JSON },       { 0 },
     };
-    bool *const flags[] = { NULL, &replay->flags.ask_again, &replay->flags.resend, &replay->dry_run, &replay->yes,
-                            &replay->no_wait, &replay->json };
+    bool *const flags[] = { NULL,         &replay->flags.ask_again, &replay->flags.resend, &replay->dry_run,
+                            &replay->yes, &replay->no_wait,         &replay->json };
 
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == '?')
@@ -368,7 +376,10 @@ static int read_options(struct replay *replay, int argc, char **argv)
         if (option < (int)LENGTH(flags))
             *flags[option] = true;
         else if (option == 'i' || option == 'k' || option == 't' || option == 'a')
-            *(option == 'i' ? &replay->id : option == 'k' ? &replay->key : option == 't' ? &replay->type : &replay->as) = optarg;
+            *(option == 'i'   ? &replay->id
+              : option == 'k' ? &replay->key
+              : option == 't' ? &replay->type
+                              : &replay->as) = optarg;
         else if (option == 'r' && (replay->rate = operator_number(optarg, 1, RERUN_RATE_MAX)) < 0)
             return command_misused(argv, "--rate takes a number of events a second");
         else if (option != 'r' && !when_read(optarg, option == 's' ? &replay->since_us : &replay->until_us))
@@ -403,13 +414,15 @@ const struct command command_replay = {
     .help =
         "Usage: sb replay STAGE WHICH… [--ask-again] [--resend] [--rate N] [--yes] [--no-wait] [--as NAME] [--json]\n"
         "       sb replay STAGE WHICH… --dry-run [--ask-again] [--resend] [--json]\n\n"
-        "Takes what the stage has handled from the ledger, the events themselves from Kafka (and says which are no longer\n"
-        "there), and sends them through replay.STAGE while the stage runs, in their order within each conversation. The\n"
-        "stage handles them afresh: with today's program and rows, and the answers that providers gave then. Rows change\n"
-        "only where the event is as new as what they hold; what the stage emits carries the run, so it goes on downstream.\n"
-        "Then waits until all are handled, and says how it ended.\n\n"
-        "--dry-run starts the stage's own program, beside sb, on the same events: the real handler, real reads, recorded\n"
-        "answers; what it would write is executed, compared field by field, and rolled back. Nothing is sent.\n\n"
+        "Takes what the stage has handled from the ledger, the events themselves from Kafka (and says which\n"
+        "are no longer there), and sends them through replay.STAGE while the stage runs, in their order\n"
+        "within each conversation. The stage handles them afresh: with today's program and rows, and the\n"
+        "answers that providers gave then. Rows change only where the event is as new as what they hold; what\n"
+        "the stage emits carries the run, so it goes on downstream. Then waits until all are handled, and\n"
+        "says how it ended.\n\n"
+        "--dry-run starts the stage's own program, beside sb, on the same events: the real handler, real\n"
+        "reads, recorded answers; what it would write is executed, compared field by field, and rolled back.\n"
+        "Nothing is sent.\n\n"
         "Which events (those that fit all that is said)\n"
         "  --since WHEN, --until WHEN  that came then: 30s, 10m, 2h, 1d ago, or a time such as 2026-11-21T06:29:49Z\n"
         "  --id ID                     this one\n"
@@ -429,7 +442,7 @@ const struct command command_replay = {
         "  sb replay analyze --since 2d --ask-again --rate 5\n"
         "  sb replay transcribe --key CAL123\n"
         "  sb replay notifier --id 4f1c2d6e-1c8b-5f0e-9d0a-3b7e2a8c5d11 --resend\n\n"
-        "Exit codes: 0 done, 1 no event fits, some are no longer in Kafka, were rejected or not handled, 2 the command\n"
-        "line or a setting is wrong\n",
+        "Exit codes: 0 done, 1 no event fits, some are no longer in Kafka, were rejected or not handled, 2\n"
+        "the command line or a setting is wrong\n",
     .run = replay_run,
 };

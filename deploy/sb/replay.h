@@ -22,7 +22,7 @@ struct replayed {
         const char *topic;
         int32_t partition;
         int64_t offset;
-    } *places;
+    } * places;
     size_t place_count;
 };
 

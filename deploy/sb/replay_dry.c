@@ -1,4 +1,5 @@
-/* sb replay --dry-run: the stage's own program says of each event what it would change; here it is printed and summed up. */
+/* sb replay --dry-run: the stage's own program says of each event what it would change; here it is printed and summed
+ * up. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -14,10 +15,10 @@
 #include "deploy/sb/replay.h"
 #include "deploy/sb/terminal.h"
 
-#define LINE_BYTES_MAX   ((size_t)256 * 1024 * 1024)
-#define COUNTS_MAX       512 /* fields and asks that are told apart */
-#define NAME_BYTES       160
-#define VALUE_COLUMNS    60
+#define LINE_BYTES_MAX ((size_t)256 * 1024 * 1024)
+#define COUNTS_MAX     512 /* fields and asks that are told apart */
+#define NAME_BYTES     160
+#define VALUE_COLUMNS  60
 
 static const struct statement find_cost = {
     .name = "sb_find_ask_cost",
@@ -148,8 +149,10 @@ static void tell_fields(struct replay_dry *dry, const cJSON *change, bool is_new
 {
     const cJSON *field;
 
-    cJSON_ArrayForEach(field, tree_get(change, "fields")) {
-        const char *before = shown(dry, cJSON_GetArrayItem(field, 0)), *after = shown(dry, cJSON_GetArrayItem(field, 1));
+    cJSON_ArrayForEach(field, tree_get(change, "fields"))
+    {
+        const char *before = shown(dry, cJSON_GetArrayItem(field, 0)),
+                   *after = shown(dry, cJSON_GetArrayItem(field, 1));
         char name[NAME_BYTES];
         snprintf(name, sizeof(name), "%s.%s", string_of(change, "table"), field->string);
         count(&dry->fields, name);
@@ -158,8 +161,8 @@ static void tell_fields(struct replay_dry *dry, const cJSON *change, bool is_new
         if (is_new)
             printf("      %s%s: %s%s\n", colour_begin(GREEN), field->string, after, colour_end());
         else
-            printf("      %s: %s%s%s → %s%s%s\n", field->string, colour_begin(RED), before, colour_end(), colour_begin(GREEN),
-                   after, colour_end());
+            printf("      %s: %s%s%s → %s%s%s\n", field->string, colour_begin(RED), before, colour_end(),
+                   colour_begin(GREEN), after, colour_end());
     }
 }
 
@@ -168,7 +171,8 @@ static bool tell_changes(struct replay_dry *dry, const cJSON *answer)
     const cJSON *change;
     bool any = false;
 
-    cJSON_ArrayForEach(change, tree_get(answer, "changes")) {
+    cJSON_ArrayForEach(change, tree_get(answer, "changes"))
+    {
         const char *kind = string_of(change, "change");
         char name[NAME_BYTES];
         if (strcmp(kind, "none") == 0)
@@ -188,12 +192,12 @@ static void tell_asks(struct replay_dry *dry, const cJSON *answer)
 {
     const cJSON *ask;
 
-    cJSON_ArrayForEach(ask, tree_get(answer, "asks"))
-        if (cJSON_IsTrue(tree_get(ask, "asked"))) {
-            count(&dry->asks, string_of(ask, "name"));
-            if (!dry->replay->json)
-                printf("    would ask %s (%s)\n", string_of(ask, "provider"), string_of(ask, "name"));
-        }
+    cJSON_ArrayForEach(ask, tree_get(answer, "asks")) if (cJSON_IsTrue(tree_get(ask, "asked")))
+    {
+        count(&dry->asks, string_of(ask, "name"));
+        if (!dry->replay->json)
+            printf("    would ask %s (%s)\n", string_of(ask, "provider"), string_of(ask, "name"));
+    }
 }
 
 static bool tell_answer(struct replay_dry *dry, struct text line, struct problem *why)
@@ -219,7 +223,8 @@ static bool tell_answer(struct replay_dry *dry, struct text line, struct problem
     return true;
 }
 
-bool replay_dry_event(void *context, const struct replayed *event, struct text key, struct text message, struct problem *why)
+bool replay_dry_event(void *context, const struct replayed *event, struct text key, struct text message,
+                      struct problem *why)
 {
     struct replay_dry *dry = context;
 
@@ -230,7 +235,8 @@ bool replay_dry_event(void *context, const struct replayed *event, struct text k
     return tell_answer(dry, buf_text(&dry->line), why);
 }
 
-/* --- the summary ---------------------------------------------------------------------------------------------------- */
+/* --- the summary ----------------------------------------------------------------------------------------------------
+ */
 
 static int64_t cost_of_asks(struct replay_dry *dry)
 {
@@ -270,7 +276,8 @@ static void print_summary_json(struct replay_dry *dry, int64_t gone)
     struct buf out;
 
     buf_init(&out, LINE_BYTES_MAX);
-    buf_printf(&out, "{\"summary\":{\"events\":%" PRId64 ",\"gone\":%" PRId64 ",\"changing\":%" PRId64 ",\"same\":%" PRId64,
+    buf_printf(&out,
+               "{\"summary\":{\"events\":%" PRId64 ",\"gone\":%" PRId64 ",\"changing\":%" PRId64 ",\"same\":%" PRId64,
                dry->events, gone, dry->changing, dry->same);
     write_counts(&out, "outcomes", &dry->outcomes);
     write_counts(&out, "rows", &dry->rows);
@@ -288,8 +295,8 @@ static void print_summary(struct replay_dry *dry, int64_t gone)
         print_summary_json(dry, gone);
         return;
     }
-    printf("\n%" PRId64 " events: %" PRId64 " would change something, %" PRId64 " nothing\n", dry->events, dry->changing,
-           dry->same);
+    printf("\n%" PRId64 " events: %" PRId64 " would change something, %" PRId64 " nothing\n", dry->events,
+           dry->changing, dry->same);
     print_counts("outcomes:", &dry->outcomes);
     print_counts("rows:", &dry->rows);
     print_counts("fields:", &dry->fields);

@@ -11,15 +11,15 @@
 #include "deploy/sb/command.h"
 #include "deploy/sb/operator.h"
 
-#define QUEUE_BYTES_MAX   ((size_t)64 * 1024 * 1024)
-#define ANSWER_MS         30000 /* without any answer of Kafka, then it is away */
-#define POLL_MS           100
-#define LOOK_MS           300   /* between two looks into the ledger */
-#define LOOK_MAX          2000  /* events in one look */
-#define IDLE_MS_MAX       10000 /* nothing was handled: is anybody there? */
-#define INSTANCE_SEEN     "10 s"
-#define TOPIC_BYTES       80
-#define OUTCOME_BYTES     256
+#define QUEUE_BYTES_MAX ((size_t)64 * 1024 * 1024)
+#define ANSWER_MS       30000 /* without any answer of Kafka, then it is away */
+#define POLL_MS         100
+#define LOOK_MS         300   /* between two looks into the ledger */
+#define LOOK_MAX        2000  /* events in one look */
+#define IDLE_MS_MAX     10000 /* nothing was handled: is anybody there? */
+#define INSTANCE_SEEN   "10 s"
+#define TOPIC_BYTES     80
+#define OUTCOME_BYTES   256
 
 /* --- the event ----------------------------------------------------------------------------------------------- */
 
@@ -159,7 +159,8 @@ static int64_t *counter_of(struct rerun_outcomes *outcomes, const char *outcome)
 
 static bool is_same(const struct rerun *rerun, const struct rows *rows, int row)
 {
-    return rerun->run == atoi(row_get(rows, row, "run")) && strcasecmp(rerun->event_id, row_get(rows, row, "event_id")) == 0;
+    return rerun->run == atoi(row_get(rows, row, "run")) &&
+           strcasecmp(rerun->event_id, row_get(rows, row, "event_id")) == 0;
 }
 
 /* Takes what was handled out of the first `most`; those of them that are open go behind the others, for their turn. */

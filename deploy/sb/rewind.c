@@ -13,11 +13,11 @@
 #include "deploy/sb/when.h"
 #include "topics.h"
 
-#define ANSWER_MS       10000 /* one question to Kafka */
-#define PARTITIONS_MAX  256
-#define OFFSET_MAX      INT64_C(0x7fffffffffffffff)
-#define MEMBERS_BYTES   400
-#define JSON_BYTES_MAX  (256 * 1024)
+#define ANSWER_MS      10000 /* one question to Kafka */
+#define PARTITIONS_MAX 256
+#define OFFSET_MAX     INT64_C(0x7fffffffffffffff)
+#define MEMBERS_BYTES  400
+#define JSON_BYTES_MAX (256 * 1024)
 
 struct rewind {
     const char *stage, *topic; /* NULL: all it reads */
@@ -70,10 +70,11 @@ static bool nobody_is_there(rd_kafka_t *client, const char *stage, struct proble
             bytes += (size_t)snprintf(members + bytes, sizeof(members) - bytes, "%s%s (%s)", bytes ? ", " : "",
                                       list->groups[i].members[j].client_id, list->groups[i].members[j].client_host);
     rd_kafka_group_list_destroy(list);
-    return bytes == 0 || fail(why,
-                              "the stage runs: %s; stop it first. One that was just stopped leaves when its session ends, "
-                              "within 45 s",
-                              members);
+    return bytes == 0 ||
+           fail(why,
+                "the stage runs: %s; stop it first. One that was just stopped leaves when its session ends, "
+                "within 45 s",
+                members);
 }
 
 static bool list_partitions(const struct rewind *rewind, rd_kafka_topic_partition_list_t *list, struct problem *why)
@@ -86,7 +87,8 @@ static bool list_partitions(const struct rewind *rewind, rd_kafka_topic_partitio
                     rd_kafka_topic_partition_list_add(list, *topic, partition);
     if (list->cnt > PARTITIONS_MAX)
         return fail(why, "these are %d partitions, more than %d: name a --topic", list->cnt, PARTITIONS_MAX);
-    return list->cnt > 0 || fail(why, "the stage %s reads no such topic and partition: \"sb topics\" shows them", rewind->stage);
+    return list->cnt > 0 ||
+           fail(why, "the stage %s reads no such topic and partition: \"sb topics\" shows them", rewind->stage);
 }
 
 /* Where the partition shall be.  Never forward, which would pass over what was not handled, but for what is gone. */
@@ -94,7 +96,8 @@ static bool find_target(const struct rewind *rewind, rd_kafka_t *client, struct 
                         struct problem *why)
 {
     int64_t low, high;
-    rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(client, place->topic, place->partition, &low, &high, ANSWER_MS);
+    rd_kafka_resp_err_t error =
+        rd_kafka_query_watermark_offsets(client, place->topic, place->partition, &low, &high, ANSWER_MS);
 
     if (error)
         return fail(why, "could not ask Kafka for the offsets of \"%s\": %s", place->topic, rd_kafka_err2str(error));
@@ -123,7 +126,8 @@ static bool find_places(const struct rewind *rewind, rd_kafka_t *client, struct 
     if (done && !error && rewind->to_us >= 0)
         error = rd_kafka_offsets_for_times(client, then, ANSWER_MS);
     if (error)
-        done = fail(why, "could not ask Kafka for the offsets of the group \"%s\": %s", rewind->stage, rd_kafka_err2str(error));
+        done = fail(why, "could not ask Kafka for the offsets of the group \"%s\": %s", rewind->stage,
+                    rd_kafka_err2str(error));
     for (int i = 0; done && i < now->cnt; i++) {
         struct place_back *place = &ret->all[ret->count++];
         const char *topic = topic_find(now->elems[i].topic)->name; /* outlives the list */
@@ -143,7 +147,8 @@ static bool commit_places(rd_kafka_t *client, const struct places_back *places, 
 
     for (size_t i = 0; i < places->count; i++)
         if (places->all[i].to != places->all[i].from)
-            rd_kafka_topic_partition_list_add(list, places->all[i].topic, places->all[i].partition)->offset = places->all[i].to;
+            rd_kafka_topic_partition_list_add(list, places->all[i].topic, places->all[i].partition)->offset =
+                places->all[i].to;
     rd_kafka_resp_err_t error = list->cnt > 0 ? rd_kafka_commit(client, list, 0) : RD_KAFKA_RESP_ERR_NO_ERROR;
     for (int i = 0; i < list->cnt && !error; i++)
         error = list->elems[i].err;
@@ -227,7 +232,8 @@ static int read_target(struct rewind *rewind, const char *to)
     if (rewind->to_offset >= 0 && (rewind->topic == NULL || rewind->partition < 0))
         return command_misused(rewind->argv, "an offset is of one --topic and --partition");
     if (rewind->to_offset < 0 && !when_read(to, &rewind->to_us))
-        return command_misused(rewind->argv, "--to takes an offset, or 30s, 10m, 2h or 1d, or a time such as 2026-11-21T06:29:49Z");
+        return command_misused(rewind->argv,
+                               "--to takes an offset, or 30s, 10m, 2h or 1d, or a time such as 2026-11-21T06:29:49Z");
     return -1;
 }
 
@@ -235,10 +241,14 @@ static int read_target(struct rewind *rewind, const char *to)
 static int read_options(struct rewind *rewind, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "to", required_argument, NULL, 'o' },        { "topic", required_argument, NULL, 't' },
-        { "partition", required_argument, NULL, 'p' }, { "as", required_argument, NULL, 'a' },
-        { "dry-run", no_argument, NULL, 'n' },         { "yes", no_argument, NULL, 'y' },
-        { "json", no_argument, NULL, 'j' },            { 0 },
+        { "to", required_argument, NULL, 'o' },
+        { "topic", required_argument, NULL, 't' },
+        { "partition", required_argument, NULL, 'p' },
+        { "as", required_argument, NULL, 'a' },
+        { "dry-run", no_argument, NULL, 'n' },
+        { "yes", no_argument, NULL, 'y' },
+        { "json", no_argument, NULL, 'j' },
+        { 0 },
     };
     const char *to = NULL;
 
@@ -286,13 +296,16 @@ const struct command command_rewind = {
     .name = "rewind",
     .summary = "sets back where a stopped stage goes on reading",
     .help =
-        "Usage: sb rewind STAGE --to WHEN|OFFSET [--topic TOPIC] [--partition N] [--dry-run] [--yes] [--as NAME] [--json]\n\n"
-        "For a stage that stands still: after Postgres was restored from a backup, or when Kafka no longer holds the offset\n"
-        "at which it stood. What its ledger knows is not handled again, it only sends what it emitted once more (for two\n"
-        "days); to have events handled again, use \"sb replay\". It never moves forward over events that were not handled,\n"
-        "only over those that are gone. Refused while the stage runs.\n\n"
+        "Usage: sb rewind STAGE --to WHEN|OFFSET [--topic TOPIC] [--partition N]\n"
+        "                 [--dry-run] [--yes] [--as NAME] [--json]\n\n"
+        "For a stage that stands still: after Postgres was restored from a backup, or when Kafka no longer\n"
+        "holds the offset at which it stood. What its ledger knows is not handled again, it only sends what\n"
+        "it emitted once more (for two days); to have events handled again, use \"sb replay\". It never moves\n"
+        "forward over events that were not handled, only over those that are gone. Refused while the stage\n"
+        "runs.\n\n"
         "Options\n"
-        "  --to WHEN       to the first event since then: 30s, 10m, 2h, 1d ago, or a time such as 2026-11-21T06:29:49Z\n"
+        "  --to WHEN       to the first event since then: 30s, 10m, 2h, 1d ago, or a time such\n"
+        "                  as 2026-11-21T06:29:49Z\n"
         "  --to OFFSET     to this one, of one topic and partition\n"
         "  --topic TOPIC   only this one of those that it reads\n"
         "  --partition N   only this one\n"
@@ -304,6 +317,7 @@ const struct command command_rewind = {
         "  sb rewind analyze --to 2026-11-21T06:29:49Z --dry-run\n"
         "  sb rewind notifier --to 2h\n"
         "  sb rewind transcribe --to 4711 --topic calls --partition 3\n\n"
-        "Exit codes: 0 done, 1 the stage runs or it could not be done, 2 the command line or a setting is wrong\n",
+        "Exit codes: 0 done, 1 the stage runs or it could not be done, 2 the command line or a setting is\n"
+        "wrong\n",
     .run = rewind_run,
 };

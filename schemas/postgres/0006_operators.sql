@@ -12,8 +12,8 @@ BEGIN
         END;
     END IF;
     -- from Postgres 16 on, whoever makes a role is a member of it and still may not SET ROLE to it
-    IF NOT pg_has_role(current_user, 'switchboard_operator', CASE WHEN current_setting('server_version_num')::integer >= 160000
-                                                                  THEN 'SET' ELSE 'MEMBER' END) THEN
+    IF NOT pg_has_role(current_user, 'switchboard_operator',
+                       CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END) THEN
         GRANT switchboard_operator TO CURRENT_USER;
     END IF;
 END $$;
@@ -39,13 +39,13 @@ CREATE TABLE pauses (
     PRIMARY KEY (kind, name)
 );
 
--- Dead letters that were dealt with: once each, since an event that fails again is a letter of its own.  A letter whose `done_at`
--- is NULL is still open: its run was chosen, and is used again by whoever sends it.
+-- Dead letters that were dealt with: once each, since an event that fails again is a letter of its own.  A letter whose
+-- `done_at` is NULL is still open: its run was chosen, and is used again by whoever sends it.
 CREATE TABLE letter_actions (
     letter_id   uuid        PRIMARY KEY,                -- the id of the event.rejected
     stage       text        NOT NULL,
     subject     text        NOT NULL,                   -- its conversation
-    event_id    uuid        NOT NULL,                   -- of the event in it; of what is no event, made of where it stands
+    event_id    uuid        NOT NULL,                   -- of the event in it, or of where what is none stood
     action      text        NOT NULL CHECK (action IN ('retry', 'edit', 'drop')),
     run         integer     CHECK (run > 0),            -- of the event that was sent
     before      text,                                   -- the event as it was …

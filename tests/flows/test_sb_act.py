@@ -1,4 +1,4 @@
-"""sb's acting commands on the test stage: pauses, replays, rewinding, dead letters; what was done is recorded, and nothing happens twice."""
+"""sb's acting commands on the test stage: pauses, dead letters, replays, rewinding.  What was done is recorded; nothing happens twice."""
 
 import json
 import os
@@ -273,7 +273,8 @@ def test_an_edited_event_keeps_its_history(sb, echo, topics, database, key):
     assert "not JSON" in sb("dlq", "edit", "echo", "--id", letter["id"], "--set", "/data/n=one", code=FAILED).stderr
     assert "no /data/m" in sb("dlq", "edit", "echo", "--id", letter["id"], "--set", "/data/m/o=1", code=FAILED).stderr
     changes = ["--set", "/data/n=12345678901234567", "--set", "/data/skip=false"]
-    assert '"n":12345678901234567,"skip":false' in sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--dry-run").stdout.replace(" ", "")
+    would = sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--dry-run").stdout.splitlines()[0]
+    assert json.loads(would)["data"] == {"n": 12345678901234567, "skip": False}
     assert rows(database, key) == []
     assert "run 1: 1 done" in sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--as", "grace").stdout
     assert [(n, run) for n, run, _ in rows(database, key)] == [(12345678901234567, 1)]
