@@ -143,10 +143,17 @@ test: deps-test             ## everything: unit tests, flows with real Kafka and
 	@$(MAKE) --no-print-directory -j$(JOBS) build unit-programs $(B)/tests/echo $(B)/tests/sb $(B)/tests/record_check
 	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=address,undefined build unit-programs $(B)/address-undefined/tests/echo $(B)/address-undefined/tests/sb
 	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=thread unit-programs $(B)/thread/tests/echo
+	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(B)/faults/tests/echo
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzzers
 	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka
 	@$(test-python) tests/run.py $(SUITE)
 unit-programs: $(unit_tests)
+
+# SEED: of the load and the faults, drawn and printed when it is not given; MINUTES: 10
+soak: deps-test             ## rounds under fire, each checked: SEED=7 MINUTES=60 (tests/faults/README.md)
+	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(B)/faults/tests/echo
+	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka
+	@SWITCHBOARD_BUILD=$(abspath $(B))/faults $(test-python) tests/faults/fire.py $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10)
 
 bench_tools := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 $(bench_tools): $(B)/bench/%: $(B)/tests/bench/%.o $(B)/libcommon.a
@@ -191,6 +198,6 @@ help:                       ## this
 clean:                      ## remove what was built
 	rm -rf build
 
-.PHONY: build unit bench unit-programs fuzz-targets fuzzers test clean deps deps-test venvs kafka run help
+.PHONY: build unit bench soak unit-programs fuzz-targets fuzzers test clean deps deps-test venvs kafka run help
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -3,7 +3,9 @@
     unit      the unit tests, plain and under AddressSanitizer and UndefinedBehaviorSanitizer
     threads   the unit tests that have threads, and the runtime's stories, under ThreadSanitizer
     flows     the stories: the daemons built with AddressSanitizer, real Kafka and Postgres, the provider sandbox
-    fuzz      each fuzzer for FUZZ_SECONDS (10) from its kept corpus
+    faults    one round under fire from FAULTS_SEED (7): processes killed and frozen, Kafka, Postgres and providers away; nothing lost,
+              nothing twice, nothing stuck (tests/faults/README.md)
+    fuzz      each fuzzer for FUZZ_SECONDS (60) from its kept corpus, two at a time
 
 Ends with "N passed, N failed" of all parts together; what skips says why."""
 
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,25 +113,39 @@ def flows(count):
     run_pytest(count, "tests/flows", SWITCHBOARD_BUILD=str(BUILD / "address-undefined"))
 
 
+def faults(count):
+    """A failing round is not tried again: it says its seed."""
+    build = {"SWITCHBOARD_BUILD": str(BUILD / "faults")}
+    run_pytest(count, "tests/faults", **build)
+    done = subprocess.run([sys.executable, "tests/faults/fire.py", "--short", "--seed", os.environ.get("FAULTS_SEED", "7")],
+                          env={**os.environ, **build}, cwd=ROOT)
+    count.add(*((1, 0) if done.returncode == 0 else (0, 1)))
+
+
+def fuzz_one(program):
+    """What it said, and whether it found nothing."""
+    seconds = os.environ.get("FUZZ_SECONDS", "60")
+    corpus = ROOT / "tests" / "fuzz" / "corpus" / program.name.removeprefix("fuzz_")
+    with tempfile.TemporaryDirectory() as found:
+        done = subprocess.run([program, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048",
+                               f"-malloc_limit_mb={MALLOC_LIMIT_MB.get(program.name, 2048)}", f"-artifact_prefix={found}/", found,
+                               *([corpus] if corpus.is_dir() else [])], capture_output=True, text=True, errors="replace", cwd=found)
+        runs = re.findall(r"Done (\d+) runs", done.stderr)
+        if done.returncode == 0 and runs:
+            return True, f"  ok   {program.name}: {runs[-1]} runs in {seconds} s"
+        inputs = [f"the input, in hex: {crash.read_bytes()[:2000].hex()}" for crash in Path(found).glob("crash-*")]
+        return False, "\n".join([f"  FAIL {program.name}", done.stderr[-6000:], *inputs])
+
+
 def fuzz(count):
-    seconds = os.environ.get("FUZZ_SECONDS", "10")
-    for program in sorted((BUILD / "fuzzer-no-link-address-undefined" / "fuzz").glob("fuzz_*")):
-        corpus = ROOT / "tests" / "fuzz" / "corpus" / program.name.removeprefix("fuzz_")
-        with tempfile.TemporaryDirectory() as found:
-            done = subprocess.run([program, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048", f"-malloc_limit_mb={MALLOC_LIMIT_MB.get(program.name, 2048)}",
-                                   f"-artifact_prefix={found}/", found,
-                                   *([corpus] if corpus.is_dir() else [])], capture_output=True, text=True, errors="replace", cwd=found)
-            runs = re.findall(r"Done (\d+) runs", done.stderr)
-            count.add(*((1, 0) if done.returncode == 0 and runs else (0, 1)))
-            if done.returncode == 0 and runs:
-                say(f"  ok   {program.name}: {runs[-1]} runs in {seconds} s")
-            else:
-                say(f"  FAIL {program.name}\n{done.stderr[-6000:]}")
-                for crash in Path(found).glob("crash-*"):
-                    say(f"the input, in hex: {crash.read_bytes()[:2000].hex()}")
+    programs = sorted((BUILD / "fuzzer-no-link-address-undefined" / "fuzz").glob("fuzz_*"))
+    with ThreadPoolExecutor(2) as two:
+        for fine, said in two.map(fuzz_one, programs):
+            count.add(*((1, 0) if fine else (0, 1)))
+            say(said)
 
 
-PARTS = {"unit": unit, "fuzz": fuzz, "threads": threads, "flows": flows}
+PARTS = {"unit": unit, "fuzz": fuzz, "threads": threads, "flows": flows, "faults": faults}
 
 
 def main(names):

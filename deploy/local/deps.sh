@@ -49,13 +49,14 @@ packages=
 for line in $missing; do
     found=
     for package in $(echo "$line" | tr '|' ' '); do
-        if apt-cache show --no-all-versions "$package" >/dev/null 2>&1; then
+        # one that others name, and this release has not, is shown too; it has no candidate
+        if LC_ALL=C apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]'; then
             found=$package
             break
         fi
     done
     [ -n "$found" ] || stop "this release has no package $line" \
-        "Debian 12 and Ubuntu 24.04 (with 'universe') have it: is it among the sources in /etc/apt, and can they be reached?"
+        "Debian 12 and 13 and Ubuntu 24.04 (with 'universe') have it: is it among the sources in /etc/apt, and can they be reached?"
     packages="$packages $found"
 done
 

@@ -1,12 +1,14 @@
 """A provider of the test's own: remembers what it was asked and answers as told."""
 
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class ProviderStub:
-    def __init__(self):
+    def __init__(self, certificate=None):
+        """`certificate`: a PEM file of certificate and key; then it speaks TLS."""
         self.requests = []          # (method, path, ask id)
         self.acted = {}             # ask id: how often
         self.behave = lambda method, path, number: (200, {}, "answer")
@@ -55,7 +57,11 @@ class ProviderStub:
                 pass                # connections that were cut on purpose
 
         self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def asked(self, path, method=None):

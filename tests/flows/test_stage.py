@@ -4,6 +4,7 @@ Each event takes effect once, whatever is killed when; one key strictly in order
 anything else."""
 
 import signal
+import subprocess
 import time
 
 import pytest
@@ -228,6 +229,25 @@ def test_a_refusal_is_final(echo, topics, provider, key):
     assert topics.wait("dead.echo", key)[0]["data"]["reason"] == "HTTP status 422: the field x is missing"
 
 
+def test_a_provider_that_cannot_prove_who_it_is_is_told_nothing(daemon, echo, topics, tmp_path, key):
+    """Its certificate is its own: the request, with whatever key it carries, does not leave."""
+    certificate = tmp_path / "own.pem"
+    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext",
+                           "subjectAltName=IP:127.0.0.1", "-keyout", certificate, "-out", tmp_path / "cert"], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    certificate.write_text(certificate.read_text() + (tmp_path / "cert").read_text())
+    impostor = ProviderStub(certificate)
+    assert echo.stop() == 0
+    impatient = daemon("echo", RETRY_AGE_MAX="1s").ready()
+    tell(topics, key, n=1, ask=impostor.url + "/get")
+    reason = topics.wait("dead.echo", key)[0]["data"]["reason"]
+    assert "could not reach https://127.0.0.1" in reason and "certificate" in reason
+    assert impostor.requests == []
+    impostor.close()
+    assert impatient.stop() == 0
+    echo.start().ready()
+
+
 def test_a_provider_that_fails_for_everyone_is_probed_and_nothing_is_lost(daemon, echo, topics, provider, key):
     provider.behave = lambda *_: (503, {}, "down")
     for other in range(40):
@@ -255,6 +275,20 @@ def test_a_long_wait_is_parked_and_resumed_in_order(echo, topics, database, key)
     assert [n for n, _, _ in rows(database, key)] == [1, 2]
     wait_until(lambda: parked() == 0, "nothing being parked")
     assert sorted(outcome for outcome, _, _ in outcomes(database, key)) == ["done", "done"]
+
+
+def test_what_is_no_event_does_not_park_behind_others(echo, topics, database, key):
+    tell(topics, key, n=1, retries=1, retry_ms=600_000)
+    parked = lambda: database.execute("SELECT count(*) FROM parked WHERE subject = %s", (key,)).fetchone()[0]  # noqa: E731
+    wait_until(lambda: parked() == 1, "the first being parked")
+    topics.send("echo.in", key, "no event")
+    tell(topics, key, n=2)
+    assert topics.wait("dead.echo", key)[0]["data"]["event"] == "no event"
+    wait_until(lambda: parked() == 2, "the second being parked behind the first")
+    database.execute("UPDATE parked SET resume_at = now() WHERE subject = %s AND resume_at <> 'infinity'", (key,))
+    topics.wait("echo.out", key, count=2)
+    assert [n for n, _, _ in rows(database, key)] == [1, 2]
+    wait_until(lambda: parked() == 0, "nothing being parked")
 
 
 def test_a_waiting_key_makes_room_for_the_others_of_its_partition(daemon, echo, topics, database, key):

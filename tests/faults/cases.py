@@ -1,0 +1,318 @@
+"""The use cases under fire: what each sends, and what must exist in the end.  A new one is a class here and a line in CASES.
+
+A case says
+    name, inbound           the kind of observation that says an operation was kept
+    ordered                 kinds that must keep the order of their key
+    run(world, load)        sends until `load.over`; every request and answer goes into load.record first
+    expect(operation)       what must exist when the operation was kept
+    observe(world, load, known)   what exists; `known`: event id → identity, for those whose ids are derived
+"""
+
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import random
+import re
+import threading
+import time
+import uuid
+from datetime import datetime, timedelta, timezone
+from urllib.parse import urlsplit
+
+from checker import OK, REFUSED, UNKNOWN, Expected, Observed
+from confluent_kafka import Producer
+from fleet import KEYS
+
+NAMESPACE = uuid.UUID("5f1e0f1e-0000-4000-8000-5f1e0f1e0f1e")
+ANSWER_S = 15                   # a sender waits so long for an answer
+KEEP_TRYING_S = 90              # … and repeats an unacknowledged webhook for so long
+PROGRESS = ("call.incoming", "call.answered", "call.completed")
+
+
+def event_id(identity):
+    return str(uuid.uuid5(NAMESPACE, identity))
+
+
+class Echo:
+    """The test stage, for volume: events straight onto its topic.  Each does what it tells: most just a row and an event."""
+
+    name, inbound, ordered = "echo", "echo.in", ("echo row", "echo.out")
+    HOWS = {"plain": 920, "reject": 10, "retry": 10, "skip": 5, "ask": 5, "once": 8, "counter": 12, "repeat": 12, "junk": 5,
+            "midnight": 25, "park": 1}
+    CRASHES_MAX = 1             # of a load: each takes three processes
+    KEYS = 200
+    QUEUE_MAX = 20_000
+
+    def run(self, world, load):
+        rng, numbers = random.Random(load.seed + 1), {}
+        producer = Producer({"bootstrap.servers": world.environment.brokers, "partitioner": "murmur2_random", "enable.idempotence": True,
+                             "message.timeout.ms": 0, "linger.ms": 5, "log_level": 0,
+                             "batch.size": 200_000})       # the broker counts a whole batch against a topic's largest message
+        load.wanted[self.name] = wanted = load.events
+        crash_at = rng.randrange(wanted // 4, wanted // 2) if self.CRASHES_MAX else -1
+        began = time.monotonic()
+        for sent in range(wanted):
+            while len(producer) > self.QUEUE_MAX or sent > (time.monotonic() - began) * load.rate:
+                producer.poll(0.02)
+            how = "crash" if sent == crash_at else rng.choices(list(self.HOWS), self.HOWS.values())[0]
+            key = f"{load.prefix}-e{rng.randrange(self.KEYS)}"
+            if how == "park":
+                key = f"{load.prefix}-p{rng.randrange(4)}"
+            numbers[key] = numbers.get(key, 0) + 1
+            self.send(world, load, producer, key, numbers[key], how, rng)
+            producer.poll(0)
+        while len(producer) and not load.given_up:
+            producer.flush(1)
+
+    def send(self, world, load, producer, key, number, how, rng):
+        identity = f"{key}/{number}"
+        load.record.send(self.name, key, identity, number, how)
+        payload = self.payload(world, key, number, how, rng)
+        at = self.midnight(rng) if how == "midnight" else None
+        reported = lambda error, _: load.record.answer(identity, UNKNOWN if error else OK, "kafka", str(error or ""))  # noqa: E731
+        if how == "repeat":
+            producer.produce("echo.in", payload, key=key)
+        producer.produce("echo.in", payload, key=key, on_delivery=reported, **({"timestamp": at} if at else {}))
+
+    @staticmethod
+    def midnight(rng):
+        """The record is of the last or the first moments of a UTC day, so that neighbours in a key are of two days of the ledger."""
+        today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+        return int((today + timedelta(milliseconds=rng.choice((-1, 0, 1)))).timestamp() * 1000)
+
+    @staticmethod
+    def payload(world, key, number, how, rng):
+        if how == "junk":
+            return f"junk {key}/{number}"
+        told = {"reject": {"reject": "told to"}, "retry": {"retries": rng.randrange(1, 4)}, "skip": {"skip": True},
+                "ask": {"ask": world.stub.url + "/get"}, "once": {"once": f"{world.stub.url}/once/{key}/{number}"}, "crash": {"crash": True},
+                "counter": {"counter": f"{key.split('-e')[0]}-{rng.randrange(3)}"},
+                "park": {"retries": 1, "retry_ms": 600_000}}.get(how, {})
+        return json.dumps({"specversion": "1.0", "id": event_id(f"{key}/{number}"), "source": "/fire", "type": "echo.asked", "subject": key,
+                           "time": "2026-11-21T07:00:00Z", "datacontenttype": "application/json", "correlationid": key, "run": 0,
+                           "dataschema": "/schemas/events/echo.asked.json", "data": {"n": number, **told}})
+
+    def expect(self, operation):
+        kinds = {"reject": ("echo ledger", "dead.echo"), "crash": ("echo ledger", "dead.echo"), "skip": ("echo ledger",), "junk": ("dead.echo",),
+                 "once": ("echo ledger", "echo row", "echo.out", "provider")}
+        for kind in kinds.get(operation.how, ("echo ledger", "echo row", "echo.out")):
+            yield Expected(kind, operation.identity, operation.identity)
+
+    def observe(self, world, load, known):
+        for topic, offset, key, value in load.records(world, ["echo.in", "echo.out", "dead.echo"]):
+            seen = self.observe_record(topic, offset, key, value)
+            if seen:
+                yield seen
+        with world.connect_when_there() as database:
+            like = load.prefix + "-%"
+            for subject, n, position in database.execute("SELECT subject, n, position FROM echo_rows WHERE subject LIKE %s", (like,)):
+                yield Observed("echo row", subject, f"{subject}/{n}", str(position), position)
+            for subject, found, day in database.execute(
+                    "SELECT subject, event_id::text, day FROM ledger WHERE stage = 'echo' AND event_type <> 'unreadable' AND subject LIKE %s",
+                    (like,)):
+                yield Observed("echo ledger", subject, known.get(found, found), f"{found} {day}")
+        for _, path, ask in [request for request in world.stub.requests if request[0] == "POST" and f"/{load.prefix}-" in request[1]]:
+            for time_ in range(world.stub.acted.get(ask, 0)):
+                yield Observed("provider", path.split("/")[2], path.removeprefix("/once/"), f"{ask} {time_}")
+
+    @staticmethod
+    def observe_record(topic, offset, key, value):
+        if topic == "dead.echo":
+            data = json.loads(value)
+            cause = data["data"]["event"]
+            identity = cause.removeprefix("junk ") if cause.startswith("junk ") else f"{key}/{json.loads(cause)['data']['n']}"
+            return Observed(topic, key, identity, data["id"], offset)
+        if value.startswith(b"junk "):
+            return Observed(topic, key, value[5:].decode(), value.decode(), offset)
+        event = json.loads(value)
+        return Observed(topic, key, f"{key}/{event['data']['n']}", event["id"], offset)
+
+
+class Calls:
+    """Call tracking, end to end: CallRail's three webhooks of a call, until the rep has the message and its reports are back."""
+
+    name, inbound, ordered = "calls", "inbound.callrail", ("inbound.callrail",)
+    SENDERS = 6
+    TRACKING = "+12025550100"
+    KINDS = {"B": 6, "H": 2, "W": 2}                    # booked, hot, warm: in the call's id
+    TALK = {"B": (("agent", "Good afternoon, this is Ana at Acme Roofing."), ("customer", "Hi! I'd like to book an appointment."),
+                  ("agent", "We can come tomorrow at 3pm. Does that work?"), ("customer", "Yes, perfect."),
+                  ("agent", "Great, you're all set. See you tomorrow!")),
+            "H": (("agent", "How can I help?"), ("customer", "I need someone right away, the pipe is leaking."),
+                  ("agent", "We have nobody free, I am sorry.")),
+            "W": (("agent", "Hello."), ("customer", "How much is a new roof?"), ("agent", "About nine thousand."),
+                  ("customer", "Okay, good to know."))}
+
+    def prepare(self, world):
+        with world.connect_when_there() as database:
+            database.execute("INSERT INTO companies (tenant, name, time_zone) VALUES ('fire', 'Fire & Sons', 'America/New_York')")
+            database.execute("INSERT INTO tracking_numbers (number, tenant) VALUES (%s, 'fire')", (self.TRACKING,))
+            database.execute("INSERT INTO users (tenant, email, user_id, name, role, phone) VALUES"
+                             " ('fire', 'rep@fire.example', 'fire-rep', 'Rep', 'rep', '+12025550147')")
+        world.sandbox.control("PUT", "/files/call.wav", data=speech())
+        for kind, lines in self.TALK.items():
+            for speaker in ("agent", "customer"):
+                segments = [{"start": n * 0.2, "end": n * 0.2 + 0.2, "text": text} for n, (of, text) in enumerate(lines) if of == speaker]
+                world.sandbox.control("PUT", "/transcripts", json={"file_name": f"*-c{kind}*-{speaker}-*", "segments": segments})
+
+    def run(self, world, load):
+        rng = random.Random(load.seed + 2)
+        load.wanted[self.name] = 3 * load.calls
+        kinds = rng.choices(list(self.KINDS), self.KINDS.values(), k=load.calls)
+        todo = [(f"{load.prefix}-c{kind}{number}", rng.random()) for number, kind in enumerate(kinds)][::-1]
+        gap_s = load.seconds / max(1, load.calls) * self.SENDERS
+        senders = [threading.Thread(target=self.sender, args=(world, load, todo, gap_s), daemon=True) for _ in range(self.SENDERS)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+
+    def sender(self, world, load, todo, gap_s):
+        while not load.given_up:
+            try:
+                call, chance = todo.pop()
+            except IndexError:
+                return
+            began, rng = time.monotonic(), random.Random(chance)
+            for number, hook in enumerate(PROGRESS):
+                body = self.body(world, call, hook)
+                load.record.send(self.name, call, f"{call}/{hook}", number, call.rsplit("-c", 1)[1][0])
+                self.send_surely(world, load, call, hook, body)
+                if rng.random() < 0.1:                  # the same webhook three times
+                    for _ in range(2):
+                        self.send_once(world, load, call, hook, body, rng.random())
+            load.pause(gap_s - (time.monotonic() - began))
+
+    def body(self, world, call, hook):
+        caller = f"+1202555{100 + int(share(call) * 100):04}"          # so few that calls share contacts and leads
+        told = {"call_id": call, "customer_phone_number": caller, "customer_name": f"Caller {call}",
+                "tracking_phone_number": self.TRACKING, "timestamp": datetime.now(timezone.utc).isoformat(timespec="milliseconds")}
+        if hook == "call.completed":
+            told |= {"duration": 61, "answered": True, "recording": f"{world.sandbox.url}/files/call.wav"}
+        return json.dumps(told).encode()
+
+    def send_surely(self, world, load, call, hook, body):
+        deadline = time.monotonic() + KEEP_TRYING_S
+        while not self.send_once(world, load, call, hook, body, share(call)) and time.monotonic() < deadline and not load.given_up:
+            load.pause(0.3)
+
+    def send_once(self, world, load, call, hook, body, place):
+        """To the door at `place`, from 0 to 1: a call's webhooks go to the same one as long as there are as many."""
+        doors = world.fleet.doors()
+        url = doors[int(place * len(doors))]
+        answer, why = post(url, f"/api/v1/callrail/{hook}", body)
+        load.record.answer(f"{call}/{hook}", answer, url, why)
+        return answer == OK
+
+    def expect(self, operation):
+        because = identity = operation.identity
+        yield Expected("ingest ledger", identity, because)
+        yield Expected("report", identity, because)
+        yield Expected("call.progressed", identity, because, least=0)
+        if not identity.endswith("call.completed"):
+            return
+        told = operation.how in ("B", "H")
+        for kind in ("completed", "call.recorded", "transcribe ledger", "recording", "transcript", "call.transcribed", "analyze ledger",
+                     "analysis", "call.analyzed", "notifier ledger"):
+            yield Expected(kind, identity, because)
+        for kind, number in (("appointment", operation.how == "B"), ("message", told), ("delivery", told), ("reported", told)):
+            yield Expected(kind, identity, because, int(number), int(number))
+
+    ROWS = {
+        "report": "SELECT call_id, hook, event_id::text FROM call_reports WHERE call_id LIKE %s",
+        "completed": "SELECT call_id, 'call.completed', tenant FROM calls WHERE status = 'completed' AND call_id LIKE %s",
+        "recording": "SELECT call_id, 'call.completed', tenant FROM recordings WHERE call_id LIKE %s",
+        "transcript": "SELECT call_id, 'call.completed', tenant FROM call_transcripts WHERE words > 0 AND call_id LIKE %s",
+        "analysis": "SELECT call_id, 'call.completed', tenant FROM call_analyses WHERE call_id LIKE %s",
+        "appointment": "SELECT call_id, 'call.completed', appointment_id::text FROM appointments WHERE call_id LIKE %s",
+        "delivery": "SELECT subject, 'call.completed', ask_id::text FROM asks WHERE stage = 'notifier' AND state = 'answered' AND subject LIKE %s",
+    }
+    LEDGER = ("SELECT stage, subject, event_id::text, day, event_type FROM ledger WHERE subject LIKE %s AND event_type IN"
+              " ('callrail.call.received', 'call.recorded', 'call.transcribed') OR correlation_id LIKE %s AND event_type = 'call.analyzed'")
+    RANKS = {status: rank for rank, status in enumerate(("accepted", "queued", "sending", "sent", "delivered", "read", "undelivered", "failed"))}
+
+    def observe(self, world, load, known):
+        like = load.prefix + "-c%"
+        for topics in (["inbound.callrail"], ["calls", "transcripts", "results", "dead.ingest", "dead.transcribe", "dead.analyze",
+                                              "dead.notifier"]):      # the causes first: what follows is known by them
+            for topic, offset, key, value in load.records(world, topics):
+                yield self.observe_record(topic, offset, key, json.loads(value), known)
+        with world.connect_when_there() as database:
+            for kind, statement in self.ROWS.items():
+                for call, hook, unique in database.execute(statement, (like,)):
+                    yield Observed(kind, call, f"{call}/{hook}", unique)
+            for stage, subject, found, day, type_ in database.execute(self.LEDGER, (like, like)):
+                if stage in ("ingest", "transcribe", "analyze", "notifier"):
+                    identity = known.get(found, found) if stage == "ingest" else f"{subject}/call.completed"
+                    yield Observed(f"{stage} ledger", subject, identity, f"{found} {day}")
+            statuses = dict(database.execute("SELECT provider_id, provider_status FROM asks WHERE stage = 'notifier' AND subject LIKE %s", (like,)))
+        yield from self.observe_messages(world, load, statuses)
+
+    @staticmethod
+    def observe_record(topic, offset, key, event, known):
+        if topic == "inbound.callrail":
+            identity = f"{key}/{event['data']['hook']}"
+            known[event["id"]] = identity
+            return Observed(topic, key, identity, event["id"], offset)
+        if topic.startswith("dead."):
+            return Observed(topic, key, f"{key}: {event['data']['reason']}", event["id"], offset)
+        identity = known.get(event["causationid"], event["causationid"]) if event["type"] == "call.progressed" else f"{key}/call.completed"
+        return Observed(event["type"], key, identity, event["id"], offset)
+
+    def observe_messages(self, world, load, statuses):
+        """What the provider got, and whether what it reported of it, and was acknowledged, is known here."""
+        told = {}
+        for webhook in world.sandbox.since("webhooks", load.marks["webhooks"]):
+            sid = re.search(r"MessageSid=(\w+)", webhook["body"]) if webhook["provider"] == "twilio" and (webhook["status"] or 0) // 100 == 2 else None
+            if sid:
+                told[sid[1]] = max(told.get(sid[1], 0), self.RANKS[webhook["hook"]])
+        for message in world.sandbox.since("messages", load.marks["messages"]):
+            call = re.search(rf"Caller ({re.escape(load.prefix)}-c\S+)", message["body"])
+            if call:
+                identity = f"{call[1]}/call.completed"
+                yield Observed("message", call[1], identity, message["sid"])
+                if self.RANKS.get(statuses.get(message["sid"]), -1) >= told.get(message["sid"], 0):
+                    yield Observed("reported", call[1], identity, message["sid"])
+
+
+CASES = [Echo(), Calls()]
+
+
+def share(key):
+    """From 0 to 1, the same each time."""
+    return int(hashlib.sha1(key.encode()).hexdigest()[:8], 16) / 2**32
+
+
+def post(url, path, body):
+    """How it was answered, and why: a status of 4xx is a refusal; 5xx, silence and a broken connection say nothing for sure."""
+    signature = base64.b64encode(hmac.new(KEYS["CALLRAIL_SIGNING_KEY"].encode(), body, hashlib.sha1).digest()).decode()
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ANSWER_S)
+    try:
+        connection.request("POST", path, body, {"Content-Type": "application/json", "Signature": signature})
+        status = connection.getresponse().status
+        return (OK if status // 100 == 2 else REFUSED if status // 100 == 4 else UNKNOWN), str(status)
+    except ConnectionRefusedError:
+        return REFUSED, "nobody listens"
+    except (OSError, http.client.HTTPException) as error:
+        return UNKNOWN, type(error).__name__
+    finally:
+        connection.close()
+
+
+def speech():
+    """A second of WAV in which both channels are loud for a while."""
+    import array
+    import io
+    import wave
+    samples = array.array("h", [0]) * 32_000
+    for at in range(4_000, 12_000):
+        samples[2 * at] = samples[2 * at + 1] = 9_000 if at // 20 % 2 else -9_000
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(2)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(samples.tobytes())
+    return file.getvalue()

@@ -1,0 +1,283 @@
+"""What is done to the system, drawn from a seed.
+
+Two lanes run beside each other: one takes processes, the other the parts they stand on.  Each lane goes through its deck, shuffled by the
+seed, again and again, so that a short run too has met every fault once.  A fault is a context: it does its harm, says what it did and for
+how long it shall last, and makes it good again."""
+
+import random
+import signal
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+import psycopg
+from daemons import BUILD
+from fleet import FAKETIME, INSTANCES_MAX, SESSION_MS, pick
+
+PRODUCT = ("ingest", "transcribe", "analyze", "notifier", "echo")
+POINTS = ("ask.before", "ask.sending", "ask.answered", "ask.after", "lookup.after", "commit.before", "commit.after", "commit.unknown",
+          "produce.before", "produce.after", "offset.before", "rebalance", "resume.before")
+ASKING = ("transcribe", "notifier", "echo")
+DOOR_POINTS = ("door.accepted", "door.reported", "spool.before", "spool.after")
+BEYOND_LEASE_MS = 45_000
+
+# --- processes -----------------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def killed(world, rng):
+    daemon = pick(rng, world.fleet.of(pick(rng, PRODUCT)))
+    daemon.process.kill()
+    yield daemon.instance, rng.uniform(1, 3)
+
+
+@contextmanager
+def killed_again_and_again(world, rng):
+    daemon = pick(rng, world.fleet.of(pick(rng, PRODUCT)))
+    for _ in range(3):
+        time.sleep(rng.uniform(0.1, 1.5))
+        daemon.process.kill()
+    yield daemon.instance, 1
+
+
+@contextmanager
+def all_killed(world, rng):
+    for daemon in [daemon for stage in PRODUCT for daemon in world.fleet.of(stage)]:
+        daemon.process.kill()
+    yield "every daemon at once", 2
+
+
+@contextmanager
+def zombie(world, rng):
+    """Frozen for longer than its session, while another instance takes its partitions; then it comes back."""
+    stage = pick(rng, PRODUCT)
+    daemon = pick(rng, world.fleet.of(stage))
+    other = world.fleet.add(stage) if len(world.fleet.of(stage)) < 2 else None
+    seconds = SESSION_MS / 1000 + rng.uniform(1, 4)
+    daemon.process.send_signal(signal.SIGSTOP)
+    world.froze(stage, seconds)
+    try:
+        yield f"{daemon.instance} for {seconds:.1f} s", seconds
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+        if other:
+            world.fleet.remove(other)
+
+
+@contextmanager
+def at_a_point(world, rng):
+    """A process dies, freezes, dawdles or fails at a named place in its code."""
+    stage = pick(rng, PRODUCT)
+    points = [point for point in POINTS if stage in ASKING or not point.startswith("ask")] + (list(DOOR_POINTS) if stage == "ingest" else [])
+    point, action = pick(rng, points), rng.choice(("kill", "kill", "kill", "stop", "delay"))
+    if point in ("commit.unknown", "spool.before"):
+        action = "error"
+    ms = {"stop": rng.randrange(500, SESSION_MS + 3000), "delay": rng.randrange(20, 400)}.get(action)
+    how = f"nth={rng.randrange(1, 40)}" if action in ("kill", "stop") else "p=0.3"
+    rule = f"{point}={action}{f':{ms}' if ms else ''} {how}"
+    if action == "stop":
+        world.froze(stage, ms / 1000)
+    world.set_points(stage, rng.randrange(2**31), [rule])
+    try:
+        yield f"{stage}: {rule}", rng.uniform(4, 8) + (ms / 1000 if action == "stop" else 0)
+    finally:
+        world.set_points(stage, 0, [])
+
+
+@contextmanager
+def scaled(world, rng):
+    """1 → 3 → 1, some going politely and some not."""
+    stage = pick(rng, PRODUCT)
+    added = [world.fleet.add(stage) for _ in range(INSTANCES_MAX - len(world.fleet.of(stage)))]
+    try:
+        yield f"{stage} to {INSTANCES_MAX}", rng.uniform(6, 10)
+    finally:
+        for daemon in added:
+            world.fleet.remove(daemon, rng.choice((signal.SIGTERM, signal.SIGKILL)))
+
+
+@contextmanager
+def other_clock(world, rng):
+    """An instance whose wall clock is hours off, as after a jump; monotonic time goes on."""
+    if not FAKETIME.exists() or (BUILD / "bin").is_dir() and BUILD.name != "faults":
+        yield "skipped: needs Debian's faketime, and a build without sanitizers", 0
+        return
+    off = rng.choice(("-25h", "-61m", "+61m", "+25h"))
+    daemon = world.fleet.add("echo", LD_PRELOAD=FAKETIME, FAKETIME=off, DONT_FAKE_MONOTONIC="1", FAKETIME_DONT_FAKE_MONOTONIC="1")
+    try:
+        yield f"{daemon.instance} at {off}", rng.uniform(8, 10)
+    finally:
+        world.fleet.remove(daemon)
+
+
+@contextmanager
+def frozen_beyond_its_lease(world, rng):
+    """What cannot be had: between the check of the lease and the request.  Another instance sends; then this one does."""
+    other = world.fleet.add("notifier")
+    world.set_points("notifier", rng.randrange(2**31), [f"ask.sending=stop:{BEYOND_LEASE_MS} nth=1"], only=1)
+    world.froze("notifier", BEYOND_LEASE_MS / 1000)
+    try:
+        yield f"notifier-1 at ask.sending for {BEYOND_LEASE_MS // 1000} s", BEYOND_LEASE_MS / 1000 + 5
+    finally:
+        world.set_points("notifier", 0, [], only=1)
+        world.fleet.remove(other)
+
+
+# --- the parts they stand on -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def kafka_restarted(world, rng):
+    kind = rng.choice((signal.SIGKILL, signal.SIGTERM))
+    seconds = rng.uniform(0.5, 4)
+    world.environment.kafka.stop(kind)
+    try:
+        yield f"by {kind.name}, away for {seconds:.1f} s", seconds
+    finally:
+        world.environment.kafka.start()
+
+
+@contextmanager
+def kafka_frozen(world, rng):
+    seconds = rng.choice((rng.uniform(0.3, 2), rng.uniform(7, 10)))
+    world.environment.kafka.freeze()
+    try:
+        yield f"for {seconds:.1f} s", seconds
+    finally:
+        world.environment.kafka.thaw()
+
+
+@contextmanager
+def postgres_restarted(world, rng):
+    mode, seconds = rng.choice(("fast", "immediate")), rng.uniform(0.5, 5)
+    world.environment.postgres.stop(mode)
+    try:
+        yield f"{mode}, away for {seconds:.1f} s", seconds
+    finally:
+        world.environment.postgres.start()
+
+
+@contextmanager
+def connections_terminated(world, rng):
+    times = rng.randrange(2, 6)
+    for _ in range(times):
+        with suppress(psycopg.Error), psycopg.connect(world.environment.postgres.url(), autocommit=True) as admin:
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'fire' AND pid <> pg_backend_pid()")
+        time.sleep(rng.uniform(0.1, 0.7))
+    yield f"{times} times", 1
+
+
+@contextmanager
+def database_disk_full(world, rng):
+    if not world.postgres_disk.own:
+        yield "skipped: only root can give it a disk of its own", 0
+        return
+    world.postgres_disk.fill()
+    try:
+        yield "", rng.uniform(3, 6)
+    finally:
+        world.postgres_disk.empty()
+
+
+@contextmanager
+def spool_disk_full(world, rng):
+    """Kafka silent and the spool full: the door can keep nothing, and must say so."""
+    if not world.spool_disk.own:
+        yield "skipped: only root can give it a disk of its own", 0
+        return
+    world.spool_disk.fill()
+    world.environment.kafka.freeze()
+    try:
+        yield "while Kafka is silent", rng.uniform(3, 5)
+    finally:
+        world.environment.kafka.thaw()
+        world.spool_disk.empty()
+
+
+def provider(about, *rules, stub=None):
+    """The sandbox, and the echo stage's provider, misbehave so."""
+    @contextmanager
+    def fault(world, rng):
+        seed = rng.randrange(2**31)
+        made = [world.sandbox.control("POST", "/faults", json={"seed": seed, "count": None, **rule})["faults"][0]["id"] for rule in rules]
+        well = world.stub.behave
+        if stub:
+            world.stub.behave = lambda *_: stub if rng.random() < 0.5 else (200, {}, "answer")
+        try:
+            yield about, rng.uniform(5, 8)
+        finally:
+            world.stub.behave = well
+            for number in made:
+                world.sandbox.control("DELETE", f"/faults/{number}")
+    fault.__name__ = "provider"
+    return fault
+
+
+POST = {"provider": "twilio", "method": "POST"}
+PROVIDERS = [
+    provider("429 with Retry-After", *({"provider": name, "what": "status", "status": 429, "headers": {"Retry-After": "1"}, "probability": 0.4}
+                                       for name in ("twilio", "openai", "files")), stub=(429, {"Retry-After": "1"}, "")),
+    provider("5xx", *({"provider": name, "what": "status", "status": 503, "probability": 0.4} for name in ("twilio", "openai", "files")),
+             stub=(503, {}, "")),
+    provider("all of them down", *({"provider": name, "what": "status", "status": 500} for name in ("twilio", "openai", "files"))),
+    provider("answers after the time-out", *({"provider": name, "what": "stall", "seconds": 5, "when": "after", "probability": 0.3}
+                                             for name in ("twilio", "openai"))),
+    provider("connections cut after it acted", {**POST, "what": "cut", "when": "after", "probability": 0.4},
+             {"provider": "openai", "what": "cut", "when": "after", "probability": 0.4}, stub=(200, {}, "", "cut", "acts")),
+    provider("500 although it acted", {**POST, "what": "status", "status": 500, "when": "after", "probability": 0.4}),
+    provider("each report three times", {"provider": "twilio", "what": "duplicate_webhook", "copies": 3}),
+    provider("reports in reverse", {"provider": "twilio", "what": "reorder_webhooks"}),
+    provider("reports before the answer", {**POST, "what": "stall", "seconds": 1, "when": "after"}),
+    provider("reports never", {"provider": "twilio", "what": "no_webhook", "probability": 0.7}),
+]
+
+DECKS = {
+    "processes": [killed, killed, killed_again_and_again, all_killed, zombie, zombie, at_a_point, at_a_point, at_a_point, at_a_point,
+                  at_a_point, scaled, scaled, other_clock],
+    "parts": [kafka_restarted, kafka_frozen, kafka_frozen, postgres_restarted, postgres_restarted, connections_terminated,
+              database_disk_full, spool_disk_full, *PROVIDERS],
+}
+LONG = {"processes": [frozen_beyond_its_lease], "parts": []}
+PAUSE_S = (0.5, 2.5)                # between two faults of a lane
+
+
+class Nemesis:
+    """Runs both lanes until it is stopped; then all is well again."""
+
+    def __init__(self, world, seed, say, long=False):
+        self.world, self.say, self.over = world, say, threading.Event()
+        self.now = {}               # lane: what it does
+        self.done, self.failed = [], []
+        self.threads = [threading.Thread(target=self.lane, args=(lane, deck + (LONG[lane] if long else []), random.Random(f"{seed} {lane}")),
+                                         daemon=True) for lane, deck in DECKS.items()]
+
+    def lane(self, lane, deck, rng):
+        while True:
+            for fault in rng.sample(deck, len(deck)):
+                own = random.Random(rng.randrange(2**63))       # so that what one draws does not change the next
+                if self.over.wait(own.uniform(*PAUSE_S)):
+                    return
+                self.run(lane, fault, own)
+
+    def run(self, lane, fault, rng):
+        name = fault.__name__.replace("_", " ")
+        try:
+            with fault(self.world, rng) as (about, seconds):
+                self.now[lane] = f"{name} {about}".strip()
+                self.done.append(self.now[lane])
+                self.say(f"{lane}: {self.now[lane]}")
+                self.over.wait(seconds)
+        except Exception as error:      # the harness failed, not the system: the run is void, and says so
+            self.failed.append(f"{name}: {type(error).__name__}: {error}")
+            self.say(f"{lane}: {name} could not be done: {error}")
+        self.now.pop(lane, None)
+
+    def start(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def stop(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()

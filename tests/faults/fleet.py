@@ -1,0 +1,296 @@
+"""What is under fire: Kafka, Postgres, the sandbox, and any number of instances of each stage, started again when they end.
+
+The database lies in a tablespace and the doors' spools in a folder of small memory file systems, when we are root: so their disks can be
+made full without touching anybody else's."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import requests
+from confluent_kafka import Consumer, TopicPartition
+from daemons import Daemon
+from environment import ROOT, Environment, free_port, wait_until
+from provider_stub import ProviderStub
+
+STAGES = {"ingest": ["inbound.callrail", "inbound.twilio"], "transcribe": ["calls"], "analyze": ["transcripts"],
+          "notifier": ["results", "messages"], "echo": ["echo.in", "echo.more"]}
+SESSION_MS = 6000                   # the least a broker takes
+RESTART_S = 0.3
+FILL_TRIES, FILL_MARGIN = 20, 256 * 1024
+DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is taken from memory
+INSTANCES_MAX = 3
+KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token",
+        "TWILIO_WHATSAPP_FROM": "+14155238886", "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16, "ADMIN_WHATSAPP_TO": "+12025550147",
+        "OPENAI_API_KEY": "fire-openai-key"}
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+
+class Disk:
+    """A memory file system of its own, which can be full."""
+
+    def __init__(self, folder, size_mb):
+        self.folder, self.size_mb = Path(folder), size_mb
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.own = os.geteuid() == 0 and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=0777", "tmpfs", str(folder)], capture_output=True).returncode == 0
+
+    def resize(self, size):
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(self.folder)], check=True, capture_output=True)
+
+    def fill(self):
+        """To what is used, which grows until then: a disk cannot be made smaller than that, so it is tried again."""
+        for _ in range(FILL_TRIES):
+            used = os.statvfs(self.folder)
+            with suppress(subprocess.CalledProcessError):
+                return self.resize((used.f_blocks - used.f_bfree) * used.f_frsize + FILL_MARGIN)
+        raise OSError(f"the disk at {self.folder} grows too fast to be made full")
+
+    def empty(self):
+        self.resize(f"{self.size_mb}m")
+
+    def close(self):
+        if self.own:
+            subprocess.run(["umount", "-l", str(self.folder)], capture_output=True)
+
+
+class Sandbox:
+    """The provider sandbox as a process, started again where it was."""
+
+    def __init__(self, folder):
+        self.log = open(Path(folder) / "sandbox.log", "ab")
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen([sys.executable, ROOT / "deploy/sandbox/sandbox.py", "--listen", f"127.0.0.1:{self.port}", "--quiet"],
+                                        env={**os.environ, **KEYS}, stdout=self.log, stderr=self.log)
+        wait_until(self.answers, "the sandbox")
+
+    def answers(self):
+        try:
+            return requests.get(self.url + "/_sandbox/health", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    def control(self, method, path, **arguments):
+        answer = requests.request(method, f"{self.url}/_sandbox{path}", timeout=30, **arguments)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def since(self, name, mark):
+        """What a list got since, in pages."""
+        found = []
+        while page := self.control("GET", f"/{name}?since={mark}")[name]:
+            found += page
+            mark = max(entry.get("number", entry.get("id")) for entry in page)
+        return found
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+
+class Fleet:
+    """The instances.  One that ends is started again, as its supervisor would do, unless it was told to stay away."""
+
+    def __init__(self, world):
+        self.world, self.instances, self.away = world, {stage: [] for stage in STAGES}, set()
+        self.lock, self.over, self.restarts, self.ends = threading.Lock(), threading.Event(), 0, []
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self):
+        while not self.over.wait(RESTART_S):
+            with self.lock:
+                for daemon in self.all():
+                    if daemon.process.poll() is not None and daemon not in self.away:
+                        self.ends.append((daemon.instance, daemon.process.returncode))
+                        self.restarts += 1
+                        daemon.start()
+
+    def all(self):
+        return [daemon for daemons in self.instances.values() for daemon in daemons]
+
+    def of(self, stage):
+        return [daemon for daemon in self.instances[stage] if daemon not in self.away]
+
+    def add(self, stage, **settings):
+        with self.lock:
+            number = len(self.instances[stage]) + 1
+            waiting = [daemon for daemon in self.instances[stage] if daemon in self.away]
+            if waiting:
+                self.away.discard(waiting[0])
+                return waiting[0].start()
+            daemon = Daemon(stage, self.world.environment, self.world.folder, instance=f"{stage}-{number}",
+                            **{**self.world.settings(stage, number), **settings})
+            self.instances[stage].append(daemon)
+            return daemon
+
+    def remove(self, daemon, kind=signal.SIGTERM):
+        """It goes and stays away until `add` brings it back."""
+        with self.lock:
+            self.away.add(daemon)
+        daemon.kill(signal.SIGCONT) if daemon.process.poll() is None else None
+        if daemon.process.poll() is None:
+            daemon.process.send_signal(kind)
+        threading.Thread(target=self.see_off, args=(daemon,), daemon=True).start()
+
+    @staticmethod
+    def see_off(daemon):
+        try:
+            daemon.process.wait(40)
+        except subprocess.TimeoutExpired:
+            daemon.process.kill()
+
+    def doors(self):
+        return [daemon.url for daemon in self.of("ingest")]
+
+    def close(self):
+        self.over.set()
+        self.thread.join()
+        for daemon in self.all():
+            if daemon.process.poll() is None:
+                daemon.process.kill()
+                daemon.process.wait()
+
+
+class World:
+    def __init__(self):
+        self.environment = Environment()
+        assert self.environment.kafka and self.environment.postgres, "the faults need a Kafka and a Postgres of their own: unset TEST_…"
+        self.folder = self.environment.folder / "daemons"
+        self.folder.mkdir()
+        self.frozen_s = {}                          # stage: the longest time one of its processes stood still
+        self.postgres_disk = Disk(self.environment.folder / "disk", DATABASE_DISK_MB)
+        self.spool_disk = Disk(self.folder / "spool", SPOOL_DISK_MB)
+        self.make_database()
+        self.sandbox, self.stub = Sandbox(self.folder), ProviderStub()
+        self.door_port = free_port()
+        self.fleet = Fleet(self)
+        self.prepare_tables()
+
+    def make_database(self):
+        tablespace = self.environment.folder / "disk" / "tables"
+        tablespace.mkdir()
+        if os.geteuid() == 0:
+            import shutil
+            shutil.chown(tablespace, "postgres", "postgres")
+        with psycopg.connect(self.environment.postgres.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE TABLESPACE fire LOCATION '{tablespace}'")
+            connection.execute("CREATE DATABASE fire TABLESPACE fire")
+        self.environment.database_url = self.environment.postgres.url("fire")
+
+    def prepare_tables(self):
+        migrations = len(list((ROOT / "schemas" / "postgres").glob("*.sql")))
+        first = self.fleet.add("echo")
+        with self.connect_when_there() as database:
+            wait_until(lambda: database.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone()[0]
+                       and database.execute("SELECT count(*) FROM schema_migrations").fetchone()[0] == migrations, "the migrations")
+            database.execute((ROOT / "tests" / "stage" / "echo.sql").read_text())
+        first.ready()
+
+    def settings(self, stage, number):
+        """An instance's.  Providers' time-outs are short, so that an answer after the time-out is no matter of minutes."""
+        (self.folder / "spool").mkdir(exist_ok=True)
+        settings = {**KEYS, "PUBLIC_URL": f"http://127.0.0.1:{self.door_port}", "KAFKA_PROP_session_timeout_ms": SESSION_MS,
+                    "KAFKA_PROP_topic_metadata_refresh_interval_ms": 2000, "LOG_LEVEL": "warning",
+                    "FAULT_FILE": self.folder / f"fault.{stage}-{number}", "SPOOL_DIR": self.folder / "spool" / f"{stage}-{number}",
+                    "RECORDINGS_DIR": self.folder / "recordings", "RECORDING_PRIVATE_ALLOWED": f"127.0.0.1:{self.sandbox.port}",
+                    "RECORDING_TIMEOUT": "10s", "RECORDING_STALL_TIMEOUT": "3s", "TRANSCRIBE_WITH": "openai",
+                    "OPENAI_BASE_URL": self.sandbox.url + "/openai/v1", "OPENAI_TRANSCRIBE_TIMEOUT": "3s",
+                    "TWILIO_BASE_URL": self.sandbox.url + "/twilio", "TWILIO_TIMEOUT": "3s"}
+        if stage == "ingest" and number == 1:
+            settings["port"] = self.door_port
+        return settings
+
+    def froze(self, stage, seconds):
+        self.frozen_s[stage] = max(seconds, self.frozen_s.get(stage, 0))
+
+    def set_points(self, stage, seed, rules, only=None):
+        """The fault points of a stage's instances: a file of each, renamed into its place."""
+        for number in [only] if only else range(1, INSTANCES_MAX + 2):
+            path = self.folder / f"fault.{stage}-{number}"
+            path.with_suffix(path.suffix + ".new").write_text("\n".join([f"seed={seed}", *rules]) + "\n")
+            path.with_suffix(path.suffix + ".new").rename(path)
+
+    def connect_when_there(self):
+        def connected():
+            try:
+                return psycopg.connect(self.environment.database_url, autocommit=True, connect_timeout=3)
+            except psycopg.Error:
+                return None
+        return wait_until(connected, "Postgres")
+
+    # --- how far it is -----------------------------------------------------------------------------------------------------------
+
+    def lag(self):
+        """{stage: events not yet finished}, from the broker: what was committed against what there is."""
+        behind = {}
+        for stage, topics in STAGES.items():
+            if not self.fleet.instances[stage]:
+                continue
+            consumer = Consumer({"bootstrap.servers": self.environment.brokers, "group.id": stage, "log_level": 0})
+            try:
+                topics = [*topics, "replay." + stage]
+                known = consumer.list_topics(timeout=5).topics
+                places = [TopicPartition(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
+                behind[stage] = 0
+                for place in consumer.committed(places, timeout=5):
+                    low, high = consumer.get_watermark_offsets(place, timeout=5)
+                    behind[stage] += high - (place.offset if place.offset >= 0 else low)
+            finally:
+                consumer.close()
+        return behind
+
+    def unfinished(self):
+        """What still keeps it from being at rest, as words; empty when it is."""
+        try:
+            behind = [f"{stage} is {count} behind" for stage, count in self.lag().items() if count]
+            with psycopg.connect(self.environment.database_url, autocommit=True, connect_timeout=3) as database:
+                database.execute("UPDATE parked SET resume_at = now() WHERE resume_at > now() + interval '2 minutes' AND resume_at <> 'infinity'")
+                parked = database.execute("SELECT count(*) FROM parked").fetchone()[0]
+                asked = database.execute("SELECT count(*) FROM asks WHERE state = 'sent'").fetchone()[0]
+            behind += [f"{parked} parked"] * bool(parked) + [f"{asked} asks without an end"] * bool(asked)
+            for daemon in self.fleet.all():
+                if daemon in self.fleet.away:
+                    continue
+                flying = daemon.metric("in_flight") if daemon.name != "ingest" else 0
+                spooled = daemon.metric("ingest_spool_messages") if daemon.name == "ingest" else 0
+                behind += [f"{daemon.instance} has {flying:.0f} in flight"] * bool(flying)
+                behind += [f"{daemon.instance} has {spooled:.0f} spooled"] * bool(spooled)
+            return behind
+        except Exception as error:      # whatever is still coming back
+            return [f"not all of it answers: {type(error).__name__}"]
+
+    def recover(self, seconds, say):
+        """Everything is given back, and gets this long to come to rest; gives what did not."""
+        deadline, told, quiet = time.monotonic() + seconds, 0, 0
+        while time.monotonic() < deadline:
+            left = self.unfinished()
+            quiet = quiet + 1 if not left else 0
+            if quiet == 3:              # and stays so
+                return []
+            if left and time.monotonic() - told > 5:
+                say(f"recovering: {', '.join(left)[:150]}")
+                told = time.monotonic()
+            time.sleep(0.3)
+        return left
+
+    def close(self):
+        self.fleet.close()
+        self.sandbox.close()
+        self.stub.close()
+        self.environment.close()
+        for disk in (self.postgres_disk, self.spool_disk):
+            disk.close()
+
+
+def pick(rng: random.Random, things):
+    return things[rng.randrange(len(things))] if things else None
