@@ -4,7 +4,7 @@
  * being handled, of which the oldest are copied.  The column `state` then holds
  *
  *     counts          works by state, and `workers`
- *     circuits        those that are open: provider, since, why, next_probe_at, waiting
+ *     circuits        those that are open: of which provider, stage or tenant; since, why, waiting, next_probe_at, `paused` by an operator
  *     works           the oldest of those that are here for longer than INSTANCE_OLD_MS, at most INSTANCE_WORKS_MAX: key, event_id, type,
  *                     run, topic, state, since, running_since, attempt, give_up_at, due_at, provider, why, and how many wait `behind`
  *     works_left_out  how many more of them there are
@@ -51,7 +51,8 @@ struct told_work {
     int64_t since_us, running_since_us, give_up_us, due_us;         /* since 1970; 0: does not apply */
 };
 struct told_circuit {
-    const char *provider, *why;
+    const char *kind, *name, *why;
+    bool paused;
     int64_t since_us, next_probe_us;
     int waiting;
 };
@@ -138,7 +139,7 @@ static struct told_work copy_work(const struct key *key, int64_t wall_us, struct
         .running_since_us = work->state == WORK_RUNNING ? wall_us + work->began_us : 0,
         .give_up_us = wall_us + work->first_us + runtime.retry_age_ms_max * 1000,
         .due_us = waits && !behind_circuit ? wall_us + work->due_us : 0,
-        .provider = behind_circuit ? work->behind->provider : NULL,
+        .provider = behind_circuit ? work->behind->name : NULL,
         .why = waits ? arena_copy(arena, work->why.text) : NULL,
     };
 }
@@ -153,8 +154,9 @@ static void read_runtime(struct told *told, struct arena *arena)
         const struct circuit *circuit = &runtime.circuits[i];
         if (circuit->open)
             told->circuits[told->circuit_count++] = (struct told_circuit){
-                .provider = circuit->provider, .why = arena_copy(arena, circuit->why), .since_us = wall_us + circuit->opened_us,
-                .next_probe_us = circuit->probing ? 0 : wall_us + circuit->next_probe_us, .waiting = circuit->waiting.count };
+                .kind = circuit_kinds[circuit->kind], .name = arena_copy(arena, circuit->name), .why = arena_copy(arena, circuit->why),
+                .paused = circuit->held, .since_us = wall_us + circuit->opened_us, .waiting = circuit->waiting.count,
+                .next_probe_us = circuit->held || circuit->probing ? 0 : wall_us + circuit->next_probe_us };
     }
     told->work_count = find_oldest(keys, now - INSTANCE_OLD_MS * 1000, &told->left_out);
     for (int i = 0; i < told->work_count; i++)
@@ -182,7 +184,8 @@ static void write_circuit(struct buf *json, const struct told_circuit *circuit)
 {
     json_separate(json);
     buf_add_char(json, '{');
-    json_add_string(json, "provider", circuit->provider);
+    json_add_string(json, circuit->kind, circuit->name);
+    json_add_bool(json, "paused", circuit->paused);
     json_add_time(json, "since", circuit->since_us);
     json_add_string(json, "why", circuit->why);
     json_add_time(json, "next_probe_at", circuit->next_probe_us);

@@ -29,6 +29,11 @@ extern const struct command command_token;
 extern const struct command command_verify;
 extern const struct command command_export;
 extern const struct command command_erase;
+extern const struct command command_pause;
+extern const struct command command_resume;
+extern const struct command command_replay;
+extern const struct command command_rewind;
+extern const struct command command_dlq;
 
 /* Says it on standard error as "sb NAME: …" and returns the code: `return command_fail(argv, EXIT_FAILED, "%s",
  * why.text)`. */

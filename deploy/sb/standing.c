@@ -171,7 +171,7 @@ const char *work_sentence(const struct rows *rows, int row, struct arena *arena)
         sentence = arena_printf(arena, "%s has been running for %s, attempt %lld", type,
                                 since(row_integer(rows, row, "running_since_us"), arena), attempt);
     else if (strcmp(state, "waiting") == 0 && provider)
-        sentence = arena_printf(arena, "%s waits for %s, whose circuit is open", type, provider);
+        sentence = arena_printf(arena, "%s waits for %s, which is paused or fails for everyone", type, provider);
     else if (strcmp(state, "waiting") == 0)
         sentence = arena_printf(arena, "%s waits after attempt %lld for the next one %s, and is given up after %s%s",
                                 type, attempt, in_time(row_integer(rows, row, "due_us"), arena),

@@ -348,7 +348,7 @@ def test_why_tells_who_is_behind_an_open_circuit_and_who_is_not_read_because_of_
     one, = wait_until(lambda: database.execute(behind, (key + "-%",)).fetchone(), "a conversation behind the circuit")
     tell(topics, key, n=1)
     (state, first), (_, second) = wait_until(lambda: len(found := stands(sb, one)) == 2 and found, "both being told of")
-    assert (state, first) == ("circuit", "echo.asked waits for stub, whose circuit is open")
+    assert (state, first) == ("circuit", "echo.asked waits for stub, which is paused or fails for everyone")
     assert re.match(r"stub has failed for everyone for \d+ \w+; \d+ wait for it, the next try is ", second)
     (state, sentence), = stands(sb, key)
     assert state == "unread" and re.match(r"echo\.asked came \d+ s ago and is not handled yet: it does not read on without stub$", sentence)
