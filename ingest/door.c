@@ -642,6 +642,30 @@ bool door_start(struct door *door, void *loop, struct problem *why)
            settings->watch(loop, door->tick_fd, tick, door, why);
 }
 
+/* Whoever scales in may never start this spool again: what Kafka takes now needs nobody. */
+static void empty_spool(struct door *door, int64_t end_us)
+{
+    struct pollfd ready[] = { { .fd = producers_fd(door->producers), .events = POLLIN },
+                              { .fd = spool_fd(door->spool), .events = POLLIN },
+                              { .fd = door->tick_fd, .events = POLLIN } };
+
+    while (door->spooled > 0 && monotonic_us() < end_us) {
+        poll(ready, LENGTH(ready), DOOR_DRAIN_AGAIN_MS);
+        kafka_ready(door);
+        spool_ready(door);
+        tick(door);
+    }
+}
+
+static void tell_what_is_left(const struct door *door)
+{
+    int64_t left = spool_size(door->spool).messages;
+
+    if (left > 0)
+        log_warning("ends with messages that Kafka does not have yet: an instance must be started on this spool",
+                    LOG_INT("messages", left), LOG_TEXT("spool", door->settings.spool_directory));
+}
+
 /* What the spool was asked to do it answers, so that no parcel is left over. */
 static void finish_writing(struct door *door)
 {
@@ -656,9 +680,14 @@ void door_close(struct door *door, int64_t deadline_ms)
 {
     if (!door)
         return;
+    int64_t end_us = monotonic_us() + deadline_ms * 1000;
+    if (door->spool && door->producers)
+        empty_spool(door, end_us);
     door->closing = true;
-    producers_close(door->producers, deadline_ms);
+    producers_close(door->producers, (end_us - monotonic_us()) / 1000);
     finish_writing(door);
+    if (door->spool)
+        tell_what_is_left(door);
     spool_close(door->spool);
     if (door->tick_fd >= 0)
         close(door->tick_fd);
