@@ -122,19 +122,28 @@ def faults(count):
     count.add(*((1, 0) if done.returncode == 0 else (0, 1)))
 
 
-def fuzz_one(program):
-    """What it said, and whether it found nothing."""
+def fuzz_once(program, found, *arguments):
+    return subprocess.run([program, "-timeout=20", "-rss_limit_mb=2048", f"-malloc_limit_mb={MALLOC_LIMIT_MB.get(program.name, 2048)}",
+                           f"-artifact_prefix={found}/", *arguments], capture_output=True, text=True, errors="replace", cwd=found)
+
+
+def fuzz_one(program, tries=2):
+    """What it said, and whether it found nothing.  What fails and then does not with the same input is tried once more."""
     seconds = os.environ.get("FUZZ_SECONDS", "60")
     corpus = ROOT / "tests" / "fuzz" / "corpus" / program.name.removeprefix("fuzz_")
     with tempfile.TemporaryDirectory() as found:
-        done = subprocess.run([program, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048",
-                               f"-malloc_limit_mb={MALLOC_LIMIT_MB.get(program.name, 2048)}", f"-artifact_prefix={found}/", found,
-                               *([corpus] if corpus.is_dir() else [])], capture_output=True, text=True, errors="replace", cwd=found)
+        done = fuzz_once(program, found, f"-max_total_time={seconds}", found, *([corpus] if corpus.is_dir() else []))
         runs = re.findall(r"Done (\d+) runs", done.stderr)
         if done.returncode == 0 and runs:
             return True, f"  ok   {program.name}: {runs[-1]} runs in {seconds} s"
-        inputs = [f"the input, in hex: {crash.read_bytes()[:2000].hex()}" for crash in Path(found).glob("crash-*")]
-        return False, "\n".join([f"  FAIL {program.name}", done.stderr[-6000:], *inputs])
+        inputs = [path for kind in ("crash", "leak", "timeout", "oom") for path in Path(found).glob(kind + "-*")]
+        again = [path for path in inputs if fuzz_once(program, found, path).returncode != 0]
+        reasons = [line for line in done.stderr.splitlines() if not re.match(r"#\d+\t|\tNEW_FUNC|INFO: ", line)][-40:]
+        said = "\n".join([*reasons, *(f"the input, in hex: {path.read_bytes()[:2000].hex()}" for path in inputs)])
+    if inputs and not again and tries > 1:
+        fine, later = fuzz_one(program, tries - 1)
+        return fine, f"{said}\n-- {program.name} failed, but not again with that input; it is tried once more\n{later}"
+    return False, f"{said}\n  FAIL {program.name}"
 
 
 def fuzz(count):

@@ -14,8 +14,6 @@
 #define AT(field) offsetof(struct person, field)
 static const struct setting settings_table[] = {
     { "RECORDINGS_DIR", SET_TEXT, AT(recordings_dir), ".run/recordings", .help = "folder of the copied recordings" },
-    { "DEFAULT_REGION", SET_TEXT, AT(default_region), "US",
-      .help = "the region of phone numbers written without a country" },
     { 0 },
 };
 
@@ -107,7 +105,7 @@ static bool name_read(struct person *person, const char *given, struct problem *
             *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
         person->kind = "e-mail";
         person->value = lower;
-    } else if (digits && phone_e164(given, person->default_region, phone)) {
+    } else if (digits && phone_e164(given, person->settings.default_region, phone)) {
         person->kind = "phone";
         person->value = arena_copy(person->arena, phone);
     } else {

@@ -19,6 +19,14 @@ const struct person_table person_tables[] = {
       "key" IN_SUBJECTS " OR cause_id IN (SELECT event_id FROM ledger WHERE subject" IN_SUBJECTS
       " OR correlation_id" IN_SUBJECTS ")",
       ROW_DELETED, .personal = "key, payload", .impersonal = "stage, cause_id, run, day, number, tenant, topic" },
+    { "letter_actions", "subject" IN_SUBJECTS, ROW_BLANKED,
+      .blank = "subject = CASE WHEN subject" IN_ADDRESSES " THEN 'erased' ELSE subject END,"
+               " before = CASE WHEN before IS NOT NULL THEN '' END, after = CASE WHEN after IS NOT NULL THEN '' END",
+      .personal = "subject, before, after", .impersonal = "letter_id, stage, event_id, action, run, action_id, done_at",
+      .why = "that a dead letter was dealt with: so that it is not open again" },
+    { "operator_actions", "EXISTS (SELECT 1 FROM person_addresses WHERE position(address IN what || detail::text) > 0)",
+      ROW_BLANKED, .blank = "what = 'erased', detail = '{}'", .personal = "what, detail",
+      .impersonal = "action_id, at, who, command", .why = "who of the operators did what, and when" },
     { "ledger", "subject" IN_SUBJECTS " OR correlation_id" IN_SUBJECTS, ROW_BLANKED,
       .blank = "subject = CASE WHEN subject" IN_ADDRESSES " THEN 'erased' ELSE subject END,"
                " correlation_id = CASE WHEN correlation_id" IN_ADDRESSES " THEN 'erased' ELSE correlation_id END,"
@@ -81,6 +89,7 @@ const struct person_table person_tables[] = {
     { "instances", NULL, ROW_NOBODYS,
       .impersonal = "stage, instance, started_at, seen_at, version, pid, host, state",
       .why = "keys of what is handled now, told anew every two seconds; what a stopped one left is forgotten in a day" },
+    { "pauses", NULL, ROW_NOBODYS, .impersonal = "kind, name, by, why, since" },
     { "crashes", NULL, ROW_NOBODYS, .impersonal = "stage, event_id, run, count, updated_at" },
     { "erased", NULL, ROW_NOBODYS, .impersonal = "subject_sha256, until, erased_at" },
     { "schema_migrations", NULL, ROW_NOBODYS, .impersonal = "number, name, sha256, applied_at" },

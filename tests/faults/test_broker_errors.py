@@ -26,7 +26,7 @@ from environment import ROOT, Environment, wait_until  # noqa: E402
 MAPS = [json.loads((ROOT / folder / "topics.json").read_text()) for folder in ("schemas", "tests/stage/schemas")]
 PARTITIONS = MAPS[0]["partitions"]
 TOPICS = [topic["name"] for topics in MAPS for topic in topics["topics"]] + [
-    kind + stage["name"] for topics in MAPS for stage in topics["stages"] for kind in ("dead.", "replay.")]
+    kind["name"] + stage["name"] for topics in MAPS for stage in topics["stages"] for kind in MAPS[0]["per_stage"]]
 BROKERS = (1, 2, 3)                     # the first one leads everything, until a test moves it
 KEYS, PER_KEY, SLEEP_MS = 20, 10, 60
 SOON_S = 10                             # far below the deadline of a stage that ends
@@ -83,7 +83,7 @@ class MockKafka:
 
     def lead(self, broker):
         """Everything that the test stage reads and writes."""
-        for topic in ("echo.in", "echo.more", "echo.out", "dead.echo", "replay.echo"):
+        for topic in ("echo.in", "echo.more", "echo.out", "dead.echo", "replay.echo", "due.echo"):
             for partition in range(PARTITIONS):
                 self.tell(f"leader {topic} {partition} {broker}")
         self.tell(f"coordinator echo {broker}")
