@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -29,6 +30,7 @@ TOPICS = [topic["name"] for topics in MAPS for topic in topics["topics"]] + [
     kind["name"] + stage["name"] for topics in MAPS for stage in topics["stages"] for kind in MAPS[0]["per_stage"]]
 BROKERS = (1, 2, 3)                     # the first one leads everything, until a test moves it
 KEYS, PER_KEY, SLEEP_MS = 20, 10, 60
+SOON_AFTER_S = 30                       # far below librdkafka's time-out of a request
 SOON_S = 10                             # far below the deadline of a stage that ends
 
 PRODUCE, FETCH, COMMIT, OFFSETS, COORDINATOR, JOIN, HEARTBEAT, SYNC = 0, 1, 8, 9, 10, 11, 12, 14    # the protocol's numbers
@@ -213,4 +215,16 @@ def test_leaders_and_coordinators_move_and_brokers_go(environment, kafka, stage,
         wait_until(lambda: stage.metric("in_flight") >= 0, "the stage's answer without that broker")
         kafka.tell(f"up {gone}")
     everything_once(environment, kafka, key)
+    assert stage.process is process and process.poll() is None, stage.log()[-3000:]
+
+
+def test_a_coordinator_away_for_longer_than_the_session_holds_up_nobody_afterwards(environment, kafka, stage, key):
+    process = stage.process
+    revoked = stage.log().count("partitions revoked")
+    kafka.tell(f"down {BROKERS[0]}")
+    wait_until(lambda: stage.log().count("partitions revoked") > revoked, "the end of the session")
+    kafka.tell(f"up {BROKERS[0]}")
+    began = time.monotonic()
+    everything_once(environment, kafka, key)
+    assert time.monotonic() - began < SOON_AFTER_S
     assert stage.process is process and process.poll() is None, stage.log()[-3000:]
