@@ -24,6 +24,7 @@ STAGES = {"ingest": ["inbound.callrail", "inbound.twilio"], "transcribe": ["call
           "notifier": ["results", "messages"], "echo": ["echo.in", "echo.more"]}
 SESSION_MS = 6000                   # the least a broker takes
 RESTART_S = 0.3
+LEAVE_S = 40                        # more than a daemon's DRAIN_DEADLINE
 FILL_TRIES, FILL_MARGIN = 20, 256 * 1024
 DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is taken from memory
 INSTANCES_MAX = 3
@@ -122,32 +123,39 @@ class Fleet:
         return [daemon for daemon in self.instances[stage] if daemon not in self.away]
 
     def add(self, stage, **settings):
+        """One more: one that went away, on its own disk again, else a new one."""
         with self.lock:
+            waiting = self.gone(stage)
             number = len(self.instances[stage]) + 1
-            waiting = [daemon for daemon in self.instances[stage] if daemon in self.away]
-            if waiting:
-                self.away.discard(waiting[0])
-                return waiting[0].start()
-            daemon = Daemon(stage, self.world.environment, self.world.folder, instance=f"{stage}-{number}",
-                            **{**self.world.settings(stage, number), **settings})
-            self.instances[stage].append(daemon)
-            return daemon
+            if not waiting:
+                daemon = Daemon(stage, self.world.environment, self.world.folder, instance=f"{stage}-{number}",
+                                **self.world.settings(stage, number), **settings)
+                self.instances[stage].append(daemon)
+                return daemon
+        daemon = min(waiting, key=lambda daemon: daemon.process.poll() is None)
+        daemon.process.wait()                       # not two processes on one disk; `see_off` lets it take no longer than LEAVE_S
+        with self.lock:
+            self.away.discard(daemon)
+            return daemon.start()
 
     def remove(self, daemon, kind=signal.SIGTERM):
         """It goes and stays away until `add` brings it back."""
         with self.lock:
             self.away.add(daemon)
-        daemon.kill(signal.SIGCONT) if daemon.process.poll() is None else None
         if daemon.process.poll() is None:
+            daemon.process.send_signal(signal.SIGCONT)
             daemon.process.send_signal(kind)
-        threading.Thread(target=self.see_off, args=(daemon,), daemon=True).start()
+        threading.Thread(target=self.see_off, args=(daemon.process,), daemon=True).start()
 
     @staticmethod
-    def see_off(daemon):
+    def see_off(process):
         try:
-            daemon.process.wait(40)
+            process.wait(LEAVE_S)
         except subprocess.TimeoutExpired:
-            daemon.process.kill()
+            process.kill()
+
+    def gone(self, stage):
+        return [daemon for daemon in self.instances[stage] if daemon in self.away]
 
     def doors(self):
         return [daemon.url for daemon in self.of("ingest")]
@@ -238,7 +246,7 @@ class World:
                 continue
             consumer = Consumer({"bootstrap.servers": self.environment.brokers, "group.id": stage, "log_level": 0})
             try:
-                topics = [*topics, "replay." + stage]
+                topics = [*topics, "replay." + stage, "due." + stage]
                 known = consumer.list_topics(timeout=5).topics
                 places = [TopicPartition(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
                 behind[stage] = 0
@@ -270,8 +278,16 @@ class World:
             return [f"not all of it answers: {type(error).__name__}"]
 
     def recover(self, seconds, say):
-        """Everything is given back, and gets this long to come to rest; gives what did not."""
-        deadline, told, quiet = time.monotonic() + seconds, 0, 0
+        """Everything is given back, and gets this long to come to rest; gives what did not.  As an operator must, an instance is started
+        on the spool of each door that went away, which may have ended while Kafka could take nothing; at rest they go again."""
+        returned = [self.fleet.add("ingest") for _ in self.fleet.gone("ingest")]
+        left = self.rest(time.monotonic() + seconds, say)
+        for daemon in returned:
+            self.fleet.remove(daemon)
+        return left
+
+    def rest(self, deadline, say):
+        told, quiet, left = 0, 0, []
         while time.monotonic() < deadline:
             left = self.unfinished()
             quiet = quiet + 1 if not left else 0
