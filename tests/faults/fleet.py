@@ -6,6 +6,7 @@ made full without touching anybody else's."""
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 import psycopg
 import requests
 from confluent_kafka import Consumer, TopicPartition
-from daemons import Daemon
+from daemons import BUILD, Daemon
 from environment import ROOT, Environment, free_port, wait_until
 from provider_stub import ProviderStub
 
@@ -31,7 +32,6 @@ INSTANCES_MAX = 3
 KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token",
         "TWILIO_WHATSAPP_FROM": "+14155238886", "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16,
         "OPENAI_API_KEY": "fire-openai-key"}
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 class Disk:
@@ -122,14 +122,14 @@ class Fleet:
     def of(self, stage):
         return [daemon for daemon in self.instances[stage] if daemon not in self.away]
 
-    def add(self, stage, **settings):
+    def add(self, stage):
         """One more: one that went away, on its own disk again, else a new one."""
         with self.lock:
             waiting = self.gone(stage)
             number = len(self.instances[stage]) + 1
             if not waiting:
                 daemon = Daemon(stage, self.world.environment, self.world.folder, instance=f"{stage}-{number}",
-                                **self.world.settings(stage, number), **settings)
+                                **self.world.settings(stage, number))
                 self.instances[stage].append(daemon)
                 return daemon
         daemon = min(waiting, key=lambda daemon: daemon.process.poll() is None)
@@ -214,9 +214,17 @@ class World:
                     "RECORDING_TIMEOUT": "10s", "RECORDING_STALL_TIMEOUT": "3s", "TRANSCRIBE_WITH": "openai",
                     "OPENAI_BASE_URL": self.sandbox.url + "/openai/v1", "OPENAI_TRANSCRIBE_TIMEOUT": "3s",
                     "TWILIO_BASE_URL": self.sandbox.url + "/twilio", "TWILIO_TIMEOUT": "3s"}
+        self.set_clock(f"{stage}-{number}", 0)
+        settings |= {"LD_PRELOAD": BUILD / "tests" / "other_clock.so", "CLOCK_FILE": self.folder / f"clock.{stage}-{number}"}
         if stage == "ingest" and number == 1:
             settings["port"] = self.door_port
         return settings
+
+    def set_clock(self, instance, off_s):
+        """Its wall clock jumps; see other_clock.c.  Written in place: the file is mapped."""
+        path = self.folder / f"clock.{instance}"
+        with open(path, "r+b" if path.exists() else "wb", buffering=0) as clock:
+            clock.write(struct.pack("=q", off_s))
 
     def froze(self, stage, seconds):
         self.frozen_s[stage] = max(seconds, self.frozen_s.get(stage, 0))
