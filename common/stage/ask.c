@@ -141,9 +141,9 @@ static bool circuit_lets_through(struct work *work, const char *provider, struct
     return through;
 }
 
-static void circuit_learn(struct circuit *circuit, struct work *work, enum outcome outcome)
+static void circuit_learn(struct circuit *circuit, struct work *work, const struct ask *ask, enum outcome outcome)
 {
-    if (!circuit)
+    if (!circuit || ask->no_circuit)
         return;
     pthread_mutex_lock(&runtime.lock);
     if (outcome != RETRY || !runtime.stopping)      /* a request that we ended says nothing about the provider */
@@ -171,7 +171,7 @@ static enum outcome ask_now(struct work *work, const struct ask *ask, const char
         outcome = reject(work, "the answer of %s is not UTF-8 of at most %d bytes", ask->provider, ASK_ANSWER_BYTES_MAX);
     metric_time(&metric_ask_time, *ret_took_us, ask->provider);
     metric_add(&metric_asks, 1, ask->provider, outcome == DONE ? "answered" : outcome == RETRY ? "retry" : "rejected");
-    circuit_learn(circuit, work, outcome);
+    circuit_learn(circuit, work, ask, outcome);
     return outcome;
 }
 
@@ -275,7 +275,7 @@ static enum outcome once_look_up(struct work *work, const char *name, const stru
     enum outcome outcome = ask->look_up(work, ask->request, ret, ret_found);
     work->asking = NULL;
     work->asked = NULL;
-    circuit_learn(circuit, work, outcome);
+    circuit_learn(circuit, work, ask, outcome);
     if (outcome != DONE || !*ret_found)
         return outcome;
     ret->recorded = true;
