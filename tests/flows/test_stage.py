@@ -324,6 +324,17 @@ def test_what_made_room_is_tried_again_about_as_soon_as_in_place(daemon, echo, t
     echo.start().ready()
 
 
+def test_what_waited_for_another_is_not_older_for_that(echo, topics, database, key):
+    tell(topics, key, n=1, retries=1, retry_ms=600_000)
+    tell(topics, key, n=2, retries=2, retry_ms=1)
+    parked = lambda: database.execute("SELECT count(*) FROM parked WHERE subject = %s", (key,)).fetchone()[0]  # noqa: E731
+    wait_until(lambda: parked() == 2, "both being parked")
+    database.execute("UPDATE parked SET first_at = now() - interval '25 hours' WHERE subject = %s AND resume_at = 'infinity'", (key,))
+    database.execute("UPDATE parked SET resume_at = now() WHERE subject = %s AND resume_at <> 'infinity'", (key,))
+    topics.wait("echo.out", key, count=2)
+    assert not topics.find("dead.echo", key)
+
+
 def test_a_parked_event_that_never_succeeds_is_given_up_at_its_age(echo, topics, database, key):
     tell(topics, key, n=1, retries=-1, retry_ms=600_000)
     tell(topics, key, n=2)
