@@ -25,6 +25,7 @@ extern const struct command command_token;
 extern const struct command command_verify;
 extern const struct command command_export;
 extern const struct command command_erase;
+extern const struct command command_doctor;
 
 /* Says it on standard error as "sb NAME: …" and returns the code: `return command_fail(argv, EXIT_FAILED, "%s",
  * why.text)`. */

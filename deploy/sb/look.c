@@ -6,7 +6,12 @@
 
 #include "topics.h"
 
-#define GROUP_PAUSE_MS 50
+#define PAUSE_MS 50
+
+static void pause_a_moment(void)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = PAUSE_MS * 1000000L }, NULL);
+}
 
 rd_kafka_t *look_client(const char *brokers, struct problem *why)
 {
@@ -39,8 +44,15 @@ static bool look_metadata(struct look *look, struct problem *why)
     return true;
 }
 
+/* A partition that was just made, or moved to another broker. */
+static bool is_passing(rd_kafka_resp_err_t error)
+{
+    return error == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || error == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
 /* The first or the last offset of every partition, in one question to each broker: Kafka takes these two as times. */
-static bool look_offsets(struct look *look, int64_t which, struct problem *why)
+static rd_kafka_resp_err_t ask_offsets(struct look *look, int64_t which)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(64);
 
@@ -56,6 +68,19 @@ static bool look_offsets(struct look *look, int64_t which, struct problem *why)
                 offset < 0 ? 0 : offset;
         }
     rd_kafka_topic_partition_list_destroy(list);
+    return error;
+}
+
+static bool look_offsets(struct look *look, int64_t which, struct problem *why)
+{
+    int64_t deadline_us = monotonic_us() + LOOK_MS * 1000;
+    rd_kafka_resp_err_t error;
+
+    while (is_passing(error = ask_offsets(look, which)) && monotonic_us() < deadline_us) {
+        pause_a_moment();
+        if (!look_metadata(look, why)) /* who leads now */
+            return false;
+    }
     return error == RD_KAFKA_RESP_ERR_NO_ERROR ||
            fail(why, "could not ask Kafka for the topics' offsets: %s", rd_kafka_err2str(error));
 }
@@ -104,8 +129,7 @@ const struct look_topic *look_find(const struct look *look, const char *name)
     return NULL;
 }
 
-/* --- a stage's group
- * -------------------------------------------------------------------------------------------------- */
+/* --- a stage's group ----------------------------------------------------------------------------------------- */
 
 static int64_t behind_of(const struct look *look, rd_kafka_topic_partition_list_t *committed, const char *const *reads)
 {
@@ -177,7 +201,7 @@ bool look_wait_for_groups(const char *brokers, int64_t timeout_ms, struct proble
         } else if (monotonic_us() >= deadline_us) {
             return false;
         } else {
-            nanosleep(&(struct timespec){ .tv_nsec = GROUP_PAUSE_MS * 1000000L }, NULL);
+            pause_a_moment();
         }
     }
     return true;

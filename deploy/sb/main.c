@@ -13,7 +13,7 @@
 
 static const struct command *const commands[] = {
     &command_up,     &command_down, &command_status, &command_topics, &command_tail, &command_token,
-    &command_verify, &command_export, &command_erase,
+    &command_verify, &command_export, &command_erase, &command_doctor,
 };
 
 int command_fail(char **argv, int code, const char *format, ...)

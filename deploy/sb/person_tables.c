@@ -80,7 +80,8 @@ const struct person_table person_tables[] = {
     { "tracking_numbers", NULL, ROW_NOBODYS, .impersonal = "number, tenant, label, created_at, updated_at" },
     { "instances", NULL, ROW_NOBODYS,
       .impersonal = "stage, instance, started_at, seen_at, version, pid, host, state",
-      .why = "keys of what is handled now, told anew every two seconds; what a stopped one left is forgotten in a day" },
+      .why = "keys of what is handled now, told anew every two seconds;"
+             " what a stopped one left is forgotten in a day" },
     { "crashes", NULL, ROW_NOBODYS, .impersonal = "stage, event_id, run, count, updated_at" },
     { "erased", NULL, ROW_NOBODYS, .impersonal = "subject_sha256, until, erased_at" },
     { "schema_migrations", NULL, ROW_NOBODYS, .impersonal = "number, name, sha256, applied_at" },
