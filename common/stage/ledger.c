@@ -280,7 +280,8 @@ static void settle(struct work *work)
         work->attempts = work->parked_attempts;
         work->first_us = work->parked_first_us - (now_us() - monotonic_us());       /* the table has wall-clock time */
     }
-    if (work->key_is_parked && !work->resumed && !work->erased) {
+    /* what is no event is rejected now: resumed, it would not be known again, since its id is made of where it stands */
+    if (work->key_is_parked && !work->resumed && !work->erased && !work->unread) {
         fail(&work->why, "earlier events of its key are parked");
         commit_push(work, VERDICT_PARKED);
         return;

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -23,6 +24,7 @@ STAGES = {"ingest": ["inbound.callrail", "inbound.twilio"], "transcribe": ["call
           "notifier": ["results", "messages"], "echo": ["echo.in", "echo.more"]}
 SESSION_MS = 6000                   # the least a broker takes
 RESTART_S = 0.3
+FILL_TRIES, FILL_MARGIN = 20, 256 * 1024
 DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is taken from memory
 INSTANCES_MAX = 3
 KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token",
@@ -44,8 +46,12 @@ class Disk:
         subprocess.run(["mount", "-o", f"remount,size={size}", str(self.folder)], check=True, capture_output=True)
 
     def fill(self):
-        used = os.statvfs(self.folder)
-        self.resize(max(1, (used.f_blocks - used.f_bfree) * used.f_frsize))
+        """To what is used, which grows until then: a disk cannot be made smaller than that, so it is tried again."""
+        for _ in range(FILL_TRIES):
+            used = os.statvfs(self.folder)
+            with suppress(subprocess.CalledProcessError):
+                return self.resize((used.f_blocks - used.f_bfree) * used.f_frsize + FILL_MARGIN)
+        raise OSError(f"the disk at {self.folder} grows too fast to be made full")
 
     def empty(self):
         self.resize(f"{self.size_mb}m")

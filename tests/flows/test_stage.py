@@ -277,6 +277,20 @@ def test_a_long_wait_is_parked_and_resumed_in_order(echo, topics, database, key)
     assert sorted(outcome for outcome, _, _ in outcomes(database, key)) == ["done", "done"]
 
 
+def test_what_is_no_event_does_not_park_behind_others(echo, topics, database, key):
+    tell(topics, key, n=1, retries=1, retry_ms=600_000)
+    parked = lambda: database.execute("SELECT count(*) FROM parked WHERE subject = %s", (key,)).fetchone()[0]  # noqa: E731
+    wait_until(lambda: parked() == 1, "the first being parked")
+    topics.send("echo.in", key, "no event")
+    tell(topics, key, n=2)
+    assert topics.wait("dead.echo", key)[0]["data"]["event"] == "no event"
+    wait_until(lambda: parked() == 2, "the second being parked behind the first")
+    database.execute("UPDATE parked SET resume_at = now() WHERE subject = %s AND resume_at <> 'infinity'", (key,))
+    topics.wait("echo.out", key, count=2)
+    assert [n for n, _, _ in rows(database, key)] == [1, 2]
+    wait_until(lambda: parked() == 0, "nothing being parked")
+
+
 def test_a_waiting_key_makes_room_for_the_others_of_its_partition(daemon, echo, topics, database, key):
     """Its many events would fill what the stage takes at once; they are parked long before they are due."""
     assert echo.stop() == 0
