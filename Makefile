@@ -109,6 +109,12 @@ $(B)/tests/echo: $(wildcard tests/stage/*.c) $(B)/echo/gen/.done $(B)/libcommon.
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(echo_sources) $(B)/libcommon.a $(libs)
 
+# sb as it is for that stage: beside it, and knowing its topics and events
+$(B)/tests/sb: $(call objects,deploy/sb) $(B)/echo/gen/.done $(B)/libingest.a $(B)/libcommon.a
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(addprefix $(B)/echo/gen/,events.c topics.c) $(call objects,deploy/sb) $(B)/libingest.a $(B)/libcommon.a $(libs)
+
 unit: $(unit_tests)         ## the unit tests alone
 	$(Q)failed=0; for t in $^; do $$t || failed=1; done; exit $$failed
 
@@ -134,8 +140,8 @@ test-python := .run/venv/bin/python
 
 # SUITE: some of the parts, see tests/run.py
 test: deps-test             ## everything: unit tests, flows with real Kafka and Postgres, sanitizers, fuzzers
-	@$(MAKE) --no-print-directory -j$(JOBS) build unit-programs $(B)/tests/echo $(B)/tests/record_check
-	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=address,undefined build unit-programs $(B)/address-undefined/tests/echo
+	@$(MAKE) --no-print-directory -j$(JOBS) build unit-programs $(B)/tests/echo $(B)/tests/sb $(B)/tests/record_check
+	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=address,undefined build unit-programs $(B)/address-undefined/tests/echo $(B)/address-undefined/tests/sb
 	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=thread unit-programs $(B)/thread/tests/echo
 	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(B)/faults/tests/echo
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzzers

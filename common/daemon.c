@@ -111,6 +111,8 @@ void daemon_start(const struct daemon *daemon, int argc, char **argv)
     bool ready = crypto_init(&why);
     if (ready && options.check)
         check_and_exit(daemon, NULL);
+    if (ready && options.dry_run)
+        exit(daemon->dry_run(daemon->context));
     if (!ready || !get_ready(daemon, &why)) {
         log_error(why.text);
         exit(EXIT_WRONG);

@@ -2,7 +2,7 @@
  *
  * daemon_start() does, in this order: --help and --version (print and exit 0), `.env`, settings (exit 2 with a sentence
  * when one is wrong), log, crypto, signal mask, crash handler.  Options: --help, --version, --check (configuration and
- * reachability, one line each, exit 0 or 1), --env-file FILE.
+ * reachability, one line each, exit 0 or 1), --dry-run (of a stage), --env-file FILE.
  *
  * Signals: SIGTERM and SIGINT ask for drain (daemon_stopping() becomes true, daemon_stop_fd() readable); a second one,
  * or the drain deadline, ends the process at once with exit code 1.  SIGPIPE is ignored.  SIGHUP is ignored. */
@@ -24,6 +24,7 @@ struct daemon {
     /* --check: append one line per thing tried ("ok   kafka 127.0.0.1:9092", "bad  postgres …: mend"); false when any
      * is bad */
     bool (*check)(void *context, struct buf *out);
+    int (*dry_run)(void *context);  /* --dry-run, instead of running: gives the exit code.  NULL: there is none */
 };
 
 /* Settings every daemon has, in addition to its own. */

@@ -15,6 +15,7 @@ static void print_help(const struct daemon *daemon)
                daemon->summary, daemon->name, daemon->name);
     buf_add_string(&out, "Options\n"
                          "  --check          show the configuration, try whatever it reaches, one line each, and exit\n"
+                         "  --dry-run        of a stage: read events, a line each, and write what they would change, and exit\n"
                          "  --env-file FILE  read settings from FILE instead of .env\n"
                          "  --help           show this and exit\n"
                          "  --version        show the version and exit\n\n"
@@ -56,6 +57,7 @@ void daemon_options_read(const struct daemon *daemon, int argc, char **argv, str
 {
     static const struct option options[] = {
         { "check", no_argument, NULL, 'c' },
+        { "dry-run", no_argument, NULL, 'd' },
         { "env-file", required_argument, NULL, 'e' },
         { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'v' },
@@ -66,6 +68,9 @@ void daemon_options_read(const struct daemon *daemon, int argc, char **argv, str
         switch (option) {
         case 'c':
             ret->check = true;
+            break;
+        case 'd':
+            ret->dry_run = true;
             break;
         case 'e':
             ret->env_file = optarg;
@@ -79,6 +84,10 @@ void daemon_options_read(const struct daemon *daemon, int argc, char **argv, str
         default:
             exit_wrong(daemon); /* getopt has said what is wrong */
         }
+    }
+    if (ret->dry_run && !daemon->dry_run) {
+        fprintf(stderr, "%s: it has no --dry-run\n", daemon->name);
+        exit_wrong(daemon);
     }
     if (optind < argc) {
         fprintf(stderr, "%s: it takes no argument such as \"%s\"\n", daemon->name, argv[optind]);

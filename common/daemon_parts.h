@@ -20,7 +20,7 @@ bool daemon_settings_read(const char *name, struct problem *why);
 
 /* --- daemon_help.c --- */
 struct daemon_options {
-    bool check;
+    bool check, dry_run;
     const char *env_file;       /* NULL: .env, which may be absent */
 };
 /* Prints and exits for --help, --version (0) and wrong options (2). */

@@ -610,3 +610,27 @@ void json_name(struct buf *buf, const char *name)
     json_write_string(buf, name);
     buf_add_char(buf, ':');
 }
+
+void json_add_string(struct buf *buf, const char *name, const char *value)
+{
+    json_name(buf, name);
+    json_write_string(buf, value);
+}
+
+void json_add_integer(struct buf *buf, const char *name, int64_t value)
+{
+    json_name(buf, name);
+    json_write_integer(buf, value);
+}
+
+void json_add_bool(struct buf *buf, const char *name, bool value)
+{
+    json_name(buf, name);
+    json_write_bool(buf, value);
+}
+
+void json_add_time(struct buf *buf, const char *name, int64_t us)
+{
+    char time[TIME_BYTES];
+    json_add_string(buf, name, us ? time_print(us, time) : NULL);
+}

@@ -56,3 +56,8 @@ void json_write_number(struct buf *buf, double number);                 /* short
 void json_write_bool(struct buf *buf, bool value);
 void json_separate(struct buf *buf);                                    /* a comma, unless just after { or [ or : */
 void json_name(struct buf *buf, const char *name);                      /* [,]"name": */
+/* A member whole: name and value. */
+void json_add_string(struct buf *buf, const char *name, const char *value);     /* NULL writes null */
+void json_add_integer(struct buf *buf, const char *name, int64_t value);
+void json_add_bool(struct buf *buf, const char *name, bool value);
+void json_add_time(struct buf *buf, const char *name, int64_t us);              /* RFC 3339; 0 writes null */

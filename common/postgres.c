@@ -207,3 +207,37 @@ PGconn *pg_connect(const struct pg_pool_settings *settings, struct problem *why)
     PQfinish(link);
     return NULL;
 }
+
+/* --- arrays ---------------------------------------------------------------------------------------------------------- */
+
+void pg_array_begin(struct buf *buf)
+{
+    buf_clear(buf);
+    buf_add_char(buf, '{');
+}
+
+void pg_array_add(struct buf *buf, const char *value)
+{
+    if (buf->bytes > 1)
+        buf_add_char(buf, ',');
+    if (!value) {
+        buf_add_string(buf, "NULL");
+        return;
+    }
+    buf_add_char(buf, '"');
+    for (const char *at = value; *at;) {
+        size_t plain = strcspn(at, "\"\\");
+        buf_add(buf, at, plain);
+        at += plain;
+        if (*at) {
+            buf_add_char(buf, '\\');
+            buf_add_char(buf, *at++);
+        }
+    }
+    buf_add_char(buf, '"');
+}
+
+void pg_array_end(struct buf *buf)
+{
+    buf_add_char(buf, '}');
+}

@@ -73,6 +73,11 @@ struct params {
     ((struct params){ .count = (int)LENGTH(((const char *const[]){ __VA_ARGS__ __VA_OPT__(,) NULL })) - 1,             \
                       .values = (const char *const[]){ __VA_ARGS__ __VA_OPT__(,) NULL } })
 
+/* The text of an array, for a parameter: begin, add each element (NULL adds NULL), end. */
+void pg_array_begin(struct buf *buf);
+void pg_array_add(struct buf *buf, const char *value);
+void pg_array_end(struct buf *buf);
+
 /* One statement in a transaction of its own.  Any thread. `why` says what was attempted and the server's reason. */
 enum pg_error pg_query(struct pg_pool *pool, const struct statement *statement, struct params params,
                        struct arena *arena, struct rows *ret, struct problem *why);

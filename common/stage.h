@@ -176,7 +176,7 @@ enum outcome work_refused_us(struct work *work, long status);
 enum outcome work_http_any(struct work *work, const struct http_request *request, struct http_reply *ret);
 
 /* --- describe ---------------------------------------------------------------------------------------------------------- */
-/* A statement to run in the event's transaction, in order.  Parameters are copied. */
+/* A statement to run in the event's transaction, in order: an INSERT, UPDATE or DELETE without RETURNING.  Parameters are copied. */
 #define effect_row(work, statement, ...) effect_row_params((work), (statement), PARAMS(__VA_ARGS__))
 void effect_row_params(struct work *work, const struct statement *statement, struct params params);
 /* An event to send after the commit; `data` is the type's generated struct, written at once.  One handler may emit several of a type when

@@ -1,68 +1,18 @@
-#include "ingest/door.h"
+#include "ingest/door_parts.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "common/log.h"
-#include "common/metrics.h"
-#include "ingest/producers.h"
-#include "ingest/spool.h"
 
-static struct metric kept_time =
+struct metric door_kept_time =
     METRIC_HISTOGRAM("ingest_kept_seconds", "from acceptance until a message is durable, by what keeps it", "by");
-static struct metric not_kept =
+struct metric door_not_kept =
     METRIC_COUNTER("ingest_not_kept_total", "messages that could not be kept and were refused with 503");
-static struct metric in_flight =
-    METRIC_GAUGE("ingest_in_flight", "messages on their way to Kafka that somebody waits for");
-static struct metric kafka_away = METRIC_GAUGE("ingest_kafka_away", "1 while Kafka is known to be away");
-static struct metric spool_messages =
-    METRIC_GAUGE("ingest_spool_messages", "messages in the spool that Kafka does not have yet");
-static struct metric spool_aside =
-    METRIC_GAUGE("ingest_spool_aside", "messages in the spool that Kafka refused for good");
-static struct metric spool_bytes = METRIC_GAUGE("ingest_spool_bytes", "size of the spool's files");
-
-/* A partition of a topic: within it order is kept. */
-struct lane {
-    const struct topic *topic;
-    int32_t partition;
-    int64_t spooled;                    /* in the spool, or on the way into it */
-    int64_t sending;                    /* in a producer, not from the spool */
-    enum producer_linger linger;        /* its producer … */
-    bool changing; /* … to be another one once nothing is on its way; until then the new ones wait */
-    bool draining;                      /* being read, or sent from the spool */
-    bool drain_failed;
-    int64_t drain_again_us, drain_wait_ms;
-    int drain_left;                     /* of those sent from the spool, without a report */
-    int sent_count;                     /* of those, what Kafka has */
-    int64_t sent[SPOOL_READ_MAX];       /* their numbers */
-};
-
-struct door {
-    struct door_settings settings;
-    struct producers *producers;
-    struct spool *spool;                /* NULL: there is none */
-    struct lane *lanes;                 /* topic after topic */
-    size_t lane_count;
-    struct parcel *first, *last;        /* in a producer, not in the spool, somebody waits */
-    int64_t waiting;                    /* so many */
-    int64_t sending, spooled;           /* sums over the lanes */
-    int64_t writing;                    /* parcels that the spool will answer */
-    bool away;                          /* Kafka let time out, and nothing came from it since */
-    bool lost;                          /* some that wait are in no producer any more */
-    bool spool_refuses;                 /* the last addition failed */
-    bool closing;
-    int64_t heard_us;                   /* from Kafka */
-    int64_t away_us;                    /* since when */
-    int tick_fd;
-    bool ticking;
-    struct parcel *spare;
-    int spares;
-};
 
 /* --- parcels -------------------------------------------------------------------------------------------------- */
 
@@ -121,9 +71,9 @@ static void parcel_tell(struct parcel *parcel, enum kept how)
 {
     parcel->told = true;
     if (how == KEPT_NOT)
-        metric_add(&not_kept, 1);
+        metric_add(&door_not_kept, 1);
     else
-        metric_time(&kept_time, monotonic_us() - parcel->accepted_us, how == KEPT_BY_KAFKA ? "kafka" : "spool");
+        metric_time(&door_kept_time, monotonic_us() - parcel->accepted_us, how == KEPT_BY_KAFKA ? "kafka" : "spool");
     parcel->kept(parcel, how);
 }
 
@@ -134,7 +84,7 @@ static void parcel_settle(struct parcel *parcel)
         door_forget(parcel->door, parcel);
 }
 
-static void start_ticking(struct door *door)
+void door_start_ticking(struct door *door)
 {
     static const struct itimerspec tick = { { 0, DOOR_TICK_MS * 1000000 }, { 0, DOOR_TICK_MS * 1000000 } };
     if (!door->ticking && timerfd_settime(door->tick_fd, 0, &tick, NULL) == 0)
@@ -151,7 +101,7 @@ static void stop_ticking(struct door *door)
 /* --- is Kafka there? ------------------------------------------------------------------------------------------ */
 
 /* Something must be on its way to find out that Kafka is back; without that the next message finds out. */
-static bool door_is_away(const struct door *door)
+bool door_is_away(const struct door *door)
 {
     return door->away && (door->sending > 0 || door->spooled > 0);
 }
@@ -189,7 +139,7 @@ static void parcel_spool(struct parcel *parcel)
     struct spool_message message = { .id = parcel->id, .topic = parcel->topic->name, .partition = parcel->lane->partition,
                                      .key = parcel_key(parcel), .payload = buf_text(&parcel->payload) };
     parcel->number = spool_add(door->spool, &message, parcel);
-    start_ticking(door);
+    door_start_ticking(door);
 }
 
 /* All of the lane that wait for Kafka go into the spool, so that what comes next can go behind them; NULL: of every
@@ -230,7 +180,7 @@ static void note_sent(struct door *door, struct lane *lane)
 
 static void lane_idle(struct door *door, struct lane *lane);
 
-static void spool_added(void *context, void *message_context, bool on_disk)
+void door_spool_added(void *context, void *message_context, bool on_disk)
 {
     struct door *door = context;
     struct parcel *parcel = message_context;
@@ -275,7 +225,7 @@ static void wait_for_kafka(struct parcel *parcel)
 {
     struct door *door = parcel->door;
     waiting_add(door, parcel);
-    start_ticking(door);
+    door_start_ticking(door);
 }
 
 static struct lane *lane_of(struct door *door, const struct topic *topic, struct text key)
@@ -360,7 +310,7 @@ static void undelivered(struct parcel *parcel, rd_kafka_resp_err_t error)
     give_up_waiting(parcel);
 }
 
-static void delivered(void *context, void *message_context, rd_kafka_resp_err_t error)
+void door_delivered(void *context, void *message_context, rd_kafka_resp_err_t error)
 {
     struct door *door = context;
     struct parcel *parcel = message_context;
@@ -430,7 +380,7 @@ static void drain_end(struct door *door, struct lane *lane)
     lane_drain(door, lane);
 }
 
-static struct lane *lane_find(struct door *door, const char *topic, int32_t partition)
+struct lane *door_lane(struct door *door, const char *topic, int32_t partition)
 {
     for (size_t i = 0; i < door->lane_count; i++)
         if (door->lanes[i].partition == partition && strcmp(door->lanes[i].topic->name, topic) == 0)
@@ -456,11 +406,11 @@ static bool send_spooled(struct door *door, struct lane *lane, const struct spoo
     return false;
 }
 
-static void spool_was_read(void *context, const char *topic, int32_t partition, const struct spool_message *messages,
-                           int count)
+void door_spool_was_read(void *context, const char *topic, int32_t partition, const struct spool_message *messages,
+                         int count)
 {
     struct door *door = context;
-    struct lane *lane = lane_find(door, topic, partition);
+    struct lane *lane = door_lane(door, topic, partition);
 
     lane->drain_failed = count <= 0 || door->closing; /* none although some are counted: they are on their way in */
     for (int i = 0; i < count && !lane->drain_failed; i++) {
@@ -500,10 +450,10 @@ static void drain_delivered(struct parcel *parcel, rd_kafka_resp_err_t error)
         drain_end(door, lane);
 }
 
-static void spool_removed(void *context, const char *topic, int32_t partition, int count, bool gone)
+void door_spool_removed(void *context, const char *topic, int32_t partition, int count, bool gone)
 {
     struct door *door = context;
-    struct lane *lane = lane_find(door, topic, partition);
+    struct lane *lane = door_lane(door, topic, partition);
 
     if (gone) {
         lane->spooled -= count;
@@ -518,7 +468,7 @@ static void spool_removed(void *context, const char *topic, int32_t partition, i
 
 /* --- the loop's calls ----------------------------------------------------------------------------------------- */
 
-static void kafka_ready(void *context)
+void door_kafka_ready(void *context)
 {
     struct door *door = context;
     producers_serve(door->producers);
@@ -528,7 +478,7 @@ static void kafka_ready(void *context)
     }
 }
 
-static void spool_ready(void *context)
+void door_spool_ready(void *context)
 {
     spool_serve(((struct door *)context)->spool);
 }
@@ -545,7 +495,7 @@ static void end_patience(struct door *door, int64_t at_us)
     }
 }
 
-static void tick(void *context)
+void door_tick(void *context)
 {
     struct door *door = context;
     uint64_t ignored;
@@ -557,144 +507,4 @@ static void tick(void *context)
         lane_drain(door, &door->lanes[i]);
     if (!door->first && door->spooled == 0)
         stop_ticking(door);
-}
-
-/* --- opening and closing -------------------------------------------------------------------------------------- */
-
-static void make_lanes(struct door *door)
-{
-    for (const struct topic *const *topic = door->settings.topics; *topic; topic++)
-        door->lane_count += (size_t)(*topic)->partitions;
-    door->lanes = must_alloc(door->lane_count * sizeof(door->lanes[0]));
-    struct lane *lane = door->lanes;
-    for (const struct topic *const *topic = door->settings.topics; *topic; topic++)
-        for (int32_t partition = 0; partition < (*topic)->partitions; partition++) {
-            lane->topic = *topic;
-            lane->partition = partition;
-            lane++;
-        }
-}
-
-static void count_leftovers(void *context, const struct spool_count *count)
-{
-    struct door *door = context;
-    struct lane *lane = lane_find(door, count->topic, count->partition);
-
-    if (!lane) {
-        log_error("the spool holds messages for a topic that is no longer written: they stay there",
-                  LOG_TEXT("topic", count->topic), LOG_INT("messages", count->messages));
-        return;
-    }
-    lane->spooled = count->messages;
-    door->spooled += count->messages;
-}
-
-static bool open_spool(struct door *door, struct problem *why)
-{
-    if (!door->settings.spool_directory)
-        return true;
-    door->spool = spool_open(&(struct spool_settings){ .directory = door->settings.spool_directory,
-                                                       .bytes_max = door->settings.spool_bytes_max,
-                                                       .added = spool_added,
-                                                       .read = spool_was_read,
-                                                       .removed = spool_removed,
-                                                       .context = door },
-                             why);
-    if (!door->spool || !spool_leftovers(door->spool, count_leftovers, door, why))
-        return false;
-    if (door->spooled > 0) {
-        log_info("the spool holds messages from before: they are sent first", LOG_INT("messages", door->spooled));
-        start_ticking(door);
-    }
-    return true;
-}
-
-struct door *door_open(const struct door_settings *settings, struct problem *why)
-{
-    static struct metric *const metrics[] = { &kept_time,      &not_kept,    &in_flight,  &kafka_away,
-                                              &spool_messages, &spool_aside, &spool_bytes };
-    struct door *door = must_alloc(sizeof(*door));
-
-    for (size_t i = 0; i < LENGTH(metrics); i++)
-        metric_register(metrics[i]);
-    door->settings = *settings;
-    make_lanes(door);
-    door->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    bool good = door->tick_fd >= 0 || fail(why, "could not make a timer: %s", strerror(errno));
-    if (good && open_spool(door, why))
-        door->producers = producers_open(&(struct producers_settings){ .brokers = settings->brokers,
-                                                                       .client_id = settings->client_id,
-                                                                       .topics = settings->topics,
-                                                                       .delivered = delivered,
-                                                                       .context = door },
-                                         why);
-    if (door->producers)
-        return door;
-    door_close(door, 0);
-    return NULL;
-}
-
-bool door_start(struct door *door, void *loop, struct problem *why)
-{
-    const struct door_settings *settings = &door->settings;
-    return settings->watch(loop, producers_fd(door->producers), kafka_ready, door, why) &&
-           (!door->spool || settings->watch(loop, spool_fd(door->spool), spool_ready, door, why)) &&
-           settings->watch(loop, door->tick_fd, tick, door, why);
-}
-
-/* What the spool was asked to do it answers, so that no parcel is left over. */
-static void finish_writing(struct door *door)
-{
-    while (door->writing > 0) {
-        struct pollfd ready = { .fd = spool_fd(door->spool), .events = POLLIN };
-        poll(&ready, 1, -1);
-        spool_serve(door->spool);
-    }
-}
-
-void door_close(struct door *door, int64_t deadline_ms)
-{
-    if (!door)
-        return;
-    door->closing = true;
-    producers_close(door->producers, deadline_ms);
-    finish_writing(door);
-    spool_close(door->spool);
-    if (door->tick_fd >= 0)
-        close(door->tick_fd);
-    while (door->spare) {
-        struct parcel *parcel = door->spare;
-        door->spare = parcel->next;
-        buf_done(&parcel->payload);
-        free(parcel);
-    }
-    free(door->lanes);
-    free(door);
-}
-
-/* --- what can be seen ----------------------------------------------------------------------------------------- */
-
-bool door_ready(const struct door *door, struct problem *why)
-{
-    if (!door_is_away(door))
-        return true;
-    if (!door->spool)
-        return fail(why, "Kafka is away, and there is no spool");
-    return !door->spool_refuses || fail(why, "Kafka is away, and the spool cannot be written: is its disk full?");
-}
-
-struct spool_size door_spool(const struct door *door)
-{
-    return door->spool ? spool_size(door->spool) : (struct spool_size){ 0 };
-}
-
-void door_metrics(struct door *door)
-{
-    struct spool_size size = door_spool(door);
-
-    metric_set(&in_flight, door->waiting);
-    metric_set(&kafka_away, door->away ? 1 : 0);
-    metric_set(&spool_messages, size.messages);
-    metric_set(&spool_aside, size.aside);
-    metric_set(&spool_bytes, size.bytes);
 }

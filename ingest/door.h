@@ -75,8 +75,8 @@ struct door_settings {
 struct door *door_open(const struct door_settings *settings, struct problem *why);
 /* Begins: watches its file descriptors and sends what the spool holds.  Before it messages can be kept already. */
 bool door_start(struct door *door, void *loop, struct problem *why);
-/* After the last `kept`, when the loop no longer runs: gives Kafka `deadline_ms` for what is still on its way,
- * closes the spool, frees all.  NULL is fine. */
+/* After the last `kept`, when the loop no longer runs: gives Kafka `deadline_ms` for what the spool holds and for what is
+ * still on its way; says what stays in the spool; closes it, frees all.  NULL is fine. */
 void door_close(struct door *door, int64_t deadline_ms);
 
 struct parcel *door_parcel(struct door *door);

@@ -5,7 +5,7 @@
  *     twilio_hooks.c    POST /twilio-status
  *     inbound.c         the webhook becomes an event in inbound.* or dead.ingest and is answered once it is durable
  *     refusals.c        those that are not authentic, counted for the operator
- *     door.c            Kafka or the spool          producers.c, spool.c: its two ways
+ *     door.c            Kafka or the spool          door_open.c: its opening, closing; producers.c, spool.c: its two ways
  *     keys.c            who may knock
  *     api.c, api_*.c    GET /api/v1/…                tokens.c: who asks
  *     recorder.c, calls.c, messages.c   the recorder: inbound.* → rows and domain events

@@ -220,7 +220,6 @@ static void ingest_close(void *context)
 static void ingest_report(void *context, struct buf *json)
 {
     struct spool_size size = door_spool(ingest.door);
-    char since[TIME_BYTES];
     (void)context;
     refusals_report(json);
     json_name(json, "spool");
@@ -229,14 +228,10 @@ static void ingest_report(void *context, struct buf *json)
         return;
     }
     buf_add_char(json, '{');
-    json_name(json, "messages");
-    json_write_integer(json, size.messages);
-    json_name(json, "aside");
-    json_write_integer(json, size.aside);
-    json_name(json, "bytes");
-    json_write_integer(json, size.bytes);
-    json_name(json, "since");
-    json_write_string(json, size.waiting_since_us ? time_print(size.waiting_since_us, since) : NULL);
+    json_add_integer(json, "messages", size.messages);
+    json_add_integer(json, "aside", size.aside);
+    json_add_integer(json, "bytes", size.bytes);
+    json_add_time(json, "since", size.waiting_since_us);
     buf_add_char(json, '}');
 }
 

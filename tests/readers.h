@@ -21,6 +21,8 @@ struct reader {
         name##_write(out, &data);                                                                                      \
         return true;                                                                                                   \
     }
+REWRITE(api_answered)
+REWRITE(api_requested)
 REWRITE(call_analyzed)
 REWRITE(call_progressed)
 REWRITE(call_recorded)
@@ -28,12 +30,19 @@ REWRITE(call_transcribed)
 REWRITE(callrail_call_received)
 REWRITE(delivery_changed)
 REWRITE(event_rejected)
+REWRITE(job_finished)
 REWRITE(message_reported)
+REWRITE(shunya_job_received)
 REWRITE(twilio_status_received)
+REWRITE(visit_analyzed)
+REWRITE(visit_recorded)
+REWRITE(visit_transcribed)
 REWRITE(call_analysis)
 #undef REWRITE
 
 static const struct reader readers[] = {
+    { "api.answered", api_answered_rewrite },
+    { "api.requested", api_requested_rewrite },
     { "call.analyzed", call_analyzed_rewrite },
     { "call.progressed", call_progressed_rewrite },
     { "call.recorded", call_recorded_rewrite },
@@ -41,8 +50,13 @@ static const struct reader readers[] = {
     { "callrail.call.received", callrail_call_received_rewrite },
     { "delivery.changed", delivery_changed_rewrite },
     { "event.rejected", event_rejected_rewrite },
+    { "job.finished", job_finished_rewrite },
     { "message.reported", message_reported_rewrite },
+    { "shunya.job.received", shunya_job_received_rewrite },
     { "twilio.status.received", twilio_status_received_rewrite },
+    { "visit.analyzed", visit_analyzed_rewrite },
+    { "visit.recorded", visit_recorded_rewrite },
+    { "visit.transcribed", visit_transcribed_rewrite },
     { "call_analysis", call_analysis_rewrite },
 };
 

@@ -22,7 +22,7 @@
 #define SAVE_TRIES 5                    /* of an answer that must not be lost, before the event is retried with it in memory */
 #define SAVE_PAUSE_MS 200
 
-static const struct statement find_answer = {
+const struct statement find_answer = {
     .name = "runtime_find_answer",
     .text = "SELECT ask_id, answer, provider_id, model, tokens_in, tokens_out, cost_micros FROM asks"
             " WHERE event_id = $1::uuid AND stage = $2 AND name = $3 AND run < $4::integer AND state = 'answered'"
@@ -32,7 +32,7 @@ static const struct statement find_answer = {
 #define PURPOSE_COLUMNS \
     "ask_id, state, attempt, answer, provider_id, model, tokens_in, tokens_out, cost_micros, error," \
     " greatest(0, ceil(extract(epoch FROM lease_until - now()) * 1000))::bigint AS lease_ms"
-static const struct statement find_purpose = {
+const struct statement find_purpose = {
     .name = "runtime_find_purpose",
     .text = "SELECT " PURPOSE_COLUMNS " FROM asks WHERE kind = 'once' AND recipient = $1 AND purpose = $2 AND subject = $3"
             " AND version = $4 AND resend = $5::integer",
@@ -115,10 +115,9 @@ static struct kept_answer *kept_add(struct work *work, const char *name, const c
     return kept;
 }
 
-static void answer_from_row(struct work *work, const struct rows *rows, struct answer *ret)
+void answer_from_row(const struct rows *rows, struct answer *ret)
 {
     const char *body = row_get(rows, 0, "answer");
-    (void)work;
     *ret = (struct answer){
         .body = text_of(body ? body : ""), .provider_id = row_get(rows, 0, "provider_id"), .model = row_get(rows, 0, "model"),
         .tokens_in = integer(rows, "tokens_in"), .tokens_out = integer(rows, "tokens_out"), .cost_micros = integer(rows, "cost_micros"),
@@ -130,11 +129,12 @@ static void answer_from_row(struct work *work, const struct rows *rows, struct a
 static bool circuit_lets_through(struct work *work, const char *provider, struct circuit **ret)
 {
     pthread_mutex_lock(&runtime.lock);
-    struct circuit *circuit = circuit_find(provider);
-    bool through = !circuit || !circuit->open || work->probe == circuit;
-    if (!through) {
+    struct circuit *circuit = circuit_find(CIRCUIT_PROVIDER, provider);
+    bool held = circuit_holds(work, work->tenant);
+    bool through = !held && (!circuit || !circuit->open || work->probe == circuit);
+    if (!through && !held) {
         work->behind = circuit;
-        fail(&work->why, "%s fails for everyone: %.200s", provider, circuit->why);
+        fail(&work->why, circuit->held ? "%s %.300s" : "%s fails for everyone: %.300s", provider, circuit->why);
     }
     pthread_mutex_unlock(&runtime.lock);
     *ret = circuit;
@@ -184,7 +184,7 @@ static enum outcome recorded_answer(struct work *work, const char *name, const s
     TRY(work_query(work, &find_answer, &rows, work->event.id, runtime.stage->name, name, number(work, work->event.run)));
     if (rows.count == 0)
         return DONE;
-    answer_from_row(work, &rows, ret);
+    answer_from_row(&rows, ret);
     *ret = kept_add(work, name, row_get(&rows, 0, "ask_id"), ask, ret, 0, true)->answer;
     *ret_found = true;
     return DONE;
@@ -290,7 +290,7 @@ static enum outcome once_go_on(struct work *work, const char *name, const struct
     const char *state = row_get(rows, 0, "state");
     once->id = row_get(rows, 0, "ask_id");
     if (strcmp(state, "answered") == 0) {
-        answer_from_row(work, rows, ret);
+        answer_from_row(rows, ret);
         *ret = kept_add(work, name, once->id, ask, ret, 0, true)->answer;
         return DONE;
     }

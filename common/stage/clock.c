@@ -59,8 +59,7 @@ static int64_t back_off_ms(int tries, int64_t base, int64_t most)
     return pause / 2 + (int64_t)randombytes_uniform((uint32_t)(pause / 2 + 1));
 }
 
-/* Parks with nothing of what the handler described. */
-static void park(struct work *work, int64_t pause_ms)
+void park(struct work *work, int64_t pause_ms)
 {
     work->rows = NULL;
     work->events = NULL;
@@ -108,9 +107,7 @@ void settle_retry(struct work *work)
     metric_add(&metric_retries, 1, work->event.type);
     if (work->behind && work->behind->open) {
         work->attempts--;           /* nobody was asked */
-        work->state = WORK_WAITING;
-        work->due_us = now;         /* since when it waits there */
-        list_push(&work->behind->waiting, work);
+        circuit_wait(work);
         return;
     }
     log_warning("event will be retried", LOG_TEXT("event_id", work->event.id), LOG_TEXT("type", work->event.type),

@@ -202,7 +202,7 @@ static void batch_begin(struct batch *batch)
     for (int i = 0; i < batch->statement->params - 1; i++) {
         if (batch->columns[i].room > COLUMN_KEPT_BYTES)
             buf_done(&batch->columns[i]);
-        array_begin(&batch->columns[i]);
+        pg_array_begin(&batch->columns[i]);
     }
 }
 
@@ -210,7 +210,7 @@ static void batch_add(struct batch *batch, struct params row)
 {
     assert(row.count == batch->statement->params - 1);
     for (int i = 0; i < row.count; i++)
-        array_add(&batch->columns[i], row.values[i]);
+        pg_array_add(&batch->columns[i], row.values[i]);
     batch->rows++;
 }
 
@@ -221,7 +221,7 @@ static void batch_step(struct committer *committer, struct batch *batch)
     const char **values = arena_alloc(committer->arena, (size_t)batch->statement->params * sizeof(*values));
     values[0] = runtime.stage->name;
     for (int i = 0; i < batch->statement->params - 1; i++) {
-        array_end(&batch->columns[i]);
+        pg_array_end(&batch->columns[i]);
         assert(!batch->columns[i].overflowed);
         values[i + 1] = batch->columns[i].at;
     }

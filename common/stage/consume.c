@@ -172,7 +172,7 @@ static void read_record(struct work *work, const rd_kafka_message_t *record)
 
 static bool takes_nothing(void)
 {
-    return runtime.circuits_open > 0 || runtime.postgres_away_us != 0;
+    return runtime.circuits_stopping > 0 || runtime.postgres_away_us != 0;
 }
 
 /* Lock held: how many more works this partition may have in flight.  What there is room for is shared by the partitions that have

@@ -52,7 +52,7 @@ enum outcome work_refused_us(struct work *work, long status)
     if (work->try)
         return RETRY;
     pthread_mutex_lock(&runtime.lock);
-    struct circuit *circuit = circuit_find(provider);
+    struct circuit *circuit = circuit_find(CIRCUIT_PROVIDER, provider);
     if (circuit)
         circuit_open_now(circuit, work->why.text);
     pthread_mutex_unlock(&runtime.lock);

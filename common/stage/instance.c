@@ -4,7 +4,7 @@
  * being handled, of which the oldest are copied.  The column `state` then holds
  *
  *     counts          works by state, and `workers`
- *     circuits        those that are open: provider, since, why, next_probe_at, waiting
+ *     circuits        those that are open: of which provider, stage or tenant; since, why, waiting, next_probe_at, `paused` by an operator
  *     works           the oldest of those that are here for longer than INSTANCE_OLD_MS, at most INSTANCE_WORKS_MAX: key, event_id, type,
  *                     run, topic, state, since, running_since, attempt, give_up_at, due_at, provider, why, and how many wait `behind`
  *     works_left_out  how many more of them there are
@@ -51,7 +51,8 @@ struct told_work {
     int64_t since_us, running_since_us, give_up_us, due_us;         /* since 1970; 0: does not apply */
 };
 struct told_circuit {
-    const char *provider, *why;
+    const char *kind, *name, *why;
+    bool paused;
     int64_t since_us, next_probe_us;
     int waiting;
 };
@@ -138,7 +139,7 @@ static struct told_work copy_work(const struct key *key, int64_t wall_us, struct
         .running_since_us = work->state == WORK_RUNNING ? wall_us + work->began_us : 0,
         .give_up_us = wall_us + work->first_us + runtime.retry_age_ms_max * 1000,
         .due_us = waits && !behind_circuit ? wall_us + work->due_us : 0,
-        .provider = behind_circuit ? work->behind->provider : NULL,
+        .provider = behind_circuit ? work->behind->name : NULL,
         .why = waits ? arena_copy(arena, work->why.text) : NULL,
     };
 }
@@ -153,8 +154,9 @@ static void read_runtime(struct told *told, struct arena *arena)
         const struct circuit *circuit = &runtime.circuits[i];
         if (circuit->open)
             told->circuits[told->circuit_count++] = (struct told_circuit){
-                .provider = circuit->provider, .why = arena_copy(arena, circuit->why), .since_us = wall_us + circuit->opened_us,
-                .next_probe_us = circuit->probing ? 0 : wall_us + circuit->next_probe_us, .waiting = circuit->waiting.count };
+                .kind = circuit_kinds[circuit->kind], .name = arena_copy(arena, circuit->name), .why = arena_copy(arena, circuit->why),
+                .paused = circuit->held, .since_us = wall_us + circuit->opened_us, .waiting = circuit->waiting.count,
+                .next_probe_us = circuit->held || circuit->probing ? 0 : wall_us + circuit->next_probe_us };
     }
     told->work_count = find_oldest(keys, now - INSTANCE_OLD_MS * 1000, &told->left_out);
     for (int i = 0; i < told->work_count; i++)
@@ -164,37 +166,17 @@ static void read_runtime(struct told *told, struct arena *arena)
 
 /* --- writing it down --------------------------------------------------------------------------------------------------------- */
 
-static void write_string(struct buf *json, const char *name, const char *value)
-{
-    if (!value)
-        return;
-    json_name(json, name);
-    json_write_string(json, value);
-}
-
-static void write_integer(struct buf *json, const char *name, int64_t value)
-{
-    json_name(json, name);
-    json_write_integer(json, value);
-}
-
-static void write_time(struct buf *json, const char *name, int64_t us)
-{
-    char time[TIME_BYTES];
-    write_string(json, name, us ? time_print(us, time) : NULL);
-}
-
 static void write_counts(struct buf *json, const struct work_counts *counts)
 {
     json_name(json, "counts");
     buf_add_char(json, '{');
-    write_integer(json, "queued", counts->queued);
-    write_integer(json, "lookup", counts->lookup);
-    write_integer(json, "ready", counts->ready);
-    write_integer(json, "running", counts->running);
-    write_integer(json, "waiting", counts->waiting);
-    write_integer(json, "committing", counts->committing);
-    write_integer(json, "workers", counts->workers);
+    json_add_integer(json, "queued", counts->queued);
+    json_add_integer(json, "lookup", counts->lookup);
+    json_add_integer(json, "ready", counts->ready);
+    json_add_integer(json, "running", counts->running);
+    json_add_integer(json, "waiting", counts->waiting);
+    json_add_integer(json, "committing", counts->committing);
+    json_add_integer(json, "workers", counts->workers);
     buf_add_char(json, '}');
 }
 
@@ -202,11 +184,12 @@ static void write_circuit(struct buf *json, const struct told_circuit *circuit)
 {
     json_separate(json);
     buf_add_char(json, '{');
-    write_string(json, "provider", circuit->provider);
-    write_time(json, "since", circuit->since_us);
-    write_string(json, "why", circuit->why);
-    write_time(json, "next_probe_at", circuit->next_probe_us);
-    write_integer(json, "waiting", circuit->waiting);
+    json_add_string(json, circuit->kind, circuit->name);
+    json_add_bool(json, "paused", circuit->paused);
+    json_add_time(json, "since", circuit->since_us);
+    json_add_string(json, "why", circuit->why);
+    json_add_time(json, "next_probe_at", circuit->next_probe_us);
+    json_add_integer(json, "waiting", circuit->waiting);
     buf_add_char(json, '}');
 }
 
@@ -214,20 +197,20 @@ static void write_work(struct buf *json, const struct told_work *work)
 {
     json_separate(json);
     buf_add_char(json, '{');
-    write_string(json, "key", work->key);
-    write_string(json, "event_id", work->event_id);
-    write_string(json, "type", work->type);
-    write_integer(json, "run", work->run);
-    write_string(json, "topic", work->topic);
-    write_string(json, "state", state_names[work->state]);
-    write_time(json, "since", work->since_us);
-    write_time(json, "running_since", work->running_since_us);
-    write_integer(json, "attempt", work->attempt);
-    write_time(json, "give_up_at", work->give_up_us);
-    write_time(json, "due_at", work->due_us);
-    write_string(json, "provider", work->provider);
-    write_string(json, "why", work->why && *work->why ? work->why : NULL);
-    write_integer(json, "behind", work->behind);
+    json_add_string(json, "key", work->key);
+    json_add_string(json, "event_id", work->event_id);
+    json_add_string(json, "type", work->type);
+    json_add_integer(json, "run", work->run);
+    json_add_string(json, "topic", work->topic);
+    json_add_string(json, "state", state_names[work->state]);
+    json_add_time(json, "since", work->since_us);
+    json_add_time(json, "running_since", work->running_since_us);
+    json_add_integer(json, "attempt", work->attempt);
+    json_add_time(json, "give_up_at", work->give_up_us);
+    json_add_time(json, "due_at", work->due_us);
+    json_add_string(json, "provider", work->provider);
+    json_add_string(json, "why", work->why && *work->why ? work->why : NULL);
+    json_add_integer(json, "behind", work->behind);
     buf_add_char(json, '}');
 }
 
@@ -252,7 +235,7 @@ static void write_state(struct buf *json, struct told *told)
     for (int i = 0; i < told->work_count; i++)
         write_work(json, &told->works[i]);
     buf_add_char(json, ']');
-    write_integer(json, "works_left_out", told->left_out);
+    json_add_integer(json, "works_left_out", told->left_out);
     if (runtime.stage->report)
         runtime.stage->report(runtime.stage->context, json);
     buf_add_char(json, '}');

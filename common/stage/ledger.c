@@ -43,38 +43,6 @@ static const struct statement find_emitted = {
     .params = 2,
 };
 
-void array_begin(struct buf *buf)
-{
-    buf_clear(buf);
-    buf_add_char(buf, '{');
-}
-
-void array_add(struct buf *buf, const char *value)
-{
-    if (buf->bytes > 1)
-        buf_add_char(buf, ',');
-    if (!value) {
-        buf_add_string(buf, "NULL");
-        return;
-    }
-    buf_add_char(buf, '"');
-    for (const char *at = value; *at;) {
-        size_t plain = strcspn(at, "\"\\");
-        buf_add(buf, at, plain);
-        at += plain;
-        if (*at) {
-            buf_add_char(buf, '\\');
-            buf_add_char(buf, *at++);
-        }
-    }
-    buf_add_char(buf, '"');
-}
-
-void array_end(struct buf *buf)
-{
-    buf_add_char(buf, '}');
-}
-
 struct lookup {
     PGconn *connection;
     struct work *works[LOOKUP_BATCH_MAX];
@@ -245,17 +213,17 @@ static bool ask_ledger(struct lookup *lookup, const struct question *questions, 
 
 static bool look_up(struct lookup *lookup, struct problem *why)
 {
-    array_begin(&lookup->ids);
-    array_begin(&lookup->subjects);
+    pg_array_begin(&lookup->ids);
+    pg_array_begin(&lookup->subjects);
     for (int i = 0; i < lookup->count; i++) {
         struct work *work = lookup->works[i];
         work->resumed = work->from_ledger = work->key_is_parked = work->crashed = work->erased = false;
         work_begin_run(work);
-        array_add(&lookup->ids, work->event.id);
-        array_add(&lookup->subjects, work_subject(work));
+        pg_array_add(&lookup->ids, work->event.id);
+        pg_array_add(&lookup->subjects, work_subject(work));
     }
-    array_end(&lookup->ids);
-    array_end(&lookup->subjects);
+    pg_array_end(&lookup->ids);
+    pg_array_end(&lookup->subjects);
     const char *stage = runtime.stage->name, *ids = lookup->ids.at;
     char crashes_max[8];
     snprintf(crashes_max, sizeof(crashes_max), "%d", CRASHES_MAX);
@@ -276,10 +244,12 @@ static bool look_up(struct lookup *lookup, struct problem *why)
 /* Lock held. */
 static void settle(struct work *work)
 {
-    if (work->resumed) {
+    if (work->resumed)
         work->attempts = work->parked_attempts;
+    if (work->attempts == 0)
+        work->first_us = monotonic_us();    /* what it waited for others counts for no limit */
+    else if (work->resumed)
         work->first_us = work->parked_first_us - (now_us() - monotonic_us());       /* the table has wall-clock time */
-    }
     /* what is no event is rejected now: resumed, it would not be known again, since its id is made of where it stands */
     if (work->key_is_parked && !work->resumed && !work->erased && !work->unread) {
         fail(&work->why, "earlier events of its key are parked");

@@ -39,7 +39,7 @@
 #define CRASHES_MAX 3                       /* an event that crashed the process so often is rejected unseen */
 #define CIRCUIT_FAILURES 8                  /* in a row … */
 #define CIRCUIT_KEYS 3                      /* … of at least so many keys open it */
-#define CIRCUITS_MAX 32
+#define CIRCUITS_MAX 256                    /* providers, and what operators have paused */
 #define CIRCUIT_PROBE_MS 1000               /* doubling to CIRCUIT_PROBE_MS_MAX */
 #define CIRCUIT_PROBE_MS_MAX 30000
 #define REBALANCE_COMMIT_MS_MAX 2000        /* a revoke waits so long for commits under way */
@@ -166,8 +166,16 @@ struct work {
     const struct stage *try_stage;
 };
 
+/* Why some works do not go on now.  A provider's circuit is opened by its failures, and closed by a probe; or, as a stage's and a
+ * tenant's, by an operator (pause.c), who alone closes it then.  Works wait here; those of a tenant are parked, so that others go on. */
+enum circuit_kind { CIRCUIT_PROVIDER, CIRCUIT_STAGE, CIRCUIT_TENANT };
+extern const char *const circuit_kinds[];  /* their names, by kind */
 struct circuit {
-    const char *provider;
+    enum circuit_kind kind;
+    const char *name;                   /* of the provider, stage or tenant */
+    bool held;                          /* open by an operator's hand */
+    bool stops;                         /* nothing new is taken while it is open */
+    bool held_still;                    /* while the pauses are read: it is among them */
     int failures;                       /* in a row */
     uint64_t failing_keys[CIRCUIT_KEYS];
     int failing_key_count;
@@ -207,7 +215,8 @@ struct runtime {
     size_t bucket_count, key_count;
     struct partition *partitions;
     struct circuit circuits[CIRCUITS_MAX];
-    int circuit_count, circuits_open;
+    int circuit_count;
+    int circuits_stopping, circuits_held;
     int64_t in_flight, in_flight_bytes;
     int64_t committing;                 /* COMMITTING and PRODUCING */
     struct work *free_works;
@@ -283,12 +292,25 @@ void committing_ended(void);                                            /* lock 
 void *clock_main(void *unused);
 void wait_until(struct work *work, int64_t due_us);                     /* lock held */
 void settle_retry(struct work *work);                                   /* lock held: waits, parks or rejects */
-/* circuit.c: lock held, but for circuit_find */
-struct circuit *circuit_find(const char *provider);
+void park(struct work *work, int64_t pause_ms);                         /* lock held: with nothing of what the handler described */
+/* circuit.c: lock held */
+struct circuit *circuit_find(enum circuit_kind kind, const char *name);         /* NULL: there are too many */
 void circuit_note(struct circuit *circuit, struct work *work, bool success, const char *why);
 void circuit_open_now(struct circuit *circuit, const char *why);
 void circuit_probe_due(int64_t now, int64_t *next_us);
 void circuit_probe_end(struct work *work);                              /* its handler has ended: was anybody asked? */
+void circuit_hold(struct circuit *circuit, const char *why);
+void circuit_release(struct circuit *circuit);
+/* Is this stage or this tenant (which may be NULL) paused?  Then `work` is behind it, and its `why` says so. */
+bool circuit_holds(struct work *work, const char *tenant);
+void circuit_wait(struct work *work);                                   /* behind what it is behind */
+/* pause.c */
+bool pauses_read(struct problem *why);                                  /* no lock */
+/* ask.c: for dry_run.c too */
+extern const struct statement find_answer, find_purpose;
+void answer_from_row(const struct rows *rows, struct answer *ret);
+/* dry_run.c */
+int dry_run(void *context);                                             /* the exit code */
 /* probe.c: work_try */
 enum outcome probe_ask(struct work *work, const char *name, const struct ask *ask, struct answer *ret);
 /* sweep.c */
@@ -302,11 +324,6 @@ void works_count(struct work_counts *ret);                              /* lock 
 void instance_tell(struct arena *arena);                                /* no lock; the sweeper's thread */
 void instances_forget(struct arena *arena);                             /* those that were not seen for a day */
 void instance_gone(void);                                               /* the stage has ended, in good order */
-
-/* statement helpers shared by ledger.c, commit.c, ask.c */
-void array_begin(struct buf *buf);
-void array_add(struct buf *buf, const char *value);                     /* NULL adds NULL */
-void array_end(struct buf *buf);
 
 /* metrics, in stage.c */
 extern struct metric metric_events, metric_handled_time, metric_hop_time, metric_retries, metric_conflicts, metric_asks,

@@ -93,8 +93,8 @@ bool stage_ready(struct problem *why)
     else if (!ready)
         fail(why, "postgres has been away for %lld s", (long long)(monotonic_us() - runtime.postgres_away_us) / 1000000);
     for (int i = 0; ready && i < runtime.circuit_count; i++)
-        if (runtime.circuits[i].open)
-            ready = fail(why, "%s fails for everyone: %.200s", runtime.circuits[i].provider, runtime.circuits[i].why);
+        if (runtime.circuits[i].open && !runtime.circuits[i].held)     /* a pause is meant, and no reason to start it again */
+            ready = fail(why, "%s fails for everyone: %.200s", runtime.circuits[i].name, runtime.circuits[i].why);
     pthread_mutex_unlock(&runtime.lock);
     return ready;
 }
@@ -284,12 +284,12 @@ int stage_main(int argc, char **argv, const struct stage *stage)
     keys_init();
     declare_metrics();
     daemon_start(&(struct daemon){ .name = stage->name, .summary = stage->summary, .settings = stage->settings, .context = stage->context,
-                                   .stage_settings = runtime_settings, .stage_context = &runtime, .check = check }, argc, argv);
+                                   .stage_settings = runtime_settings, .stage_context = &runtime, .check = check, .dry_run = dry_run }, argc, argv);
     bool started = false;
     if (!open_stage(&why)) {
         log_error(why.text);
         daemon_stop("it could not be started");
-    } else if (persist("postgres", migrate) && persist("kafka", check_topics)) {
+    } else if (persist("postgres", migrate) && persist("pauses", pauses_read) && persist("kafka", check_topics)) {
         daemon_crash_notes(note_crash, NULL);
         started = start_threads(&why) && consume_open(&why);
         if (started) {

@@ -17,6 +17,7 @@ static const struct statement resume_parked = {
     .name = "runtime_resume_parked",
     .text = "WITH locked AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(hashtext('switchboard parked ' || $1)) AS got),"
             " due AS (SELECT subject, number FROM parked WHERE stage = $1 AND resume_at <= now() AND (SELECT got FROM locked)"
+            "         AND NOT EXISTS (SELECT 1 FROM pauses WHERE kind = 'tenant' AND name = parked.tenant)"
             "         ORDER BY resume_at LIMIT 500)"
             " UPDATE parked SET resume_at = now() + $2::interval FROM due"
             " WHERE parked.stage = $1 AND parked.subject = due.subject AND parked.number = due.number"
@@ -132,6 +133,18 @@ static int sweeps_open(struct running_sweep *sweeps, struct arena *arena)
     return count;
 }
 
+/* While the stage takes nothing, whatever it is sent now would only be sent again and again. */
+static bool takes_events(void)
+{
+    struct problem why;
+    if (!pauses_read(&why))
+        sweep_failed("pauses", &why);
+    pthread_mutex_lock(&runtime.lock);
+    bool takes = runtime.circuits_stopping == 0;
+    pthread_mutex_unlock(&runtime.lock);
+    return takes;
+}
+
 /* Lock held, before and after.  True when nothing is to be done but to end. */
 static bool sweep_wait(int64_t until_us)
 {
@@ -148,6 +161,7 @@ void *sweep_main(void *unused)
     struct running_sweep sweeps[SWEEPS_MAX];
     int count = sweeps_open(sweeps, lasting);
     int64_t next_instance = 0, next_parked = 0, next_upkeep = 0;
+    bool takes = false;
     pthread_mutex_lock(&runtime.lock);
     while (!sweep_wait(monotonic_us() + PARKED_EVERY_MS * 1000)) {
         bool resume_now = runtime.resume_parked;
@@ -162,11 +176,13 @@ void *sweep_main(void *unused)
             keep_up(arena);
             next_upkeep = now + UPKEEP_EVERY_MS * 1000;
         }
-        if (resume_now || now >= next_parked) {
+        if (now >= next_parked)
+            takes = takes_events();
+        if (takes && (resume_now || now >= next_parked))
             resume(arena);
+        if (now >= next_parked)
             next_parked = now + PARKED_EVERY_MS * 1000;
-        }
-        for (int i = 0; i < count; i++)
+        for (int i = 0; takes && i < count; i++)
             if (now >= sweeps[i].next_us) {
                 run_sweep(&sweeps[i], arena);
                 sweeps[i].next_us = now + sweeps[i].sweep->every_ms * 1000;

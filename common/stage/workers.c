@@ -118,6 +118,10 @@ static bool worker_wait(struct worker *worker)
 /* Lock held, before and after: runs one handler and moves the work on. */
 static void worker_run(struct work *work)
 {
+    if (circuit_holds(work, work->event.tenant)) {
+        circuit_wait(work);
+        return;
+    }
     work->state = WORK_RUNNING;
     work->began_us = monotonic_us();
     work->attempts++;

@@ -21,10 +21,19 @@ extern const struct command command_down;
 extern const struct command command_status;
 extern const struct command command_topics;
 extern const struct command command_tail;
+extern const struct command command_logs;
+extern const struct command command_trace;
+extern const struct command command_why;
+extern const struct command command_impact;
 extern const struct command command_token;
 extern const struct command command_verify;
 extern const struct command command_export;
 extern const struct command command_erase;
+extern const struct command command_pause;
+extern const struct command command_resume;
+extern const struct command command_replay;
+extern const struct command command_rewind;
+extern const struct command command_dlq;
 extern const struct command command_doctor;
 
 /* Says it on standard error as "sb NAME: …" and returns the code: `return command_fail(argv, EXIT_FAILED, "%s",

@@ -7,7 +7,7 @@
 #include "deploy/sb/place.h"
 
 #define DOCTOR_LINES_MAX       512
-#define DOCTOR_ARENA_BYTES_MAX ((size_t)64 * 1024 * 1024)
+#define DOCTOR_ARENA_BYTES_MAX ((size_t)256 * 1024 * 1024) /* the dead letters of all stages among it */
 #define DOCTOR_DAEMONS_MAX     8
 
 enum verdict_of_check { DOCTOR_OK, DOCTOR_BAD, DOCTOR_UNKNOWN };

@@ -13,6 +13,10 @@ const struct doctor_finding doctor_findings[] = {
           " left(c ->> 'since', 16), c ->> 'waiting') AS what"
           " FROM instances, jsonb_array_elements(state -> 'circuits') AS c"
           " WHERE seen_at > now() - interval '1 minute'") },
+    { "paused", NULL, DOCTOR_UNKNOWN, "nothing is paused", "\"sb resume\" lets it go on",
+      ASK("paused",
+          "SELECT format('the %s %s is paused since %s by %s%s', kind, name, " MINUTE_OF("since") ", by,"
+          " CASE WHEN why = '' THEN '' ELSE ': ' || why END) AS what FROM pauses ORDER BY since") },
     { "refused", NULL, DOCTOR_BAD, "no webhook was refused within a day",
       "\"sb verify PROVIDER\" with such a request tells which key or address would have matched",
       ASK("refused",

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "deploy/sb/doctor.h"
+#include "deploy/sb/letters.h"
 #include "deploy/sb/terminal.h"
 #include "topics.h"
 
@@ -41,43 +42,37 @@ static void look_at_topics(struct doctor *doctor)
                    doctor->kafka->count);
 }
 
-static const char *last_reason(struct doctor *doctor, const char *stage)
+static void look_at_letters_of(struct doctor *doctor, const char *stage, int64_t *all)
 {
-    static const struct statement find_reason = {
-        .name = "sb_find_reason",
-        .text = "SELECT why FROM ledger WHERE stage = $1 AND outcome = 'rejected' AND why IS NOT NULL"
-                " ORDER BY committed_at DESC LIMIT 1",
-        .params = 1,
-    };
-    struct rows rows;
+    struct session session = { doctor->place, doctor->settings, doctor->pool, doctor->arena };
+    struct letters letters;
     struct problem why;
 
-    if (doctor->pool == NULL ||
-        pg_query(doctor->pool, &find_reason, PARAMS(stage), doctor->arena, &rows, &why) != PG_FINE || rows.count == 0)
-        return NULL;
-    return row_get(&rows, 0, "why");
+    if (!letters_find(&session, stage, &(struct letter_filter){ 0 }, &letters, &why))
+        doctor_say(doctor, DOCTOR_UNKNOWN, NULL, "%s: %s", stage, why.text);
+    const struct letter *last = letters.all;
+    for (size_t i = 0; i < letters.count; i++)
+        last = letters.all[i].at_us > last->at_us ? &letters.all[i] : last;
+    if (last)
+        doctor_say(doctor, DOCTOR_BAD,
+                   arena_printf(doctor->arena, "\"sb dlq list %s\" shows them with their reasons; then retry, edit or drop",
+                                stage),
+                   "%zu%s events are dead letters of %s; the last one: %s", letters.count,
+                   letters.too_many ? " and more" : "", stage, last->reason);
+    *all += (int64_t)letters.count;
+    free(letters.all);
 }
 
 static void look_at_dead_letters(struct doctor *doctor)
 {
-    char name[EVENT_KEY_BYTES_MAX];
     int64_t all = 0;
 
-    for (const struct stage_topics *stage = stage_topics; doctor->kafka && stage->stage; stage++) {
-        snprintf(name, sizeof(name), "dead.%s", stage->stage);
-        const struct look_topic *topic = look_find(doctor->kafka, name);
-        int64_t kept = topic ? look_kept(topic) : 0;
-        const char *reason = kept > 0 ? last_reason(doctor, stage->stage) : NULL;
-        all += kept;
-        if (kept > 0)
-            doctor_say(doctor, DOCTOR_BAD,
-                       arena_printf(doctor->arena, "\"sb tail --from-start dead.%s\" shows them with their reasons",
-                                    stage->stage),
-                       "%" PRId64 " events stand in %s%s%s", kept, name, reason ? "; the last one: " : "",
-                       reason ? reason : "");
-    }
-    if (doctor->kafka && all == 0)
-        doctor_say(doctor, DOCTOR_OK, NULL, "there are none");
+    if (doctor->kafka == NULL || doctor->pool == NULL)
+        return; /* it was said */
+    for (const struct stage_topics *stage = stage_topics; stage->stage; stage++)
+        look_at_letters_of(doctor, stage->stage, &all);
+    if (all == 0)
+        doctor_say(doctor, DOCTOR_OK, NULL, "there are none that were not dealt with");
 }
 
 /* --- Postgres ------------------------------------------------------------------------------------------------ */
@@ -163,16 +158,16 @@ static void look_at_stages(struct doctor *doctor)
 
 static void look_at_lag(struct doctor *doctor)
 {
+    struct look_lag lag;
     struct problem why;
-    int64_t behind;
 
     for (const struct stage_topics *stage = stage_topics; doctor->kafka && stage->stage; stage++) {
-        if (!look_behind(doctor->kafka, stage->stage, &behind, &why))
+        if (!look_lag_of(doctor->kafka, stage->stage, &lag, &why))
             doctor_say(doctor, DOCTOR_UNKNOWN, NULL, "%s: %s", stage->stage, why.text);
         else
-            doctor_say(doctor, behind > BEHIND_MANY ? DOCTOR_BAD : DOCTOR_OK,
-                       behind > BEHIND_MANY ? "start more instances of it, or see what it waits for above" : NULL,
-                       "%s has %" PRId64 " events before it", stage->stage, behind);
+            doctor_say(doctor, lag.events > BEHIND_MANY ? DOCTOR_BAD : DOCTOR_OK,
+                       lag.events > BEHIND_MANY ? "start more instances of it, or see what it waits for above" : NULL,
+                       "%s has %" PRId64 " events before it", stage->stage, lag.events);
     }
 }
 

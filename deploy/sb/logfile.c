@@ -75,27 +75,27 @@ void logfile_forget(struct logfile *log)
     log->last[0] = log->last_error[0] = '\0';
 }
 
-/* "message: field value, field value" of one of our log lines; false when it is none. */
-static bool words_of_json(const char *line, struct arena *arena, char ret[LOG_WORDS_BYTES])
+bool log_words(struct text line, struct buf *out)
 {
     struct json_value value, message, member;
     struct json_scan scan;
     struct text name;
     struct problem why;
+    CLEANUP(arena_freep) struct arena *arena = arena_new(WORDS_ARENA_BYTES_MAX + 2 * line.bytes);
 
-    if (!json_parse(text_of(line), &value, &why) || !json_find(value, "message", &message) ||
-        message.kind != JSON_STRING)
+    if (!json_parse(line, &value, &why) || !json_find(value, "message", &message) || message.kind != JSON_STRING)
         return false;
-    size_t bytes = (size_t)snprintf(ret, LOG_WORDS_BYTES, "%s", json_string(message, arena));
+    buf_add_string(out, json_string(message, arena));
     json_enter(&scan, value);
-    while (json_member(&scan, &name, &member) && bytes < LOG_WORDS_BYTES) {
+    while (json_member(&scan, &name, &member)) {
         if (json_string_is(name, "time") || json_string_is(name, "level") || json_string_is(name, "daemon") ||
             json_string_is(name, "message"))
             continue;
-        const char *shown =
-            member.kind == JSON_STRING ? json_string(member, arena) : arena_copy_text(arena, member.raw);
-        bytes += (size_t)snprintf(ret + bytes, LOG_WORDS_BYTES - bytes, ", %.*s %s", (int)name.bytes - 2, name.at + 1,
-                                  shown);
+        buf_printf(out, ", %.*s ", (int)name.bytes - 2, name.at + 1);
+        if (member.kind == JSON_STRING)
+            buf_add_string(out, json_string(member, arena));
+        else
+            buf_add_text(out, member.raw);
     }
     return true;
 }
@@ -103,10 +103,11 @@ static bool words_of_json(const char *line, struct arena *arena, char ret[LOG_WO
 void logfile_words(const struct logfile *log, char ret[LOG_WORDS_BYTES])
 {
     const char *line = log->last_error[0] != '\0' ? log->last_error : log->last;
-    CLEANUP(arena_freep) struct arena *arena = arena_new(WORDS_ARENA_BYTES_MAX);
+    struct buf words;
 
-    if (!words_of_json(line, arena, ret))
-        snprintf(ret, LOG_WORDS_BYTES, "%s", line);
+    buf_init(&words, LOG_WORDS_BYTES - 1);
+    snprintf(ret, LOG_WORDS_BYTES, "%s", log_words(text_of(line), &words) ? buf_text(&words).at : line);
+    buf_done(&words);
     for (char *c = ret; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7F)
             *c = ' ';

@@ -5,7 +5,7 @@
 
 #include <limits.h>
 
-#include "common/base.h"
+#include "common/buf.h"
 
 #define LOG_BYTES_MAX   (16 * 1024 * 1024)
 #define LOG_WORDS_BYTES 400
@@ -26,3 +26,5 @@ void logfile_forget(struct logfile *log); /* the last words: a new process begin
 /* The best last words there are, "" when none; a JSON line gives its message and fields in plain text.  Printable, one
  * line. */
 void logfile_words(const struct logfile *log, char ret[LOG_WORDS_BYTES]);
+/* "message, field value, field value" of one of our daemons' lines; false when it is none. */
+bool log_words(struct text line, struct buf *out);

@@ -4,7 +4,8 @@
 #include "common/kafka.h"
 
 #define LOOK_PARTITIONS_MAX 64
-#define LOOK_MS             5000 /* each question */
+#define LOOK_MS             5000   /* each question */
+#define LOOK_RECORDS_MAX    100000 /* of one partition, looked through for a key */
 
 struct look_topic {
     const struct topic *topic;
@@ -29,8 +30,18 @@ void look_free(struct look *look);
 
 int64_t look_kept(const struct look_topic *topic); /* messages in it */
 const struct look_topic *look_find(const struct look *look, const char *name);
-/* How many messages of its topics the stage has not finished; false: `why`. */
-bool look_behind(const struct look *look, const char *name, int64_t *ret, struct problem *why);
+
+/* What of its topics a stage has not finished. */
+struct look_lag {
+    int64_t events;
+    int64_t oldest_us; /* Kafka's time of the first of them; 0: there is none, or it could not be read in time */
+};
+bool look_lag_of(const struct look *look, const char *stage, struct look_lag *ret, struct problem *why);
+/* Gives each message the stage has not finished of those partitions of its topics that `key` is in, in order. */
+typedef void look_record(void *context, const rd_kafka_message_t *message);
+bool look_unfinished_of(const struct look *look, const char *stage, const char *key, look_record *each, void *context,
+                        struct problem *why);
+
 /* Waits until the stages' groups can be joined: a consumer that is told "not coordinator" by a broker that has just
  * started waits three seconds before it tries again. */
 bool look_wait_for_groups(const char *brokers, int64_t timeout_ms, struct problem *why);

@@ -14,8 +14,6 @@
 #define AT(field) offsetof(struct person, field)
 static const struct setting settings_table[] = {
     { "RECORDINGS_DIR", SET_TEXT, AT(recordings_dir), ".run/recordings", .help = "folder of the copied recordings" },
-    { "DEFAULT_REGION", SET_TEXT, AT(default_region), "US",
-      .help = "the region of phone numbers written without a country" },
     { 0 },
 };
 
@@ -24,6 +22,7 @@ static const struct setting settings_table[] = {
 static const char make_sets[] =
     "CREATE TEMPORARY TABLE person_contacts (tenant text, contact_id uuid);"
     "CREATE TEMPORARY TABLE person_calls (tenant text, call_id text);"
+    "CREATE TEMPORARY TABLE person_visits (tenant text, appointment_id uuid, session_id uuid);"
     "CREATE TEMPORARY TABLE person_users (tenant text, email text, user_id text);"
     "CREATE TEMPORARY TABLE person_addresses (address text);"
     "CREATE TEMPORARY TABLE person_subjects (subject text)";
@@ -40,6 +39,12 @@ static const char find_calls[] =
     "INSERT INTO person_calls SELECT tenant, call_id FROM calls"
     " WHERE (tenant, contact_id) IN (SELECT tenant, contact_id FROM person_contacts)"
     " OR $2 = 'phone' AND customer_number = $1 OR $2 = 'id' AND call_id = $1";
+/* What was agreed in their calls or with them otherwise; `session_id` NULL: nobody recorded it. */
+static const char find_visits[] =
+    "INSERT INTO person_visits SELECT a.tenant, a.appointment_id, s.session_id FROM appointments a"
+    " LEFT JOIN recording_sessions s USING (tenant, appointment_id)"
+    " WHERE (a.tenant, a.call_id) IN (SELECT tenant, call_id FROM person_calls)"
+    " OR (a.tenant, a.lead_id) IN (SELECT tenant, lead_id FROM leads JOIN person_contacts USING (tenant, contact_id))";
 /* A message's recipient is kept as a number; its reports are keyed by Twilio's form of it. */
 static const char find_addresses[] =
     "WITH known AS ("
@@ -50,7 +55,8 @@ static const char find_addresses[] =
     " INSERT INTO person_addresses SELECT prefix || address FROM known, unnest(ARRAY['', 'whatsapp:']) AS prefix"
     " WHERE address IS NOT NULL";
 static const char find_subjects[] =
-    "INSERT INTO person_subjects SELECT call_id FROM person_calls UNION SELECT address FROM person_addresses";
+    "INSERT INTO person_subjects SELECT call_id FROM person_calls UNION SELECT address FROM person_addresses"
+    " UNION SELECT session_id::text FROM person_visits WHERE session_id IS NOT NULL";
 /* An address that only appears in messages or in the ledger is known too. */
 static const char count_known[] =
     "SELECT (SELECT count(*) FROM person_contacts) + (SELECT count(*) FROM person_calls)"
@@ -110,7 +116,7 @@ static bool name_read(struct person *person, const char *given, struct problem *
             *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
         person->kind = "e-mail";
         person->value = lower;
-    } else if (digits && phone_e164(given, person->default_region, phone)) {
+    } else if (digits && phone_e164(given, person->settings.default_region, phone)) {
         person->kind = "phone";
         person->value = arena_copy(person->arena, phone);
     } else {
@@ -134,7 +140,7 @@ static bool find_person(struct person *person, struct problem *why)
     }
     PGresult *result = person_query(person, find_addresses, PARAMS(person->value, person->kind), why);
     PQclear(result);
-    return result && person_run(person, find_subjects, why) &&
+    return result && person_run(person, find_visits, why) && person_run(person, find_subjects, why) &&
            person_run(person, "ANALYZE person_subjects; ANALYZE person_addresses; ANALYZE person_calls", why);
 }
 
@@ -195,14 +201,14 @@ static void add_path(struct person *person, struct person_files *files, const ch
         files->paths[files->count++] = arena_copy(person->arena, path);
 }
 
-/* A copy is named by its call (transcribe/recording.h), also one whose event was never finished. */
-static void add_copies(struct person *person, struct person_files *files, const char *call_id)
+/* A copy is named by its call or visit (transcribe/recording.h), also one whose event was never finished. */
+static void add_copies(struct person *person, struct person_files *files, const char *id)
 {
     uint8_t hash[SHA256_BYTES];
     char hex[2 * SHA256_BYTES + 1], pattern[PATH_MAX];
     glob_t found;
 
-    sha256(text_of(call_id), hash);
+    sha256(text_of(id), hash);
     path_print(pattern, "%s/*/%s.*", person->recordings_dir, hex_print(hash, sizeof(hash), hex));
     if (glob(pattern, 0, NULL, &found) == 0)
         for (size_t i = 0; i < found.gl_pathc; i++)
@@ -210,20 +216,26 @@ static void add_copies(struct person *person, struct person_files *files, const 
     globfree(&found);
 }
 
+static const char recorded_paths[] =
+    "SELECT path FROM recordings JOIN person_calls USING (tenant, call_id)"
+    " UNION SELECT path FROM session_recordings JOIN person_visits USING (tenant, session_id)";
+static const char recorded_ids[] =
+    "SELECT call_id FROM person_calls"
+    " UNION SELECT session_id::text FROM person_visits WHERE session_id IS NOT NULL";
+
 bool person_recordings(struct person *person, struct person_files *ret, struct problem *why)
 {
     ret->count = 0;
     ret->paths = arena_alloc(person->arena, PERSON_RECORDINGS_MAX * sizeof(*ret->paths));
-    PGresult *rows = person_query(person, "SELECT path FROM recordings JOIN person_calls USING (tenant, call_id)",
-                                  PARAMS(), why);
-    PGresult *calls = rows ? person_query(person, "SELECT call_id FROM person_calls", PARAMS(), why) : NULL;
-    for (int row = 0; calls && row < PQntuples(rows); row++)
+    PGresult *rows = person_query(person, recorded_paths, PARAMS(), why);
+    PGresult *ids = rows ? person_query(person, recorded_ids, PARAMS(), why) : NULL;
+    for (int row = 0; ids && row < PQntuples(rows); row++)
         add_path(person, ret, PQgetvalue(rows, row, 0));
-    for (int row = 0; calls && row < PQntuples(calls); row++)
-        add_copies(person, ret, PQgetvalue(calls, row, 0));
-    bool good = calls != NULL;
+    for (int row = 0; ids && row < PQntuples(ids); row++)
+        add_copies(person, ret, PQgetvalue(ids, row, 0));
+    bool good = ids != NULL;
     PQclear(rows);
-    PQclear(calls);
+    PQclear(ids);
     return good;
 }
 

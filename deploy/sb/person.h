@@ -38,7 +38,7 @@ extern const struct person_table person_tables[]; /* in the order in which they 
 struct person {
     struct place place;
     struct place_settings settings;
-    const char *recordings_dir, *default_region;
+    const char *recordings_dir;
     const char *given;    /* as the operator wrote it … */
     const char *kind;     /* … which is "phone", "e-mail" or "id" */
     const char *value;    /* E.164, lower case, or as it is */

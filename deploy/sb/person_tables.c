@@ -1,13 +1,20 @@
 /* person_tables.c: what is a person's in each table, and what becomes of it.  Found by the sets that person.c makes:
  *
  *     person_contacts (tenant, contact_id)    person_calls (tenant, call_id)    person_users (tenant, email, user_id)
+ *     person_visits (tenant, appointment_id, session_id)
  *     person_addresses (address)              phone numbers as written and as WhatsApp addresses, e-mail addresses
- *     person_subjects (subject)               the keys of their events: calls and addresses */
+ *     person_subjects (subject)               the keys of their events: calls, visits and addresses */
 #include "deploy/sb/person.h"
 
 #define OF_CALL    "(tenant, call_id) IN (SELECT tenant, call_id FROM person_calls)"
+#define OF_VISIT   "(tenant, session_id) IN (SELECT tenant, session_id FROM person_visits)"
+#define OF_APPOINTMENT "(tenant, appointment_id) IN (SELECT tenant, appointment_id FROM person_visits)"
 #define OF_CONTACT "(tenant, contact_id) IN (SELECT tenant, contact_id FROM person_contacts)"
 #define OF_USER    "(tenant, email) IN (SELECT tenant, email FROM person_users)"
+/* of an analysis */
+#define WORDS_BLANKED                                                                                                  \
+    "summary = '', evidence = '[]', objections = (SELECT coalesce(jsonb_agg(jsonb_build_object('category',"            \
+    " o -> 'category', 'quote', '')), '[]') FROM jsonb_array_elements(objections) AS o)"
 #define IN_SUBJECTS " IN (SELECT subject FROM person_subjects)"
 #define IN_ADDRESSES " IN (SELECT address FROM person_addresses)"
 
@@ -19,6 +26,14 @@ const struct person_table person_tables[] = {
       "key" IN_SUBJECTS " OR cause_id IN (SELECT event_id FROM ledger WHERE subject" IN_SUBJECTS
       " OR correlation_id" IN_SUBJECTS ")",
       ROW_DELETED, .personal = "key, payload", .impersonal = "stage, cause_id, run, day, number, tenant, topic" },
+    { "letter_actions", "subject" IN_SUBJECTS, ROW_BLANKED,
+      .blank = "subject = CASE WHEN subject" IN_ADDRESSES " THEN 'erased' ELSE subject END,"
+               " before = CASE WHEN before IS NOT NULL THEN '' END, after = CASE WHEN after IS NOT NULL THEN '' END",
+      .personal = "subject, before, after", .impersonal = "letter_id, stage, event_id, action, run, action_id, done_at",
+      .why = "that a dead letter was dealt with: so that it is not open again" },
+    { "operator_actions", "EXISTS (SELECT 1 FROM person_addresses WHERE position(address IN what || detail::text) > 0)",
+      ROW_BLANKED, .blank = "what = 'erased', detail = '{}'", .personal = "what, detail",
+      .impersonal = "action_id, at, who, command", .why = "who of the operators did what, and when" },
     { "ledger", "subject" IN_SUBJECTS " OR correlation_id" IN_SUBJECTS, ROW_BLANKED,
       .blank = "subject = CASE WHEN subject" IN_ADDRESSES " THEN 'erased' ELSE subject END,"
                " correlation_id = CASE WHEN correlation_id" IN_ADDRESSES " THEN 'erased' ELSE correlation_id END,"
@@ -45,14 +60,26 @@ const struct person_table person_tables[] = {
     { "call_reports", OF_CALL, ROW_DELETED, .personal = "facts",
       .impersonal = "tenant, call_id, event_id, hook, reported_at, created_at" },
     { "call_analyses", OF_CALL, ROW_BLANKED,
-      .blank = "summary = '', evidence = '[]', objections = (SELECT coalesce(jsonb_agg(jsonb_build_object('category',"
-               " o -> 'category', 'quote', '')), '[]') FROM jsonb_array_elements(objections) AS o)",
+      .blank = WORDS_BLANKED,
       .personal = "summary, evidence, objections",
       .impersonal = "tenant, call_id, provider, model, prompt_version, lead_qualification, booking_status,"
                     " call_outcome_category, sentiment_score, sop_score, sop_missed_steps, dropped_without_evidence,"
                     " source_time, run, created_at, updated_at",
       .why = "the figures count it; objections by their kind" },
-    { "appointments", OF_CALL, ROW_BLANKED, .blank = "location = NULL, quote = NULL", .personal = "location, quote",
+    { "session_recordings", OF_VISIT, ROW_DELETED, .personal = "path, sha256",
+      .impersonal = "tenant, session_id, bytes, format, channels, sample_rate_hz, duration_s, created_at, updated_at" },
+    { "recording_transcripts", OF_VISIT, ROW_DELETED, .personal = "text, segments",
+      .impersonal = "tenant, session_id, provider, model, language, speakers, words, duration_s, source_time, run,"
+                    " created_at, updated_at" },
+    { "recording_analyses", OF_VISIT, ROW_BLANKED, .blank = WORDS_BLANKED, .personal = "summary, evidence, objections",
+      .impersonal = "tenant, session_id, provider, model, prompt_version, outcome, sentiment_score, sop_score,"
+                    " sop_missed_steps, dropped_without_evidence, source_time, run, created_at, updated_at",
+      .why = "the figures count it; objections by their kind" },
+    { "recording_sessions", OF_VISIT, ROW_BLANKED, .blank = "audio_url = CASE WHEN audio_url IS NOT NULL THEN '' END",
+      .personal = "audio_url",
+      .impersonal = "tenant, session_id, appointment_id, rep_user_id, status, started_at, stopped_at, created_at, updated_at",
+      .why = "that a visit was recorded, when and by whom" },
+    { "appointments", OF_APPOINTMENT, ROW_BLANKED, .blank = "location = NULL, quote = NULL", .personal = "location, quote",
       .impersonal = "tenant, appointment_id, call_id, lead_id, assigned_rep_id, scheduled_start, appointment_date,"
                     " service_type, status, outcome, source_time, run, created_at, updated_at",
       .why = "that and when there was a visit, and its outcome" },
@@ -80,8 +107,8 @@ const struct person_table person_tables[] = {
     { "tracking_numbers", NULL, ROW_NOBODYS, .impersonal = "number, tenant, label, created_at, updated_at" },
     { "instances", NULL, ROW_NOBODYS,
       .impersonal = "stage, instance, started_at, seen_at, version, pid, host, state",
-      .why = "keys of what is handled now, told anew every two seconds;"
-             " what a stopped one left is forgotten in a day" },
+      .why = "keys of what is handled now, told anew every two seconds; what a stopped one left is forgotten in a day" },
+    { "pauses", NULL, ROW_NOBODYS, .impersonal = "kind, name, by, why, since" },
     { "crashes", NULL, ROW_NOBODYS, .impersonal = "stage, event_id, run, count, updated_at" },
     { "erased", NULL, ROW_NOBODYS, .impersonal = "subject_sha256, until, erased_at" },
     { "schema_migrations", NULL, ROW_NOBODYS, .impersonal = "number, name, sha256, applied_at" },

@@ -24,6 +24,8 @@ const struct setting place_settings_table[] = {
       .help = "/metrics of transcribe" },
     { "ANALYZE_METRICS_LISTEN", SET_LISTEN, PLACE(analyze_listen), "127.0.0.1:5002", .help = "/metrics of analyze" },
     { "NOTIFIER_METRICS_LISTEN", SET_LISTEN, PLACE(notifier_listen), "127.0.0.1:5003", .help = "/metrics of notifier" },
+    { "DEFAULT_REGION", SET_TEXT, PLACE(default_region), "US",
+      .help = "the region of phone numbers written without a country" },
     { 0 },
 };
 

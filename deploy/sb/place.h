@@ -16,6 +16,7 @@ struct place_settings {
     const char *database_url;
     const char *kafka_brokers;
     const char *ingest_listen, *transcribe_listen, *analyze_listen, *notifier_listen;
+    const char *default_region; /* of phone numbers written without a country */
 };
 extern const struct setting place_settings_table[];
 

@@ -10,13 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/json.h"
 #include "deploy/sb/command.h"
 #include "deploy/sb/look.h"
 #include "deploy/sb/place.h"
 #include "deploy/sb/terminal.h"
+#include "deploy/sb/when.h"
 
 #define TOPICS_NAMED_MAX      64
 #define PARTITIONS_MAX        1024
@@ -38,8 +38,9 @@ struct tail {
     const char *topics[TOPICS_NAMED_MAX + 1]; /* none: all */
     size_t topic_count;
     bool from_start;
-    int64_t since_ms;              /* 0: not given */
-    const char *type, *key, *grep; /* the first two are patterns */
+    int64_t since_ms;                       /* 0: not given */
+    const char *type, *key, *tenant, *grep; /* all but the last are patterns */
+    bool header;
     enum form form;
     const char *brokers;
     rd_kafka_t *client;
@@ -57,31 +58,6 @@ static void on_signal(int number)
 }
 
 /* --- options ------------------------------------------------------------------------------------------------- */
-
-/* 10m, 2h, 1d: so long ago; or a time (RFC 3339). */
-static bool read_since(const char *text, int64_t *ret_ms)
-{
-    static const struct {
-        char unit;
-        int64_t seconds;
-    } units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
-    int64_t time_us;
-    char *end;
-
-    if (time_read(text_of(text), &time_us)) {
-        *ret_ms = time_us / 1000;
-        return true;
-    }
-    long number = strtol(text, &end, 10);
-    if (end == text || number <= 0 || number > 100000 || strlen(end) != 1)
-        return false;
-    for (size_t i = 0; i < LENGTH(units); i++)
-        if (*end == units[i].unit) {
-            *ret_ms = now_us() / 1000 - number * units[i].seconds * 1000;
-            return true;
-        }
-    return false;
-}
 
 static int read_topics(struct tail *tail, int argc, char **argv)
 {
@@ -104,20 +80,28 @@ static int read_topics(struct tail *tail, int argc, char **argv)
 static int read_options(struct tail *tail, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "from-start", no_argument, NULL, 'f' }, { "since", required_argument, NULL, 's' },
-        { "type", required_argument, NULL, 't' }, { "key", required_argument, NULL, 'k' },
-        { "grep", required_argument, NULL, 'g' }, { "json", no_argument, NULL, 'j' },
-        { "raw", no_argument, NULL, 'r' },        { 0 },
+        { "from-start", no_argument, NULL, 'f' },   { "since", required_argument, NULL, 's' },
+        { "type", required_argument, NULL, 't' },   { "key", required_argument, NULL, 'k' },
+        { "tenant", required_argument, NULL, 'n' }, { "grep", required_argument, NULL, 'g' },
+        { "header", no_argument, NULL, 'h' },       { "json", no_argument, NULL, 'j' },
+        { "raw", no_argument, NULL, 'r' },          { 0 },
     };
+    int64_t since_us;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'f')
             tail->from_start = true;
-        else if (option == 's' && !read_since(optarg, &tail->since_ms))
-            return command_misused(argv, "--since takes 30s, 10m, 2h or 1d, or a time such as 2026-11-21T06:29:49Z");
+        else if (option == 's' && !when_read(optarg, &since_us))
+            return command_misused(argv, "--since " WHEN_HELP);
+        else if (option == 's')
+            tail->since_ms = since_us / 1000;
         else if (option == 't')
             tail->type = optarg;
         else if (option == 'k')
             tail->key = optarg;
+        else if (option == 'n')
+            tail->tenant = optarg;
+        else if (option == 'h')
+            tail->header = true;
         else if (option == 'g')
             tail->grep = optarg;
         else if (option == 'j')
@@ -129,13 +113,16 @@ static int read_options(struct tail *tail, int argc, char **argv)
     }
     if (tail->from_start && tail->since_ms)
         return command_misused(argv, "--from-start and --since cannot both be");
+    if (tail->header && tail->form != READABLE)
+        return command_misused(argv, "--json and --raw give the header already");
     return read_topics(tail, argc, argv);
 }
 
 /* --- a message ----------------------------------------------------------------------------------------------- */
 
 struct shown {
-    struct text type, subject, data; /* raw JSON values without quotes; absent when it is no event */
+    struct text type, tenant, data; /* raw JSON values without quotes; absent when it is no event, or has none */
+    struct json_value event;
 };
 
 static struct text value_text(struct json_value object, const char *name)
@@ -149,15 +136,14 @@ static struct text value_text(struct json_value object, const char *name)
 
 static void read_message(struct text message, struct shown *ret)
 {
-    struct json_value value;
     struct problem why;
 
     *ret = (struct shown){ .data = message };
-    if (!json_parse(message, &value, &why) || value.kind != JSON_OBJECT)
+    if (!json_parse(message, &ret->event, &why) || ret->event.kind != JSON_OBJECT)
         return;
-    ret->type = value_text(value, "type");
-    ret->subject = value_text(value, "subject");
-    ret->data = value_text(value, "data");
+    ret->type = value_text(ret->event, "type");
+    ret->tenant = value_text(ret->event, "tenant");
+    ret->data = value_text(ret->event, "data");
 }
 
 static bool matches(const char *pattern, struct text text)
@@ -174,7 +160,7 @@ static bool matches(const char *pattern, struct text text)
 
 static bool is_wanted(const struct tail *tail, const struct shown *shown, struct text key, struct text message)
 {
-    return matches(tail->type, shown->type) && matches(tail->key, key) &&
+    return matches(tail->type, shown->type) && matches(tail->key, key) && matches(tail->tenant, shown->tenant) &&
            (tail->grep == NULL || memmem(message.at, message.bytes, tail->grep, strlen(tail->grep)) != NULL);
 }
 
@@ -199,12 +185,33 @@ static int topic_columns(const struct tail *tail)
 
 static void add_padded(struct buf *out, struct text text, int columns)
 {
-    size_t before = out->bytes;
-    int shown = 0;
-    terminal_add(out, text, terminal_is() ? columns : 0);
-    for (size_t i = before; i < out->bytes; i++)
-        shown += ((unsigned char)out->at[i] & 0xC0) != 0x80;
-    buf_printf(out, "%*s  ", columns > shown ? columns - shown : 0, "");
+    terminal_add_cell(out, text, columns);
+    buf_add_string(out, "  ");
+}
+
+/* Everything around the data: where the message stands, and the event's attributes as they are. */
+static void print_header(const rd_kafka_message_t *message, const struct shown *shown)
+{
+    struct json_scan scan;
+    struct json_value value;
+    struct text name;
+    struct buf out;
+
+    buf_init(&out, LINE_BYTES_MAX);
+    buf_printf(&out, "%*spartition %d, offset %" PRId64, TIME_COLUMNS, "", message->partition, message->offset);
+    if (shown->type.at)
+        json_enter(&scan, shown->event);
+    while (shown->type.at && json_member(&scan, &name, &value)) {
+        if (json_string_is(name, "data") || json_string_is(name, "type"))
+            continue;
+        bool quoted = value.kind == JSON_STRING;
+        buf_add_string(&out, ", ");
+        terminal_add(&out, (struct text){ name.at + 1, name.bytes - 2 }, 0);
+        buf_add_char(&out, ' ');
+        terminal_add(&out, (struct text){ value.raw.at + quoted, value.raw.bytes - (quoted ? 2 : 0) }, 0);
+    }
+    printf("%s%s%s\n", colour_begin(FAINT), buf_text(&out).at, colour_end());
+    buf_done(&out);
 }
 
 static void print_readable(const struct tail *tail, const rd_kafka_message_t *message, const struct shown *shown,
@@ -215,14 +222,11 @@ static void print_readable(const struct tail *tail, const rd_kafka_message_t *me
     int columns = terminal_columns();
     int key_columns = columns == 0 || columns >= TERMINAL_COLUMNS_WIDE ? KEY_COLUMNS : KEY_COLUMNS_NARROW;
     int data_columns = columns - TIME_COLUMNS - topic_columns(tail) - TYPE_COLUMNS - key_columns - 3 * GAP_COLUMNS;
-    char clock[32];
-    struct tm local;
+    char clock[CLOCK_BYTES];
     struct buf out;
 
-    time_t seconds = (time_t)(time_ms / 1000);
-    strftime(clock, sizeof(clock), "%H:%M:%S", localtime_r(&seconds, &local));
     buf_init(&out, LINE_BYTES_MAX);
-    buf_printf(&out, "%s%s.%03d%s  %s", colour_begin(FAINT), clock, (int)(time_ms % 1000), colour_end(),
+    buf_printf(&out, "%s%s%s  %s", colour_begin(FAINT), clock_ms(time_ms * 1000, clock), colour_end(),
                colour_begin(colour_of(topic)));
     add_padded(&out, text_of(topic->name), topic_columns(tail));
     add_padded(&out, shown->type.at ? shown->type : TEXT("not an event"), TYPE_COLUMNS);
@@ -234,6 +238,10 @@ static void print_readable(const struct tail *tail, const rd_kafka_message_t *me
         data_columns = DATA_COLUMNS_MIN;
     terminal_add(&out, shown->data, data_columns);
     printf("%s\n", buf_text(&out).at);
+    if (out.overflowed)
+        printf("%s… not all of its %zu bytes: --raw gives them%s\n", colour_begin(FAINT), message->len, colour_end());
+    if (tail->header)
+        print_header(message, shown);
     buf_done(&out);
 }
 
@@ -496,25 +504,30 @@ static int tail_run(int argc, char **argv)
 const struct command command_tail = {
     .name = "tail",
     .summary = "shows events as they pass, a line each",
-    .help = "Usage: sb tail [TOPIC…] [--from-start | --since WHEN] [--type TYPE] [--key KEY] [--grep TEXT] [--json | "
-            "--raw]\n\n"
-            "Shows time, topic, type, key and the start of the data of each event from now on, until Ctrl-C; of all "
-            "topics when none is\n"
-            "named. Reads without a consumer group: nobody else notices. At a terminal at most 200 lines a second; "
-            "what is left out is said.\n\n"
-            "Options\n"
-            "  --from-start  first everything Kafka still has, in the order of time\n"
-            "  --since WHEN  first what came since then: 30s, 10m, 2h, 1d, or a time such as 2026-11-21T06:29:49Z\n"
-            "  --type TYPE   only this type; * and ? stand for anything: 'call.*'\n"
-            "  --key KEY     only this key (the conversation); * and ? stand for anything\n"
-            "  --grep TEXT   only events that hold this text anywhere\n"
-            "  --json        a JSON object a line: topic, partition, offset, time, key, and the whole event\n"
-            "  --raw         the message as it is in Kafka\n\n"
-            "Examples\n"
-            "  sb tail                                        everything, from now on\n"
-            "  sb tail --from-start --key CAL123              what happened to one call\n"
-            "  sb tail dead.transcribe dead.analyze --since 1d\n"
-            "  sb tail calls --json --since 1h | jq -c .event.data\n\n"
-            "Exit codes: 0 ended as asked, 1 Kafka cannot be read, 2 the command line or a setting is wrong\n",
+    .help =
+        "Usage: sb tail [TOPIC…] [--from-start | --since WHEN] [--type TYPE] [--key KEY] [--tenant TENANT] [--grep "
+        "TEXT]\n"
+        "               [--header | --json | --raw]\n\n"
+        "Shows time, topic, type, key and the start of the data of each event from now on, until Ctrl-C; of all "
+        "topics when none is\n"
+        "named. Reads without a consumer group: nobody else notices. At a terminal at most 200 lines a second; "
+        "what is left out is said.\n\n"
+        "Options\n"
+        "  --from-start     first everything Kafka still has, in the order of time\n"
+        "  --since WHEN     first what came since then: 30s, 10m, 2h, 1d, or a time such as 2026-11-21T06:29:49Z\n"
+        "  --type TYPE      only this type; * and ? stand for anything: 'call.*'\n"
+        "  --key KEY        only this key (the conversation); * and ? stand for anything\n"
+        "  --tenant TENANT  only this company's; * and ? stand for anything. Events at the door have none yet\n"
+        "  --grep TEXT      only events that hold this text anywhere\n"
+        "  --header         below each event where it stands, and its attributes: id, run, correlationid, causationid, "
+        "time, …\n"
+        "  --json           a JSON object a line: topic, partition, offset, time, key, and the whole event\n"
+        "  --raw            the message as it is in Kafka\n\n"
+        "Examples\n"
+        "  sb tail                                        everything, from now on\n"
+        "  sb tail --from-start --key CAL123              what happened to one call\n"
+        "  sb tail dead.transcribe dead.analyze --since 1d --header\n"
+        "  sb tail calls --json --since 1h | jq -c .event.data\n\n"
+        "Exit codes: 0 ended as asked, 1 Kafka cannot be read, 2 the command line or a setting is wrong\n",
     .run = tail_run,
 };

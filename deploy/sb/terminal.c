@@ -2,7 +2,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/utf8.h"
@@ -67,6 +69,17 @@ void terminal_add(struct buf *out, struct text text, int columns)
     }
 }
 
+void terminal_add_cell(struct buf *out, struct text text, int columns)
+{
+    size_t before = out->bytes;
+    int shown = 0;
+
+    terminal_add(out, text, terminal_is() ? columns : 0);
+    for (size_t i = before; i < out->bytes; i++)
+        shown += ((unsigned char)out->at[i] & 0xC0) != 0x80;
+    buf_printf(out, "%*s", columns > shown ? columns - shown : 0, "");
+}
+
 char *age_print(int64_t us, char ret[AGE_BYTES])
 {
     static const struct {
@@ -79,5 +92,49 @@ char *age_print(int64_t us, char ret[AGE_BYTES])
     while (i < LENGTH(units) - 1 && seconds < 2 * units[i].seconds)
         i++;
     snprintf(ret, AGE_BYTES, "%lld %s", (long long)(seconds / units[i].seconds), units[i].unit);
+    return ret;
+}
+
+char *took_print(int64_t us, char ret[AGE_BYTES])
+{
+    if (us < 1000)
+        snprintf(ret, AGE_BYTES, "%lld us", (long long)(us > 0 ? us : 0));
+    else if (us < 1000000)
+        snprintf(ret, AGE_BYTES, "%lld ms", (long long)(us / 1000));
+    else if (us < 120 * INT64_C(1000000))
+        snprintf(ret, AGE_BYTES, "%.1f s", (double)us / 1e6);
+    else
+        age_print(us, ret);
+    return ret;
+}
+
+char *clock_print(int64_t us, char ret[CLOCK_BYTES])
+{
+    time_t seconds = (time_t)(us / 1000000), now = (time_t)(now_us() / 1000000);
+    struct tm then, today;
+
+    localtime_r(&seconds, &then);
+    localtime_r(&now, &today);
+    bool is_today = then.tm_yday == today.tm_yday && then.tm_year == today.tm_year;
+    strftime(ret, CLOCK_BYTES, is_today ? "%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &then);
+    return ret;
+}
+
+char *clock_ms(int64_t us, char ret[CLOCK_BYTES])
+{
+    time_t seconds = (time_t)(us / 1000000);
+    struct tm then;
+
+    strftime(ret, CLOCK_BYTES, "%H:%M:%S", localtime_r(&seconds, &then));
+    snprintf(ret + strlen(ret), CLOCK_BYTES - strlen(ret), ".%03d", (int)(us / 1000 % 1000));
+    return ret;
+}
+
+char *day_print(int64_t us, char ret[CLOCK_BYTES])
+{
+    time_t seconds = (time_t)(us / 1000000);
+    struct tm then;
+
+    strftime(ret, CLOCK_BYTES, "%Y-%m-%d", localtime_r(&seconds, &then));
     return ret;
 }

@@ -8,16 +8,13 @@
 #include <string.h>
 
 #include "common/crypto.h"
-#include "common/postgres.h"
 #include "deploy/sb/command.h"
-#include "deploy/sb/place.h"
+#include "deploy/sb/session.h"
 #include "deploy/sb/table.h"
 
 #define ROLE               "switchboard_ingest" /* owns the table, and is what reads it */
-#define ARENA_BYTES_MAX    (16 * 1024 * 1024)
 #define TOKEN_SECRET_BYTES 32
 #define TOKEN_BYTES        (sizeof("sb_") + 43) /* 32 bytes are 43 characters of base64url */
-#define WAIT_MS            10000
 #define DAYS_MAX           36500
 
 static const char *const roles[] = { "platform", "admin", "exec", "csr", "rep", "owner", "station" };
@@ -114,56 +111,20 @@ static int read_wanted(struct wanted *wanted, int argc, char **argv)
     return -1;
 }
 
-/* --- the database
- * ----------------------------------------------------------------------------------------------------- */
-
-struct session {
-    struct pg_pool *pool;
-    struct arena *arena;
-};
-
-static int session_open(struct session *ret, char **argv)
-{
-    struct place place;
-    struct place_settings settings;
-    struct problem why;
-
-    place_find(&place);
-    if (!place_settings_read(&place, &settings, &why))
-        return command_fail(argv, EXIT_WRONG, "%s", why.text);
-    if (settings.database_url == NULL)
-        return command_fail(argv, EXIT_WRONG,
-                            "DATABASE_URL is not set, and nothing was started here: \"sb up\" starts a Postgres");
-    struct pg_pool_settings pool = { .url = settings.database_url,
-                                     .role = ROLE,
-                                     .application_name = "sb",
-                                     .connections_max = 1,
-                                     .wait_ms_max = WAIT_MS };
-    ret->pool = pg_pool_new(&pool);
-    ret->arena = arena_new(ARENA_BYTES_MAX);
-    return -1;
-}
-
-static int session_close(struct session *session, int code)
-{
-    pg_pool_free(session->pool);
-    arena_free(session->arena);
-    return code;
-}
+/* --- the database ------------------------------------------------------------------------------------------- */
 
 static int not_known(char **argv, const struct wanted *wanted, struct session *session)
 {
     struct rows rows;
     struct problem why;
 
-    if (pg_query(session->pool, &find_company, PARAMS(wanted->tenant), session->arena, &rows, &why) != PG_FINE)
+    if (!session_query(session, &find_company, PARAMS(wanted->tenant), &rows, &why))
         return command_fail(argv, EXIT_FAILED, "%s", why.text);
     if (rows.count == 0)
         return command_fail(argv, EXIT_FAILED, "there is no company \"%s\" (table companies)", wanted->tenant);
     if (wanted->email == NULL)
         return -1;
-    if (pg_query(session->pool, &find_user, PARAMS(wanted->tenant, wanted->email), session->arena, &rows, &why) !=
-        PG_FINE)
+    if (!session_query(session, &find_user, PARAMS(wanted->tenant, wanted->email), &rows, &why))
         return command_fail(argv, EXIT_FAILED, "%s", why.text);
     if (rows.count == 0)
         return command_fail(argv, EXIT_FAILED, "there is no user \"%s\" in the company \"%s\" (table users)",
@@ -193,7 +154,7 @@ static int create(int argc, char **argv)
     char token[TOKEN_BYTES], hash[2 * SHA256_BYTES + 1], id[UUID_BYTES];
 
     int wrong = read_wanted(&wanted, argc, argv);
-    if (wrong >= 0 || (wrong = session_open(&session, argv)) >= 0)
+    if (wrong >= 0 || (wrong = session_open(&session, ROLE, argv)) >= 0)
         return wrong;
     if ((wrong = not_known(argv, &wanted, &session)) >= 0)
         return session_close(&session, wrong);
@@ -203,10 +164,9 @@ static int create(int argc, char **argv)
     for (char *c = email ? arena_copy(session.arena, email) : NULL; c && (email = c); c = NULL)
         for (; *c; c++)
             *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
-    if (pg_query(
-            session.pool, &insert_token,
-            PARAMS(hash, id, wanted.tenant, email, wanted.role, wanted.label, *wanted.expires ? wanted.expires : NULL),
-            session.arena, &rows, &why) != PG_FINE)
+    const char *expires_in = *wanted.expires ? wanted.expires : NULL;
+    if (!session_query(&session, &insert_token, PARAMS(hash, id, wanted.tenant, email, wanted.role, wanted.label, expires_in), &rows,
+                       &why))
         return session_close(&session, command_fail(argv, EXIT_FAILED, "%s", why.text));
     const char *expires = row_get(&rows, 0, "expires");
     fprintf(stderr, "token %s of %s, %s, %s%s; it is shown this once:\n", id, wanted.tenant, wanted.role,
@@ -231,10 +191,10 @@ static int list(int argc, char **argv)
 
     if (argc > 1)
         return command_misused(argv, "it takes no arguments");
-    int wrong = session_open(&session, argv);
+    int wrong = session_open(&session, ROLE, argv);
     if (wrong >= 0)
         return wrong;
-    if (pg_query(session.pool, &list_tokens, PARAMS(), session.arena, &rows, &why) != PG_FINE)
+    if (!session_query(&session, &list_tokens, PARAMS(), &rows, &why))
         return session_close(&session, command_fail(argv, EXIT_FAILED, "%s", why.text));
     table_begin(&table, titles);
     for (int row = 0; row < rows.count; row++) {
@@ -254,10 +214,10 @@ static int revoke(int argc, char **argv)
 
     if (argc != 2 || !uuid_is(text_of(argv[1])))
         return command_misused(argv, "it takes the id of one token: \"sb token list\" shows them");
-    int wrong = session_open(&session, argv);
+    int wrong = session_open(&session, ROLE, argv);
     if (wrong >= 0)
         return wrong;
-    if (pg_query(session.pool, &revoke_token, PARAMS(argv[1]), session.arena, &rows, &why) != PG_FINE)
+    if (!session_query(&session, &revoke_token, PARAMS(argv[1]), &rows, &why))
         return session_close(&session, command_fail(argv, EXIT_FAILED, "%s", why.text));
     if (rows.count == 0)
         return session_close(&session, command_fail(argv, EXIT_FAILED, "there is no token %s", argv[1]));

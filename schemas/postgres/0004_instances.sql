@@ -18,3 +18,11 @@ CREATE POLICY own ON instances FOR ALL USING (current_user = 'switchboard_' || s
 CREATE POLICY left_behind ON instances FOR DELETE USING (seen_at < now() - interval '1 day');
 GRANT SELECT, INSERT, UPDATE, DELETE ON instances
     TO switchboard_ingest, switchboard_transcribe, switchboard_analyze, switchboard_vision, switchboard_notifier;
+
+-- What operators look for: a message by the provider's name for it, whoever the provider is, what was given up, and what happened
+-- since some time (rows are written in its order, so a few bytes for many of them will do).
+DROP INDEX asks_provider_id;
+CREATE INDEX asks_provider_id ON asks (provider_id, provider) WHERE provider_id IS NOT NULL;
+CREATE INDEX asks_open ON asks (updated_at) WHERE state IN ('sent', 'uncertain');
+CREATE INDEX ledger_rejected ON ledger (stage, event_id) WHERE outcome = 'rejected';
+CREATE INDEX ledger_committed ON ledger USING brin (committed_at);

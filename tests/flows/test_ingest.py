@@ -369,6 +369,21 @@ def test_what_was_spooled_survives_kill_9(ingest, topics, kafka, key):
     wait_until(lambda: ingest.metric("ingest_spool_messages") == 0, "the spool being empty")
 
 
+def test_scaled_in_it_sends_what_the_spool_holds_or_says_that_it_could_not(ingest, topics, kafka, key):
+    kafka_has_all(ingest, key)
+    kafka.freeze()
+    lost_to_its_disk = burst(ingest, key + "-away", 50)
+    ingest.stop()
+    assert "ends with messages that Kafka does not have yet" in ingest.log()
+    ingest.start().ready()
+    found = burst(ingest, key, 300)
+    assert {status for _, status, _ in found + lost_to_its_disk} == {200} and ingest.metric("ingest_spool_messages") >= 350
+    kafka.thaw()
+    ingest.stop()
+    all_arrive(topics, found + lost_to_its_disk)
+    assert ingest.log().count("ends with messages that Kafka does not have yet") == 1
+
+
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(ingest, topics, key):
     found, stop = [], threading.Event()
 

@@ -20,7 +20,8 @@ from daemons import BUILD
 from environment import ROOT, free_port, wait_until
 
 SB = BUILD / "bin" / "sb"
-COMMANDS = ("up", "down", "status", "topics", "tail", "token", "verify", "export", "erase", "doctor")
+COMMANDS = ("up", "down", "status", "topics", "tail", "logs", "trace", "why", "impact", "token", "verify", "export", "erase",
+            "doctor")
 DAEMONS = ("ingest", "transcribe", "analyze", "notifier")
 FINE, FAILED, WRONG = 0, 1, 2
 UP_S = 180
@@ -167,7 +168,7 @@ def test_the_overview_names_every_command():
 
 @pytest.mark.parametrize("arguments", [("up", "--without", "x"), ("up", "y"), ("up", "--day", "--without", "sandbox"), ("down", "now"),
                                        ("status", "--x"), ("topics", "calls"), ("tail", "nope"), ("tail", "--since", "5x"),
-                                       ("tail", "--since", "1h", "--from-start"), ("token",), ("token", "make"), ("token", "create"),
+                                       ("tail", "--since", "1h", "--from-start"), ("tail", "--json", "--header"), ("token",), ("token", "make"), ("token", "create"),
                                        ("token", "create", "--tenant", "a", "--role", "king"), ("token", "revoke", "x"),
                                        ("token", "create", "--tenant", "a", "--role", "csr", "--expires", "soon")])
 def test_a_wrong_command_line_is_told_and_exits_with_2(arguments):
@@ -245,7 +246,7 @@ def test_status_for_people(up):
     result = up.sb("status")
     assert result.returncode == FINE, result.stdout
     assert re.search(r"^analyze +ready +\d+ \w+ +\d+ +127.0.0.1:\d+: ready", result.stdout, re.M)
-    assert re.search(r"^transcribe +0 +0 +0 +0 +-", result.stdout, re.M)
+    wait_until(lambda: re.search(r"^transcribe +1 +0 +- +0 +0 +0 +0 +- +-$", up.sb("status").stdout, re.M), "the instances having told of themselves")
 
 
 def test_status_counts_what_is_behind(up):
@@ -337,6 +338,23 @@ def test_tail_filters_and_says_what_it_left_out(up, key):
     tail = Tail(up, "--from-start", "--key", key, "--grep", "word2").wait(1)
     tail.stop()
     assert len(tail.lines) == 1 and "test.other" in tail.lines[0] and '"word2"' in tail.lines[0]
+
+
+def test_tail_chooses_a_company_and_shows_where_an_event_stands(up, key):
+    for tenant in ("elm", "oak"):
+        send(up, "replies", key, {"type": "test.header", "id": f"id-of-{tenant}", "run": 2, "tenant": tenant, "data": {"text": tenant}})
+    send(up, "replies", key, {"type": "test.header", "data": {"text": "of nobody"}})
+    tail = Tail(up, "replies", "--from-start", "--key", key, "--tenant", "el?", "--header").wait(2)
+    assert re.search(r"1 shown; left out: \d+ that do not match", tail.stop())
+    assert len(tail.lines) == 2 and '"text":"elm"' in tail.lines[0].replace(" ", "")
+    assert re.fullmatch(r" +partition \d+, offset \d+, id id-of-elm, run 2, tenant elm", tail.lines[1])
+
+
+def test_a_line_that_is_cut_says_so(up, key):
+    send(up, "replies", key, {"type": "test.long", "data": {"text": "x" * 100_000}})
+    tail = Tail(up, "replies", "--from-start", "--key", key).wait(2)
+    tail.stop()
+    assert len(tail.lines[0]) < 70_000 and re.search(r"not all of its 100\d+ bytes: --raw", tail.lines[1])
 
 
 def test_tail_follows_from_now_on(up, key):

@@ -109,6 +109,9 @@ def ana(ingest, database, company, recordings, key):
     (recordings / tenant).mkdir()
     (recordings / copy).write_bytes(b"RIFF her voice")
     (recordings / copy.replace(".wav", ".mp3")).write_bytes(b"a copy whose event was never finished")
+    appointment, session = str(uuid.uuid4()), str(uuid.uuid4())
+    visit_copy = f"{tenant}/{hashlib.sha256(session.encode()).hexdigest()}.wav"
+    (recordings / visit_copy).write_bytes(b"RIFF her voice at home")
     (recordings / tenant / "another.wav").write_bytes(b"RIFF somebody else")
     common = (tenant, key)
     database.execute("INSERT INTO recordings (tenant, call_id, path, bytes, sha256, format, channels, sample_rate_hz, duration_s)"
@@ -119,7 +122,16 @@ def ana(ingest, database, company, recordings, key):
                      " sentiment_score, summary, objections, evidence, source_time) VALUES (%s, %s, 'rules', 'hot', 'booked', 'booked', 0.5, %s, %s, %s, now())",
                      (*common, f"{name} says {words}", Jsonb([{"category": "price", "quote": words}]), Jsonb([{"field": "x", "quote": words}])))
     database.execute("INSERT INTO appointments (tenant, appointment_id, call_id, lead_id, location, service_type, quote, source_time)"
-                     " VALUES (%s, %s, %s, %s, %s, 'boiler', %s, now())", (tenant, str(uuid.uuid4()), key, lead, street, words))
+                     " VALUES (%s, %s, %s, %s, %s, 'boiler', %s, now())", (tenant, appointment, key, lead, street, words))
+    database.execute("INSERT INTO recording_sessions (tenant, session_id, appointment_id, status, audio_url, started_at, stopped_at)"
+                     " VALUES (%s, %s, %s, 'completed', %s, now(), now())", (tenant, session, appointment, f"https://recordings/{key}"))
+    database.execute("INSERT INTO session_recordings (tenant, session_id, path, bytes, sha256, format, channels, sample_rate_hz, duration_s)"
+                     " VALUES (%s, %s, %s, 14, %s, 'wav', 2, 8000, 60)", (tenant, session, visit_copy, "0" * 64))
+    database.execute("INSERT INTO recording_transcripts (tenant, session_id, provider, text, segments, speakers, words, source_time)"
+                     " VALUES (%s, %s, 'local', %s, %s, 2, 5, now())", (tenant, session, f"customer: {words}", Jsonb([{"text": words}])))
+    database.execute("INSERT INTO recording_analyses (tenant, session_id, provider, outcome, sentiment_score, summary, objections, evidence, source_time)"
+                     " VALUES (%s, %s, 'rules', 'won', 0.5, %s, %s, %s, now())",
+                     (tenant, session, f"{name} says {words}", Jsonb([{"category": "price", "quote": words}]), Jsonb([{"field": "x", "quote": words}])))
     ask = ("INSERT INTO asks (ask_id, stage, event_id, name, kind, provider, tenant, correlation_id, recipient, purpose, subject, version,"
            " content, state, answer, error) VALUES (%s, 'notifier', %s, %s, 'once', 'twilio', %s, %s, %s, %s, %s, '1', %s, 'answered', 'queued', %s)")
     database.execute(ask, (str(uuid.uuid4()), event_id, "lead_alert", tenant, key, rep, "lead_alert", key, f"{name} {phone}: {words}", None))
@@ -145,9 +157,10 @@ def test_all_of_a_person_comes_out(sb, ana, database, by):
     counts = {table: len(rows) for table, rows in told["tables"].items() if rows}
     assert counts.pop("ledger") >= 2 and counts.pop("emitted") >= 2
     assert counts == {"parked": 1, "asks": 3, "recordings": 1, "call_transcripts": 1, "call_reports": 1, "call_analyses": 1,
-                      "appointments": 1, "calls": 1, "leads": 1, "contact_cards": 1}
+                      "appointments": 1, "recording_sessions": 1, "session_recordings": 1, "recording_transcripts": 1, "recording_analyses": 1,
+                      "calls": 1, "leads": 1, "contact_cards": 1}
     assert told["tables"]["contact_cards"][0]["phone"] == ana.phone and ana.words in told["tables"]["call_transcripts"][0]["text"]
-    assert len(told["recordings"]) == 2, "also a copy whose row was never written"
+    assert len(told["recordings"]) == 3, "also a copy whose row was never written"
     topics = {topic["topic"]: topic["until"] for topic in told["topics"]}
     assert {"inbound.callrail", "messages", "dead.notifier", "deliveries"} <= set(topics)
     kept = database.execute("SELECT received_at + interval '14 days' FROM ledger WHERE topic = 'inbound.callrail' AND subject = %s", (ana.call,)).fetchone()[0]
@@ -163,7 +176,8 @@ def test_a_number_may_be_written_as_people_do(sb, ana):
 def test_recordings_are_copied(sb, ana, tmp_path):
     assert sb("export", ana.phone, "--recordings", "copies").returncode == FINE
     copies = sorted((tmp_path / "copies").iterdir())
-    assert [copy.suffix for copy in copies] == [".mp3", ".wav"] and copies[1].read_bytes() == b"RIFF her voice"
+    assert sorted(copy.suffix for copy in copies) == [".mp3", ".wav", ".wav"]
+    assert {copy.read_bytes() for copy in copies} >= {b"RIFF her voice", b"RIFF her voice at home"}
     again = sb("export", ana.phone, "--recordings", "copies")
     assert again.returncode == FAILED and "File exists" in again.stderr, "nothing is written over"
 
@@ -176,10 +190,10 @@ def test_a_dry_run_tells_and_changes_nothing(sb, ana, database, recordings):
     done = sb("erase", ana.phone, "--dry-run", "--json")
     assert done.returncode == FINE, done.stderr
     told = json.loads(done.stdout)
-    assert told["dry_run"] and told["recordings"] == 2
+    assert told["dry_run"] and told["recordings"] == 3
     assert told["tables"]["calls"] == {"found": 1, "changed": 0, "fate": "blanked", "why": told["tables"]["calls"]["why"]}
     after = everything(database)
-    assert {table for table in after if after[table] != before[table]} <= {"instances"} and len(list(recordings.rglob("*.*"))) == 3
+    assert {table for table in after if after[table] != before[table]} <= {"instances"} and len(list(recordings.rglob("*.*"))) == 4
 
 
 def test_nothing_of_an_erased_person_is_left(sb, ana, database, recordings, company):
@@ -189,7 +203,7 @@ def test_nothing_of_an_erased_person_is_left(sb, ana, database, recordings, comp
     assert done.returncode == FINE, done.stderr
     told = json.loads(done.stdout)
     assert found(database, ana) == []
-    assert [path.name for path in recordings.rglob("*.*")] == ["another.wav"] and told["recordings"] == 2
+    assert [path.name for path in recordings.rglob("*.*")] == ["another.wav"] and told["recordings"] == 3
     fates = {table: (line["changed"], line["fate"]) for table, line in told["tables"].items() if line["found"]}
     assert fates["call_transcripts"] == (1, "deleted") and fates["calls"] == (1, "blanked") and fates["leads"] == (0, "kept")
     assert {topic["topic"] for topic in told["topics"]} >= {"inbound.callrail", "messages"}
@@ -305,7 +319,7 @@ def test_nobody_and_nonsense(sb, command):
 
 def test_it_can_be_read_by_a_person(sb, ana):
     said = sb("erase", ana.phone, "--dry-run").stdout
-    assert "call_transcripts" in said and "recordings: 2 files would be removed" in said and "topic inbound.callrail" in said
+    assert "call_transcripts" in said and "recordings: 3 files would be removed" in said and "topic inbound.callrail" in said
     assert said.rstrip().endswith("nothing was changed")
 
 

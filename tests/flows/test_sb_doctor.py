@@ -137,11 +137,24 @@ def test_who_was_heard_of(doctor, ingest, database, key):
     assert verdict == BAD and "which is nobody's" in what and "tracking_numbers" in mend
 
 
-def test_dead_letters_are_counted_with_the_last_reason(doctor, ingest, database, key, topics):
+def test_dead_letters_are_counted_with_the_last_reason(doctor, ingest, schema_ready, tmp_path, key, topics):
     topics.send("inbound.callrail", key, "no event at all")
     topics.wait("dead.ingest", key)
-    verdict, what, mend = the(doctor("dead letters"), "dead.ingest")
-    assert verdict == BAD and "the last one:" in what and "sb tail --from-start dead.ingest" in mend
+    verdict, what, mend = the(doctor("dead letters"), "dead letters of ingest")
+    assert verdict == BAD and "the last one:" in what and "sb dlq list ingest" in mend
+    env = {"PATH": os.environ["PATH"], "DATABASE_URL": schema_ready.database_url, "KAFKA_BROKERS": schema_ready.brokers, "ASAN_OPTIONS": "detect_leaks=0"}
+    subprocess.run([SB, "dlq", "drop", "ingest", "--key", key, "--yes", "--as", "ada", "--why", "a test"], cwd=tmp_path, env=env, check=True, capture_output=True, timeout=60)
+    left = [line for line in doctor("dead letters") if "dead letters of ingest" in line[1]]
+    assert not left or int(left[0][1].split()[0]) == int(what.split()[0]) - 1, "what was dealt with is told no more"
+
+
+def test_what_is_paused(doctor, database, key):
+    database.execute("INSERT INTO pauses (kind, name, by, why, since) VALUES ('tenant', %s, 'ada', 'they move', '2026-02-03T04:05:00Z')", (key,))
+    try:
+        verdict, what, mend = the(doctor("paused"), key)
+        assert verdict == UNKNOWN and what == f"the tenant {key} is paused since 2026-02-03 04:05 by ada: they move" and "sb resume" in mend
+    finally:
+        database.execute("DELETE FROM pauses WHERE name = %s", (key,))
 
 
 # --- work that does not go on

@@ -3,6 +3,7 @@
  * The first byte of the input says how many bytes go out at a time (its low six bits; 0: all at once) and whether a
  * WebSocket is opened first (its highest bit).  The server must not crash, leak, or leave the connection open. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -14,7 +15,7 @@
 
 #include "common/http_server.h"
 
-#define END_MS 5000
+#define END_MS 15000 /* a machine may stand still for a while */
 #define UPGRADE                                                                                                        \
     "GET /live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"      \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -100,6 +101,12 @@ static void send_pieces(int fd, const uint8_t *data, size_t bytes, size_t piece)
     }
 }
 
+static void give_up(const char *what)
+{
+    fprintf(stderr, "fuzz_http_request: %s\n", what);
+    abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static uint16_t port;
@@ -114,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-        abort();
+        give_up(strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
     /* the ports must not run out: a reset leaves none behind */
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
@@ -129,7 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     do {
         ready = poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, END_MS);
         if (ready == 0)
-            abort();
+            give_up("the server left the connection open");
     } while (ready < 0 || recv(fd, answer, sizeof(answer), 0) > 0); /* libFuzzer's timer interrupts poll */
     close(fd);
     return 0;

@@ -30,4 +30,5 @@ BEGIN
 END $$;
 GRANT SELECT ON erased TO switchboard_echo;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crashes, instances TO switchboard_echo;
+GRANT SELECT ON pauses TO switchboard_echo;
 GRANT EXECUTE ON FUNCTION runtime_partitions(integer, integer) TO switchboard_echo;
