@@ -1,10 +1,18 @@
--- What stands in the default partitions is deleted before anything is dropped.  Owner: the runtime.
---
--- A dropped partition locks the whole table until the function ends; a default partition may hold millions of rows (events that were read
--- days late), and every commit waited until they were deleted.
+-- What was lost with an older copy of the database, and days that are over.  Owner: the runtime.
 
--- Makes the partitions of the days around today and drops those that are over.  Every stage calls it each minute, so what could not be
--- done now is done later: partitions are made two days ahead.
+-- An older copy of the database was restored: what was asked of providers since is in no table of it, and may have happened.  So events
+-- of that time look it up at the provider before they ask (common/stage/ask.c).  The operator writes a row after each restore.
+CREATE TABLE restores (
+    restored_at timestamptz PRIMARY KEY DEFAULT now(),
+    backup_at   timestamptz NOT NULL CHECK (backup_at <= restored_at)   -- the moment whose state the copy holds, or one before
+);
+ALTER TABLE restores ENABLE ROW LEVEL SECURITY;
+CREATE POLICY stages ON restores FOR SELECT USING (true);
+GRANT SELECT ON restores TO switchboard_ingest, switchboard_transcribe, switchboard_analyze, switchboard_vision, switchboard_notifier;
+
+-- As before, but for one thing: what stands in the default partitions is deleted before anything is dropped.  A dropped partition locks
+-- the whole table until the function ends, a default partition may hold millions of rows (events that were read days late), and every
+-- commit waited until they were deleted.
 CREATE OR REPLACE FUNCTION runtime_partitions(ledger_days integer, emitted_days integer) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
