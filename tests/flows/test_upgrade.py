@@ -27,6 +27,7 @@ LEDGER = {"stage": "ingest", "event_id": EVENT, "run": 1, "event_type": "call.re
           "attempts": 2, "received_at": NOW, "started_at": NOW, "worked_us": 5, "committed_at": NOW, "emitted": 1}
 EMITTED = {"stage": "ingest", "cause_id": EVENT, "run": 1, "number": 0, "tenant": "acme", "topic": "calls", "key": "CAL1", "payload": "{}"}
 CALL = {"tenant": "acme", "call_id": "CAL1"}
+SESSION = {"tenant": "acme", "session_id": LEAD}
 TIMES = {"created_at": NOW, "updated_at": NOW}
 ROWS = {
     1: [("ledger", {**LEDGER, "day": "today"}), ("ledger", {**LEDGER, "day": "2999-01-01"}),
@@ -68,6 +69,20 @@ ROWS = {
     4: [("instances", {"stage": "analyze", "instance": "elsewhere", "started_at": NOW, "seen_at": "now", "version": "0", "pid": 1, "host": "h",
                        "state": '{"counts": {}}'})],
     5: [("erased", {"subject_sha256": b"\x02" * 32, "until": "now", "erased_at": NOW})],
+    6: [("operator_actions", {"at": NOW, "who": "ada", "command": "dlq edit", "what": "CAL1", "detail": '{"letters": 1}'}),
+        ("pauses", {"kind": "tenant", "name": "acme", "by": "ada", "why": "they move", "since": NOW}),
+        ("letter_actions", {"letter_id": LEAD, "stage": "analyze", "subject": "CAL1", "event_id": EVENT, "action": "edit", "run": 2,
+                            "before": "{}", "after": '{"a": 1}', "action_id": 1, "done_at": NOW})],
+    7: [("recording_sessions", {**SESSION, "appointment_id": EVENT, "rep_user_id": "ana", "status": "completed", "audio_url": "https://r.test/2",
+                                "started_at": NOW, "stopped_at": NOW, **TIMES}),
+        ("session_recordings", {**SESSION, "path": "acme/2.wav", "bytes": 44, "sha256": "0" * 64, "format": "wav", "channels": 1,
+                                "sample_rate_hz": 8000, "duration_s": 1.5, **TIMES}),
+        ("recording_transcripts", {**SESSION, "provider": "local", "model": "m", "language": "en", "text": "agent: hello", "segments": "[]",
+                                   "speakers": 1, "words": 2, "duration_s": 1.5, "source_time": NOW, "run": 1, **TIMES}),
+        ("recording_analyses", {**SESSION, "provider": "rules", "model": "m", "prompt_version": "1", "outcome": "won", "sentiment_score": 0.5,
+                                "objections": "[]", "sop_score": 0.5, "sop_missed_steps": '["name"]', "summary": "s", "evidence": "[]",
+                                "dropped_without_evidence": 1, "source_time": NOW, "run": 1, **TIMES})],
+    8: [("restores", {"restored_at": NOW, "backup_at": NOW})],
 }
 
 
