@@ -23,7 +23,7 @@ const struct topic *topic_find(const char *name);
 
 struct event_type {
     const char *name;               /* "call.recorded" */
-    const struct topic *topic;      /* NULL: goes to more than one (event.rejected, to dead.<stage>) */
+    const struct topic *topic;      /* NULL: goes to more than one (event.rejected to dead.<stage>, what a sweep finds to due.<stage>) */
     const char *schema;             /* dataschema: "/schemas/events/call.recorded.json" */
     void (*write)(struct buf *out, const void *data);           /* `data` is the generated struct */
     bool (*check)(struct text json, struct problem *why);       /* valid by its schema? */

@@ -464,7 +464,7 @@ def answers_code(schemas):
 
 
 def read_topics():
-    """-> (map, every topic): those of each stage are written out, dead.* and replay.* of all stages behind the rest."""
+    """-> (map, every topic): those of each stage are written out, dead.*, replay.* and due.* of all stages behind the rest."""
     topic_map = json.loads((HERE / "topics.json").read_text(encoding="utf-8"))
     for above in FOLDERS[1:]:
         more = json.loads((above / "topics.json").read_text(encoding="utf-8"))
@@ -489,7 +489,7 @@ def read_topics():
 def check_reads(topic_map, topics):
     by_name = {topic["name"]: topic for topic in topics}
     for stage in topic_map["stages"]:
-        stage["reads"] = stage["reads"] + [f"replay.{stage['name']}"]
+        stage["reads"] = stage["reads"] + [f"due.{stage['name']}", f"replay.{stage['name']}"]
         for name in stage["reads"]:
             if name not in by_name:
                 raise SchemaError(f'topics.json: "{stage["name"]}" reads "{name}", which is no topic')
@@ -513,7 +513,7 @@ TOPICS_HEADER = """#pragma once
 
 #include "common/event.h"
 
-/* The topics each stage reads, replay.<stage> the last; both lists end with NULL. */
+/* The topics each stage reads, due.<stage> and replay.<stage> the last; both lists end with NULL. */
 struct stage_topics {
     const char *stage;
     const char *const *reads;
