@@ -1,0 +1,464 @@
+/* reconcile.c: reconcile.due → callrail.call.received for calls that are over and whose webhooks never came.
+ *
+ * CallRail sends a webhook once and never again; what was lost on the way still is in its list of calls.  A walk goes through that list, one
+ * page an event: whatever the recorder does not know is fed in as if it had arrived.  Each walk begins CALL_S_MAX + RECORDING_LATE_S before
+ * the last complete one did, because the list is by the start of calls, and a recording may come later than its call.
+ *
+ * The account's row is the whole memory: which page comes next, when, and how many requests that has cost.  So it does not matter which
+ * instance goes on, and nothing here is retried or rejected by the runtime: whatever goes wrong moves the row's next_check_at.  It has no
+ * circuit either, which would hold up the recorder: its row says how often and why it failed.
+ *
+ * Dates in the list are days of a time zone that only CallRail knows: they are asked for with room for every time zone there is, and the
+ * calls are told by their own start. */
+#include "ingest/reconcile.h"
+
+#include "common/json.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "ingest/call_facts.h"
+#include "ingest/callrail_hooks.h"
+#include "ingest/recorder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SOURCE "callrail"
+#define HOOK "call.completed"
+#define SECOND INT64_C(1000000)
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+#define SWEEP_MS 1000
+#define WEBHOOK_LATE_S ((20 + 5) * 60)  /* CallRail sends the last webhook within 20 minutes of the end; 5 for clocks that differ */
+#define CALL_S_MAX (4 * 3600)           /* no call is longer */
+#define RECORDING_LATE_S (6 * 3600)     /* a recording is looked for so long after the end */
+#define HISTORY_US (700 * DAY)          /* CallRail answers an error to what is older than 25 months */
+#define ZONE_WEST_US (12 * HOUR)        /* the time zones there are */
+#define ZONE_EAST_US (14 * HOUR)
+#define PAGE_CALLS_MAX 250
+#define TIMEOUT_MS 30000
+#define ANSWER_BYTES_MAX (4 * 1024 * 1024)
+#define BACK_OFF_US MINUTE              /* after a failure, doubling to BACK_OFF_US_MAX */
+#define REFUSED_BACK_OFF_US (15 * MINUTE)       /* after 429, 401 and 403: CallRail does not say when to come again */
+#define BACK_OFF_US_MAX HOUR
+
+static struct metric fetched =
+    METRIC_COUNTER("ingest_calls_fetched_total", "calls whose webhooks never came and that were fetched", "source");
+
+/* --- when ------------------------------------------------------------------------------------------------------------------------ */
+
+/* $1: the shared account.  An event that was lost or rejected is sent anew each hour. */
+static const struct statement due_accounts = {
+    .name = "due_accounts",
+    .text = "SELECT a.account AS id, coalesce(r.next_check_at::text || ' +' || floor(extract(epoch FROM now() - r.next_check_at) / 3600),"
+            " date_trunc('hour', now())::text) AS next_check_at,"
+            " '" SOURCE "/' || a.account AS subject, a.tenant,"
+            " json_build_object('account', a.account, 'next_check_at', r.next_check_at::text)::text AS data"
+            " FROM (SELECT callrail_account_id AS account, tenant FROM companies WHERE callrail_account_id IS NOT NULL"
+            "  UNION ALL SELECT $1::text, NULL WHERE $1 IS NOT NULL"
+            "  AND NOT EXISTS (SELECT 1 FROM companies WHERE callrail_account_id = $1)) AS a"
+            " LEFT JOIN reconciliations r ON r.account = a.account"
+            " WHERE (r.account IS NULL OR r.next_check_at <= now())"
+            " AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.kind = 'tenant' AND p.name = a.tenant"
+            "  OR p.kind = 'provider' AND p.name = '" SOURCE "')"
+            " ORDER BY r.next_check_at NULLS FIRST LIMIT 500",
+    .params = 1,
+};
+
+static const char *shared_account(void *context)
+{
+    const struct ingest *ingest = context;
+    return ingest->callrail_api_key ? ingest->callrail_account_id : NULL;
+}
+
+const struct sweep ingest_sweeps[] = {
+    { .name = "reconcile", .every_ms = SWEEP_MS, .due = &due_accounts, .type = &EVENT_RECONCILE_DUE, .parameter = shared_account },
+    { 0 },
+};
+
+/* --- the account's row ----------------------------------------------------------------------------------------------------------- */
+
+#define MICROS(time) "(extract(epoch FROM " time ") * 1000000)::bigint"
+
+/* All by Postgres's clock, so that the instances' own do not matter. */
+static const struct statement find_account = {
+    .name = "find_account",
+    .text = "SELECT " MICROS("now()") " AS now_us, co.tenant, co.callrail_api_key, r.next_check_at,"
+            " " MICROS("coalesce(r.complete_until, now())") " AS complete_us, " MICROS("coalesce(r.walk_began_at, now())") " AS began_us,"
+            " coalesce(r.page, 1) AS page, coalesce(r.records, 0) AS records, coalesce(r.failures, 0) AS failures,"
+            " CASE WHEN date_trunc('hour', r.asked_at) = date_trunc('hour', now()) THEN r.hour_requests ELSE 0 END AS hour_requests,"
+            " CASE WHEN date_trunc('day', r.asked_at) = date_trunc('day', now()) THEN r.day_requests ELSE 0 END AS day_requests"
+            " FROM (VALUES ($1::text)) AS a (account) LEFT JOIN reconciliations r ON r.account = a.account"
+            " LEFT JOIN companies co ON co.callrail_account_id = a.account",
+    .params = 1,
+};
+static const struct statement move_account = {
+    .name = "move_account",
+    .text = "INSERT INTO reconciliations (account, tenant, next_check_at, complete_until, walk_began_at, page, records, failures, why,"
+            " asked_at, hour_requests, day_requests)"
+            " VALUES ($1, $2, $4::timestamptz, $5::timestamptz, $6::timestamptz, $7::integer, $8::bigint, $9::integer, $10,"
+            " $11::timestamptz, $12::integer, $13::integer)"
+            " ON CONFLICT (account) DO UPDATE SET tenant = EXCLUDED.tenant, next_check_at = EXCLUDED.next_check_at,"
+            " complete_until = EXCLUDED.complete_until, walk_began_at = EXCLUDED.walk_began_at, page = EXCLUDED.page,"
+            " records = EXCLUDED.records, failures = EXCLUDED.failures, why = EXCLUDED.why, asked_at = EXCLUDED.asked_at,"
+            " hour_requests = EXCLUDED.hour_requests, day_requests = EXCLUDED.day_requests, updated_at = now()"
+            " WHERE reconciliations.next_check_at = $3::timestamptz",
+    .params = 13,
+    .must = 1,
+};
+
+struct account {
+    const char *id, *tenant, *key;      /* tenant: whose it is; NULL: the shared one.  key: NULL: there is none (any more) */
+    const char *source;                 /* "callrail", "callrail/acme" */
+    const char *due;                    /* its next_check_at; NULL: it has no row yet */
+    int64_t now_us;
+    int64_t complete_us;                /* when the last walk that reached the end of the list began */
+    int64_t began_us;                   /* when this one did */
+    int64_t page, records;              /* to be asked for; how many calls the list had at the last page */
+    int64_t failures;                   /* in a row */
+    int64_t hour_requests, day_requests;
+};
+
+static int64_t integer(const struct rows *rows, const char *column)
+{
+    return atoll(row_get(rows, 0, column));
+}
+
+/* The first of several: the others are those that are being replaced. */
+static const char *first_key(struct work *work, const char *keys)
+{
+    return keys ? arena_copy_text(work_arena(work), (struct text){ keys, strcspn(keys, ", ") }) : NULL;
+}
+
+static enum outcome read_account(struct work *work, const char *id, struct account *ret)
+{
+    const struct ingest *ingest = work_context(work);
+    struct rows rows;
+    TRY(work_query(work, &find_account, &rows, id));
+    *ret = (struct account){
+        .id = id, .tenant = row_get(&rows, 0, "tenant"), .key = first_key(work, row_get(&rows, 0, "callrail_api_key")), .source = SOURCE,
+        .due = row_get(&rows, 0, "next_check_at"), .now_us = integer(&rows, "now_us"), .complete_us = integer(&rows, "complete_us"),
+        .began_us = integer(&rows, "began_us"), .page = integer(&rows, "page"), .records = integer(&rows, "records"),
+        .failures = integer(&rows, "failures"), .hour_requests = integer(&rows, "hour_requests"),
+        .day_requests = integer(&rows, "day_requests") };
+    if (ret->page == 1)
+        ret->began_us = ret->now_us;
+    if (ret->tenant)
+        ret->source = arena_printf(work_arena(work), SOURCE "/%s", ret->tenant);
+    else if (shared_account(work_context(work)) && strcmp(ingest->callrail_account_id, id) == 0)
+        ret->key = first_key(work, ingest->callrail_api_key);
+    return DONE;
+}
+
+static const char *number(struct work *work, int64_t value)
+{
+    return arena_printf(work_arena(work), "%lld", (long long)value);
+}
+
+/* It is checked again at `next_us`; `why`: of the failure, else NULL. */
+static enum outcome move(struct work *work, const struct account *account, int64_t next_us, const char *why)
+{
+    effect_row(work, &move_account, account->id, account->tenant, account->due, work_time(work, next_us),
+               work_time(work, account->complete_us), work_time(work, account->began_us), number(work, account->page),
+               number(work, account->records), number(work, account->failures), why, work_time(work, account->now_us),
+               number(work, account->hour_requests), number(work, account->day_requests));
+    return DONE;
+}
+
+static enum outcome put_off(struct work *work, struct account *account, int64_t back_off_us)
+{
+    const char *why = arena_copy(work_arena(work), work_why(work)->text);
+    for (int64_t i = 0; i < account->failures && back_off_us < BACK_OFF_US_MAX; i++)
+        back_off_us *= 2;
+    account->failures++;
+    log_warning("CallRail was asked for missing calls in vain", LOG_TEXT("account", account->id), LOG_INT("failures", account->failures),
+                LOG_TEXT("why", why));
+    return move(work, account, account->now_us + (back_off_us < BACK_OFF_US_MAX ? back_off_us : BACK_OFF_US_MAX), why);
+}
+
+/* When it may be asked again; 0: now. */
+static int64_t budget_again_us(const struct ingest *ingest, const struct account *account)
+{
+    if (account->day_requests >= CALLRAIL_REQUESTS_PER_DAY * ingest->callrail_budget_percent / 100)
+        return (account->now_us / DAY + 1) * DAY;
+    if (account->hour_requests >= CALLRAIL_REQUESTS_PER_HOUR * ingest->callrail_budget_percent / 100)
+        return (account->now_us / HOUR + 1) * HOUR;
+    return 0;
+}
+
+/* --- asking ---------------------------------------------------------------------------------------------------------------------- */
+
+/* A page of the list, and the asking for it. */
+struct page {
+    const struct account *account;
+    bool sent;                          /* a request has left: it counts */
+    int64_t back_off_us;                /* should it fail */
+    struct json_value calls;            /* an array */
+    int64_t pages, records;
+};
+
+static bool read_page(struct text body, struct page *ret, struct problem *why)
+{
+    struct json_value whole, pages, records;
+    if (!json_parse(body, &whole, why))
+        return false;
+    return (json_find(whole, "calls", &ret->calls) && ret->calls.kind == JSON_ARRAY && json_find(whole, "total_pages", &pages)
+            && json_integer(pages, &ret->pages) && json_find(whole, "total_records", &records) && json_integer(records, &ret->records)
+            && ret->records >= 0)
+           || fail(why, "it has no calls, total_pages or total_records");
+}
+
+/* The start of the walk: calls that began before are not looked at. */
+static int64_t walk_from_us(const struct account *account)
+{
+    int64_t from_us = account->complete_us - (CALL_S_MAX + RECORDING_LATE_S) * SECOND;
+    return from_us > account->now_us - HISTORY_US ? from_us : account->now_us - HISTORY_US;
+}
+
+static enum outcome refused(struct work *work, struct page *page, const struct http_reply *reply)
+{
+    bool credentials = reply->status == 401 || reply->status == 403;
+    page->back_off_us = credentials || reply->status == 429 ? REFUSED_BACK_OFF_US : BACK_OFF_US;
+    if (reply->retry_after_ms * 1000 > page->back_off_us)
+        page->back_off_us = reply->retry_after_ms * 1000;
+    if (!credentials)
+        return retry(work, 0, "HTTP status %ld", reply->status);
+    return retry(work, 0, "CallRail refuses our credentials (HTTP status %ld): check %s", reply->status,
+                 page->account->tenant ? "the company's callrail_api_key and callrail_account_id"
+                                       : "CALLRAIL_API_KEY and CALLRAIL_ACCOUNT_ID");
+}
+
+static enum outcome ask_page(struct work *work, void *request, struct answer *ret)
+{
+    const struct ingest *ingest = work_context(work);
+    struct page *page = request;
+    const struct account *account = page->account;
+    struct arena *arena = work_arena(work);
+    struct http_reply reply;
+    struct problem why;
+    const char *const headers[] = { arena_printf(arena, "Authorization: Token token=\"%s\"", account->key), NULL };
+
+    page->sent = true;
+    TRY(work_http_any(work, &(struct http_request){
+        .method = "GET",
+        .url = arena_printf(arena, "%s/a/%s/calls.json?start_date=%.10s&end_date=%.10s&fields=agent_email&per_page=%d&page=%lld",
+                            ingest->callrail_url, account->id, work_time(work, walk_from_us(account) - ZONE_WEST_US),
+                            work_time(work, account->now_us + ZONE_EAST_US), PAGE_CALLS_MAX, (long long)account->page),
+        .headers = headers,
+        .timeout_ms = TIMEOUT_MS,
+        .answer_bytes_max = ANSWER_BYTES_MAX,
+    }, &reply));
+    if (reply.status != 200)
+        return refused(work, page, &reply);
+    if (!read_page(reply.body, page, &why))
+        return retry(work, 0, "its list of calls cannot be read: %s", why.text);
+    ret->body = reply.body;
+    return DONE;
+}
+
+/* --- what is missing ------------------------------------------------------------------------------------------------------------- */
+
+/* Of calls that are over: those that no last webhook told of, and those whose recording has come since.  What was fed in already, or is of an
+ * erased person, is not fed in again. */
+static const struct statement find_missing = {
+    .name = "find_missing",
+    .text = "SELECT l.position FROM unnest($1::text[], $2::uuid[], $3::boolean[]) WITH ORDINALITY AS l (call_id, event_id, recorded, position)"
+            " LEFT JOIN calls c ON c.call_id = l.call_id AND c.source = '" SOURCE "'"
+            " WHERE (c.call_id IS NULL OR l.recorded AND c.recording_url IS NULL OR NOT EXISTS (SELECT 1 FROM call_reports r"
+            "  WHERE r.tenant = c.tenant AND r.call_id = c.call_id AND r.hook = '" HOOK "'))"
+            " AND NOT EXISTS (SELECT 1 FROM ledger d WHERE d.event_id = l.event_id AND d.stage = 'ingest')"
+            " AND NOT EXISTS (SELECT 1 FROM erased e WHERE e.subject_sha256 = sha256(convert_to(l.call_id, 'UTF8')))"
+            " ORDER BY l.position",
+    .params = 3,
+};
+
+struct listed {
+    char call_id[CALL_ID_BYTES_MAX + 1];
+    char event_id[UUID_BYTES];
+    struct text body;                   /* the API's object */
+    int64_t started_us;                 /* -1: not said */
+    int64_t over_us;                    /* when it is surely over */
+    bool recorded;
+};
+
+/* A call that was answered and has no length is still talking, or was longer than any. */
+static int64_t over_us(const struct call_facts *facts)
+{
+    bool talking = facts->duration_s <= 0 && (facts->answered || facts->duration_s < 0);
+    return facts->started_us + (talking ? CALL_S_MAX : facts->duration_s) * SECOND;
+}
+
+/* False when it is no call; one whose facts cannot be read is the recorder's to reject. */
+static bool read_listed(struct text body, struct arena *arena, struct listed *ret, struct problem *why)
+{
+    struct callrail_call call;
+    struct call_facts facts;
+    if (!callrail_read(TEXT("application/json"), body, arena, &call, why))
+        return false;
+    *ret = (struct listed){ .body = body, .started_us = -1 };
+    memcpy(ret->call_id, call.call_id, sizeof(call.call_id));
+    if (call_facts_read(HOOK, "application/json", body, arena, &facts, why) && facts.started_us >= 0) {
+        ret->started_us = facts.started_us;
+        ret->over_us = over_us(&facts);
+        ret->recorded = facts.recording_url != NULL;
+    }
+    uuid_of(ret->event_id, SOURCE, call.call_id, HOOK, ret->recorded ? "fetched, recorded" : "fetched", NULL);
+    return true;
+}
+
+/* The calls of a page that the walk is about and that are over; *ret_first_us and *ret_last_us: the start of the page's first and last. */
+static int list_calls(struct work *work, const struct account *account, const struct page *page, struct listed *ret, int64_t *ret_first_us,
+                      int64_t *ret_last_us)
+{
+    int64_t from_us = walk_from_us(account), over_by_us = account->now_us - WEBHOOK_LATE_S * SECOND;
+    struct json_value value;
+    struct json_scan scan;
+    struct problem why;
+    int count = 0;
+    *ret_first_us = *ret_last_us = -1;
+    json_enter(&scan, page->calls);
+    for (int i = 0; i < PAGE_CALLS_MAX && json_element(&scan, &value); i++) {
+        struct listed *listed = &ret[count];
+        if (!read_listed(value.raw, work_arena(work), listed, &why)) {
+            log_warning("CallRail lists what is no call", LOG_TEXT("account", account->id), LOG_TEXT("why", why.text));
+            continue;
+        }
+        *ret_first_us = *ret_first_us < 0 ? listed->started_us : *ret_first_us;
+        *ret_last_us = listed->started_us;
+        count += listed->started_us < 0 || (listed->started_us >= from_us && listed->over_us <= over_by_us);
+    }
+    return count;
+}
+
+static void arrive(struct work *work, const struct account *account, const struct listed *listed)
+{
+    effect_arrival(work, &EVENT_CALLRAIL_CALL_RECEIVED, listed->event_id, listed->call_id, &(struct callrail_call_received){
+        .hook = HOOK,
+        .via = "fetch",
+        .company = account->tenant,
+        .received_at = work_time(work, account->now_us),
+        .content_type = "application/json",
+        .signature = "",
+        .encoding = "text",
+        .body = listed->body,
+    });
+}
+
+static enum outcome feed(struct work *work, const struct account *account, const struct listed *listed, int count)
+{
+    struct buf arrays[3];
+    struct rows missing;
+    for (size_t i = 0; i < LENGTH(arrays); i++) {
+        buf_init(&arrays[i], ANSWER_BYTES_MAX);
+        pg_array_begin(&arrays[i]);
+    }
+    for (int i = 0; i < count; i++) {
+        pg_array_add(&arrays[0], listed[i].call_id);
+        pg_array_add(&arrays[1], listed[i].event_id);
+        pg_array_add(&arrays[2], listed[i].recorded ? "true" : "false");
+    }
+    for (size_t i = 0; i < LENGTH(arrays); i++)
+        pg_array_end(&arrays[i]);
+    enum outcome outcome = work_query(work, &find_missing, &missing, arrays[0].at, arrays[1].at, arrays[2].at);
+    for (size_t i = 0; i < LENGTH(arrays); i++)
+        buf_done(&arrays[i]);
+    if (outcome != DONE)
+        return outcome;
+    for (int row = 0; row < missing.count; row++)
+        arrive(work, account, &listed[atoi(row_get(&missing, row, "position")) - 1]);
+    if (missing.count > 0) {
+        metric_add(&fetched, missing.count, account->source);
+        log_info("calls whose webhooks never came were fetched", LOG_TEXT("account", account->id), LOG_INT("calls", missing.count));
+    }
+    return DONE;
+}
+
+/* --- one page -------------------------------------------------------------------------------------------------------------------- */
+
+/* Where the walk goes on, and when. */
+static int64_t go_on(const struct ingest *ingest, struct account *account, const struct page *page, int64_t first_us, int64_t last_us)
+{
+    bool passed = last_us >= 0 && first_us >= last_us && last_us < walk_from_us(account);      /* newest first, and all others are older */
+    account->failures = 0;
+    if (page->records < account->records && account->page > 1) {
+        account->page--;                /* some are gone: what followed the last page has moved up into it */
+        account->records = page->records;
+        return account->now_us;
+    }
+    if (account->page < page->pages && !passed) {
+        account->page++;
+        account->records = page->records;
+        return account->now_us;
+    }
+    account->complete_us = account->began_us;
+    account->page = 1;
+    account->records = 0;
+    return account->now_us + ingest->callrail_check_every_ms * 1000;
+}
+
+static enum outcome look_through(struct work *work, struct account *account, struct page *page)
+{
+    struct listed *listed = arena_alloc(work_arena(work), (PAGE_CALLS_MAX + 1) * sizeof(*listed));
+    int64_t first_us, last_us;
+    int count = list_calls(work, account, page, listed, &first_us, &last_us);
+    if (count > 0)
+        TRY(feed(work, account, listed, count));
+    int64_t next_us = go_on(work_context(work), account, page, first_us, last_us);
+    return move(work, account, next_us, NULL);
+}
+
+enum outcome reconcile_calls(struct work *work, const struct event *event)
+{
+    const struct ingest *ingest = work_context(work);
+    struct reconcile_due due;
+    struct account account;
+    struct answer answer;
+
+    TRY(work_read_data(work, event, reconcile_due_read, &due));
+    TRY(read_account(work, due.account, &account));
+    if (account.due ? !due.next_check_at || strcmp(account.due, due.next_check_at) != 0 : due.next_check_at != NULL)
+        return skip(work, "this check was made already");
+    if (!account.key)
+        return skip(work, "there is no key for this account any more");
+    work_set_tenant(work, account.tenant);
+    int64_t again_us = budget_again_us(ingest, &account);
+    if (again_us > 0) {
+        log_warning("the requests to CallRail are used up", LOG_TEXT("account", account.id), LOG_INT("hour", account.hour_requests),
+                    LOG_INT("day", account.day_requests));
+        return move(work, &account, again_us, "our part of CallRail's requests is used up");
+    }
+    struct page page = { .account = &account, .back_off_us = BACK_OFF_US };
+    enum outcome outcome = ask(work, "calls", &(struct ask){ .kind = ASK_AGAIN, .provider = account.source, .timeout_ms = TIMEOUT_MS,
+                                                             .unrecorded = true, .call = ask_page, .request = &page }, &answer);
+    if (outcome != DONE && daemon_stopping())
+        return outcome;
+    bool counts = page.sent || outcome == DONE;     /* a rerun was answered before */
+    account.hour_requests += counts;
+    account.day_requests += counts;
+    if (outcome != DONE)
+        return put_off(work, &account, page.back_off_us);
+    if (!read_page(answer.body, &page, work_why(work)))
+        return REJECT;
+    return look_through(work, &account, &page);
+}
+
+/* --- start ----------------------------------------------------------------------------------------------------------------------- */
+
+bool reconcile_open(const struct ingest *ingest, struct problem *why)
+{
+    const char *account = ingest->callrail_account_id;
+    metric_register(&fetched);
+    if (ingest->callrail_api_key && !account)
+        return fail(why, "CALLRAIL_API_KEY is set and CALLRAIL_ACCOUNT_ID is not: give the account whose calls are to be asked for");
+    size_t good = account ? strspn(account, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") : 0;
+    return !account || (good <= 64 && !account[good]) || fail(why, "CALLRAIL_ACCOUNT_ID must be at most 64 letters, digits, - and _");
+}
+
+void reconcile_check(const struct ingest *ingest, struct buf *out)
+{
+    if (shared_account((void *)ingest))
+        buf_printf(out, "ok   callrail account %s is asked for calls whose webhooks never came\n", ingest->callrail_account_id);
+    else
+        buf_add_string(out, "note callrail is not asked for calls whose webhooks never came: CALLRAIL_API_KEY is not set\n");
+}
