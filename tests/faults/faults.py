@@ -11,8 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 
 import psycopg
-from daemons import BUILD
-from fleet import FAKETIME, INSTANCES_MAX, SESSION_MS, pick
+from fleet import INSTANCES_MAX, SESSION_MS, pick
 
 PRODUCT = ("ingest", "transcribe", "analyze", "notifier", "echo")
 POINTS = ("ask.before", "ask.sending", "ask.answered", "ask.after", "lookup.after", "commit.before", "commit.after", "commit.unknown",
@@ -20,6 +19,7 @@ POINTS = ("ask.before", "ask.sending", "ask.answered", "ask.after", "lookup.afte
 ASKING = ("transcribe", "notifier", "echo")
 DOOR_POINTS = ("door.accepted", "door.reported", "spool.before", "spool.after")
 BEYOND_LEASE_MS = 45_000
+CLOCK_JUMPS = (("-25 h", -90_000), ("-61 min", -3_660), ("+61 min", 3_660), ("+25 h", 90_000))
 
 # --- processes -----------------------------------------------------------------------------------------------------------------------
 
@@ -97,17 +97,15 @@ def scaled(world, rng):
 
 
 @contextmanager
-def other_clock(world, rng):
-    """An instance whose wall clock is hours off, as after a jump; monotonic time goes on."""
-    if not FAKETIME.exists() or (BUILD / "bin").is_dir() and BUILD.name != "faults":
-        yield "skipped: needs Debian's faketime, and a build without sanitizers", 0
-        return
-    off = rng.choice(("-25h", "-61m", "+61m", "+25h"))
-    daemon = world.fleet.add("echo", LD_PRELOAD=FAKETIME, FAKETIME=off, DONT_FAKE_MONOTONIC="1", FAKETIME_DONT_FAKE_MONOTONIC="1")
+def clock_jumped(world, rng):
+    """A process's wall clock jumps, and later back; monotonic time goes on."""
+    daemon = pick(rng, world.fleet.of(pick(rng, PRODUCT)))
+    name, off_s = rng.choice(CLOCK_JUMPS)
+    world.set_clock(daemon.instance, off_s)
     try:
-        yield f"{daemon.instance} at {off}", rng.uniform(8, 10)
+        yield f"{daemon.instance} by {name}", rng.uniform(5, 8)
     finally:
-        world.fleet.remove(daemon)
+        world.set_clock(daemon.instance, 0)
 
 
 @contextmanager
@@ -233,7 +231,7 @@ PROVIDERS = [
 
 DECKS = {
     "processes": [killed, killed, killed_again_and_again, all_killed, zombie, zombie, at_a_point, at_a_point, at_a_point, at_a_point,
-                  at_a_point, scaled, scaled, other_clock],
+                  at_a_point, scaled, scaled, clock_jumped, clock_jumped],
     "parts": [kafka_restarted, kafka_frozen, kafka_frozen, postgres_restarted, postgres_restarted, connections_terminated,
               database_disk_full, spool_disk_full, *PROVIDERS],
 }
