@@ -58,15 +58,15 @@ struct route {
     bool preempts;                          /* sets `cancelled` on the running handler of its key when it is consumed */
 };
 
-/* Emits an event of `type` for each due row, to due.<stage>, which every stage reads.  `due` has at most SWEEP_ROWS_MAX rows, and the
+/* Emits an event of `type` for each due row.  `due` has no parameters unless `parameter` gives it one, at most SWEEP_ROWS_MAX rows, and the
  * columns id, next_check_at, subject, tenant, data (JSON text).  The event's id holds id and next_check_at; handling it must move that. */
 #define SWEEP_ROWS_MAX 500
 struct sweep {
     const char *name;                       /* NULL ends a table */
     int64_t every_ms;
     const struct statement *due;
-    const struct event_type *type;          /* when it has a topic of its own, that is written by this stage */
-    const char *(*parameter)(void *context);    /* gives `due` its only parameter; NULL: it has none */
+    const struct event_type *type;          /* its topic must be written by this stage, and read by it: due.<stage> */
+    const char *(*parameter)(void *context);    /* may be NULL */
 };
 
 struct stage {

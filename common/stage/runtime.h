@@ -198,8 +198,8 @@ struct runtime {
     bool create_topics;
     struct http_client_settings http_settings;
 
-    const char *topics[TOPICS_MAX + 1]; /* read, due.<stage> and replay.<stage> included */
-    char replay_topic[64], dead_topic[64], due_topic[64], role[64];
+    const char *topics[TOPICS_MAX + 1]; /* read, replay.<stage> included */
+    char replay_topic[64], dead_topic[64], role[64];
 
     pthread_mutex_t lock;
     pthread_cond_t lookup_ready, commit_ready, clock_changed, sweep_now;

@@ -127,7 +127,6 @@ static void find_topics(void)
 {
     snprintf(runtime.replay_topic, sizeof(runtime.replay_topic), "replay.%s", runtime.stage->name);
     snprintf(runtime.dead_topic, sizeof(runtime.dead_topic), "dead.%s", runtime.stage->name);
-    snprintf(runtime.due_topic, sizeof(runtime.due_topic), "due.%s", runtime.stage->name);
     snprintf(runtime.role, sizeof(runtime.role), "switchboard_%s", runtime.stage->name);
     int count = 0;
     for (const struct stage_topics *topics_of = stage_topics; topics_of->stage; topics_of++)
