@@ -8,6 +8,9 @@
  * instance goes on, and nothing here is retried or rejected by the runtime: whatever goes wrong moves the row's next_check_at.  It has no
  * circuit either, which would hold up the recorder: its row says how often and why it failed.
  *
+ * The list gives for a recording either its address or that of the API's own request for it, which only the key opens: then the link behind it
+ * is asked for and takes its place, so that transcribe needs no key.
+ *
  * Dates in the list are days of a time zone that only CallRail knows: they are asked for with room for every time zone there is, and the
  * calls are told by their own start. */
 #include "ingest/reconcile.h"
@@ -39,6 +42,9 @@
 #define PAGE_CALLS_MAX 250
 #define TIMEOUT_MS 30000
 #define ANSWER_BYTES_MAX (4 * 1024 * 1024)
+#define LINK_ANSWER_BYTES_MAX (64 * 1024)
+#define LINKS_MAX 20                    /* asked for by one event: for the rest the page is asked for again … */
+#define LINKS_PAUSE_US (30 * SECOND)    /* … when what was fed in has been handled */
 #define BACK_OFF_US MINUTE              /* after a failure, doubling to BACK_OFF_US_MAX */
 #define REFUSED_BACK_OFF_US (15 * MINUTE)       /* after 429, 401 and 403: CallRail does not say when to come again */
 #define BACK_OFF_US_MAX HOUR
@@ -189,11 +195,66 @@ static int64_t budget_again_us(const struct ingest *ingest, const struct account
 
 /* --- asking ---------------------------------------------------------------------------------------------------------------------- */
 
-/* A page of the list, and the asking for it. */
-struct page {
+/* One request, and how it went. */
+struct asking {
     const struct account *account;
-    bool sent;                          /* a request has left: it counts */
+    const char *url;
+    size_t answer_bytes_max;
+    bool (*readable)(struct text body, struct problem *why);
+    bool sent;                          /* it has left: it counts */
+    bool failed;                        /* CallRail did, and not something of ours */
+    bool absent;                        /* CallRail has no such thing (404) */
     int64_t back_off_us;                /* should it fail */
+};
+
+static enum outcome refused(struct work *work, struct asking *asking, const struct http_reply *reply)
+{
+    bool credentials = reply->status == 401 || reply->status == 403;
+    asking->absent = reply->status == 404;
+    asking->back_off_us = credentials || reply->status == 429 ? REFUSED_BACK_OFF_US : BACK_OFF_US;
+    if (reply->retry_after_ms * 1000 > asking->back_off_us)
+        asking->back_off_us = reply->retry_after_ms * 1000;
+    if (!credentials)
+        return retry(work, 0, "HTTP status %ld", reply->status);
+    return retry(work, 0, "CallRail refuses our credentials (HTTP status %ld): check %s", reply->status,
+                 asking->account->tenant ? "the company's callrail_api_key and callrail_account_id"
+                                         : "CALLRAIL_API_KEY and CALLRAIL_ACCOUNT_ID");
+}
+
+static enum outcome call_callrail(struct work *work, void *request, struct answer *ret)
+{
+    struct asking *asking = request;
+    const char *const headers[] = { arena_printf(work_arena(work), "Authorization: Token token=\"%s\"", asking->account->key), NULL };
+    struct http_reply reply;
+    struct problem why;
+
+    asking->sent = true;
+    asking->back_off_us = BACK_OFF_US;
+    TRY(work_http_any(work, &(struct http_request){ .method = "GET", .url = asking->url, .headers = headers, .timeout_ms = TIMEOUT_MS,
+                                                    .answer_bytes_max = asking->answer_bytes_max }, &reply));
+    if (reply.status != 200)
+        return refused(work, asking, &reply);
+    if (!asking->readable(reply.body, &why))
+        return retry(work, 0, "its answer cannot be read: %s", why.text);
+    ret->body = reply.body;
+    return DONE;
+}
+
+/* Counts the request, also that of an earlier run of this work, whose answer is given again. */
+static enum outcome ask_callrail(struct work *work, const char *name, struct account *account, struct asking *asking, struct text *ret)
+{
+    struct answer answer;
+    asking->account = account;
+    enum outcome outcome = ask(work, name, &(struct ask){ .kind = ASK_AGAIN, .provider = account->source, .timeout_ms = TIMEOUT_MS,
+                                                          .unrecorded = true, .call = call_callrail, .request = asking }, &answer);
+    account->hour_requests += asking->sent || outcome == DONE;
+    account->day_requests += asking->sent || outcome == DONE;
+    asking->failed = outcome != DONE;
+    *ret = answer.body;
+    return outcome;
+}
+
+struct page {
     struct json_value calls;            /* an array */
     int64_t pages, records;
 };
@@ -209,6 +270,12 @@ static bool read_page(struct text body, struct page *ret, struct problem *why)
            || fail(why, "it has no calls, total_pages or total_records");
 }
 
+static bool is_page(struct text body, struct problem *why)
+{
+    struct page page;
+    return read_page(body, &page, why);
+}
+
 /* The start of the walk: calls that began before are not looked at. */
 static int64_t walk_from_us(const struct account *account)
 {
@@ -216,45 +283,17 @@ static int64_t walk_from_us(const struct account *account)
     return from_us > account->now_us - HISTORY_US ? from_us : account->now_us - HISTORY_US;
 }
 
-static enum outcome refused(struct work *work, struct page *page, const struct http_reply *reply)
-{
-    bool credentials = reply->status == 401 || reply->status == 403;
-    page->back_off_us = credentials || reply->status == 429 ? REFUSED_BACK_OFF_US : BACK_OFF_US;
-    if (reply->retry_after_ms * 1000 > page->back_off_us)
-        page->back_off_us = reply->retry_after_ms * 1000;
-    if (!credentials)
-        return retry(work, 0, "HTTP status %ld", reply->status);
-    return retry(work, 0, "CallRail refuses our credentials (HTTP status %ld): check %s", reply->status,
-                 page->account->tenant ? "the company's callrail_api_key and callrail_account_id"
-                                       : "CALLRAIL_API_KEY and CALLRAIL_ACCOUNT_ID");
-}
-
-static enum outcome ask_page(struct work *work, void *request, struct answer *ret)
+static enum outcome ask_page(struct work *work, struct account *account, struct asking *asking, struct page *ret)
 {
     const struct ingest *ingest = work_context(work);
-    struct page *page = request;
-    const struct account *account = page->account;
-    struct arena *arena = work_arena(work);
-    struct http_reply reply;
-    struct problem why;
-    const char *const headers[] = { arena_printf(arena, "Authorization: Token token=\"%s\"", account->key), NULL };
-
-    page->sent = true;
-    TRY(work_http_any(work, &(struct http_request){
-        .method = "GET",
-        .url = arena_printf(arena, "%s/a/%s/calls.json?start_date=%.10s&end_date=%.10s&fields=agent_email&per_page=%d&page=%lld",
+    struct text body;
+    *asking = (struct asking){
+        .url = arena_printf(work_arena(work), "%s/a/%s/calls.json?start_date=%.10s&end_date=%.10s&fields=agent_email&per_page=%d&page=%lld",
                             ingest->callrail_url, account->id, work_time(work, walk_from_us(account) - ZONE_WEST_US),
                             work_time(work, account->now_us + ZONE_EAST_US), PAGE_CALLS_MAX, (long long)account->page),
-        .headers = headers,
-        .timeout_ms = TIMEOUT_MS,
-        .answer_bytes_max = ANSWER_BYTES_MAX,
-    }, &reply));
-    if (reply.status != 200)
-        return refused(work, page, &reply);
-    if (!read_page(reply.body, page, &why))
-        return retry(work, 0, "its list of calls cannot be read: %s", why.text);
-    ret->body = reply.body;
-    return DONE;
+        .answer_bytes_max = ANSWER_BYTES_MAX, .readable = is_page, .back_off_us = BACK_OFF_US };
+    TRY(ask_callrail(work, "calls", account, asking, &body));
+    return read_page(body, ret, work_why(work)) ? DONE : RETRY;
 }
 
 /* --- what is missing ------------------------------------------------------------------------------------------------------------- */
@@ -279,8 +318,14 @@ struct listed {
     struct text body;                   /* the API's object */
     int64_t started_us;                 /* -1: not said */
     int64_t over_us;                    /* when it is surely over */
-    bool recorded;
+    const char *recording_url;
 };
+
+/* However often it is found, it is one event; and another one when its recording has come. */
+static void identify(struct listed *listed)
+{
+    uuid_of(listed->event_id, SOURCE, listed->call_id, HOOK, listed->recording_url ? "fetched, recorded" : "fetched", NULL);
+}
 
 /* A call that was answered and has no length is still talking, or was longer than any. */
 static int64_t over_us(const struct call_facts *facts)
@@ -301,9 +346,9 @@ static bool read_listed(struct text body, struct arena *arena, struct listed *re
     if (call_facts_read(HOOK, "application/json", body, arena, &facts, why) && facts.started_us >= 0) {
         ret->started_us = facts.started_us;
         ret->over_us = over_us(&facts);
-        ret->recorded = facts.recording_url != NULL;
+        ret->recording_url = facts.recording_url;
     }
-    uuid_of(ret->event_id, SOURCE, call.call_id, HOOK, ret->recorded ? "fetched, recorded" : "fetched", NULL);
+    identify(ret);
     return true;
 }
 
@@ -331,6 +376,86 @@ static int list_calls(struct work *work, const struct account *account, const st
     return count;
 }
 
+static enum outcome find_missing_of(struct work *work, const struct listed *listed, int count, struct rows *ret)
+{
+    struct buf arrays[3];
+    for (size_t i = 0; i < LENGTH(arrays); i++) {
+        buf_init(&arrays[i], ANSWER_BYTES_MAX);
+        pg_array_begin(&arrays[i]);
+    }
+    for (int i = 0; i < count; i++) {
+        pg_array_add(&arrays[0], listed[i].call_id);
+        pg_array_add(&arrays[1], listed[i].event_id);
+        pg_array_add(&arrays[2], listed[i].recording_url ? "true" : "false");
+    }
+    for (size_t i = 0; i < LENGTH(arrays); i++)
+        pg_array_end(&arrays[i]);
+    enum outcome outcome = work_query(work, &find_missing, ret, arrays[0].at, arrays[1].at, arrays[2].at);
+    for (size_t i = 0; i < LENGTH(arrays); i++)
+        buf_done(&arrays[i]);
+    return outcome;
+}
+
+/* --- their recordings ------------------------------------------------------------------------------------------------------------ */
+
+static bool is_link(struct text body, struct problem *why)
+{
+    struct json_value whole, url;
+    return json_parse(body, &whole, why) && ((json_find(whole, "url", &url) && url.kind == JSON_STRING) || fail(why, "it has no url"));
+}
+
+/* The address of a recording that only the key opens. */
+static bool is_locked(const struct ingest *ingest, const struct listed *listed)
+{
+    size_t bytes = strlen(ingest->callrail_url);
+    return listed->recording_url && strncmp(listed->recording_url, ingest->callrail_url, bytes) == 0 && listed->recording_url[bytes] == '/';
+}
+
+/* The API's object with another recording. */
+static struct text with_recording(struct work *work, struct text body, const char *recording_url)
+{
+    struct json_value whole, value;
+    struct json_scan scan;
+    struct text member;
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    json_parse(body, &whole, NULL);
+    json_enter(&scan, whole);
+    buf_add_char(&out, '{');
+    while (json_member(&scan, &member, &value)) {
+        json_separate(&out);
+        buf_add_text(&out, member);
+        buf_add_char(&out, ':');
+        if (json_string_is(member, "recording"))
+            json_write_string(&out, recording_url);
+        else
+            buf_add_text(&out, value.raw);
+    }
+    buf_add_char(&out, '}');
+    struct text copy = { arena_copy_text(work_arena(work), buf_text(&out)), out.bytes };
+    buf_done(&out);
+    return copy;
+}
+
+/* The link takes the place of the address; of what CallRail does not have (yet) there is no recording. */
+static enum outcome unlock(struct work *work, struct account *account, struct asking *asking, struct listed *listed)
+{
+    struct json_value whole, url;
+    struct text body;
+    *asking = (struct asking){ .url = listed->recording_url, .answer_bytes_max = LINK_ANSWER_BYTES_MAX, .readable = is_link,
+                               .back_off_us = BACK_OFF_US };
+    enum outcome outcome = ask_callrail(work, arena_printf(work_arena(work), "recording %s", listed->call_id), account, asking, &body);
+    if (outcome != DONE && !asking->absent)
+        return outcome;
+    bool found = outcome == DONE && json_parse(body, &whole, NULL) && json_find(whole, "url", &url);
+    listed->recording_url = found ? json_string(url, work_arena(work)) : NULL;
+    listed->body = with_recording(work, listed->body, listed->recording_url);
+    identify(listed);
+    return DONE;
+}
+
+/* --- feeding in ------------------------------------------------------------------------------------------------------------------ */
+
 static void arrive(struct work *work, const struct account *account, const struct listed *listed)
 {
     effect_arrival(work, &EVENT_CALLRAIL_CALL_RECEIVED, listed->event_id, listed->call_id, &(struct callrail_call_received){
@@ -345,33 +470,33 @@ static void arrive(struct work *work, const struct account *account, const struc
     });
 }
 
-static enum outcome feed(struct work *work, const struct account *account, const struct listed *listed, int count)
+/* What is missing of the page's calls arrives; *ret_left: some of it only next time.  When it fails, what has arrived until then stands. */
+static enum outcome feed(struct work *work, struct account *account, struct asking *asking, struct listed *listed, int count, bool *ret_left)
 {
-    struct buf arrays[3];
+    const struct ingest *ingest = work_context(work);
     struct rows missing;
-    for (size_t i = 0; i < LENGTH(arrays); i++) {
-        buf_init(&arrays[i], ANSWER_BYTES_MAX);
-        pg_array_begin(&arrays[i]);
+    int links = 0, arrived = 0;
+    enum outcome outcome = find_missing_of(work, listed, count, &missing);
+    for (int row = 0; outcome == DONE && row < missing.count; row++) {
+        struct listed *one = &listed[atoi(row_get(&missing, row, "position")) - 1];
+        bool locked = is_locked(ingest, one);
+        if (locked && (links == LINKS_MAX || budget_again_us(ingest, account) > 0)) {
+            *ret_left = true;
+            continue;
+        }
+        links += locked;
+        if (locked)
+            outcome = unlock(work, account, asking, one);
+        if (outcome == DONE) {
+            arrive(work, account, one);
+            arrived++;
+        }
     }
-    for (int i = 0; i < count; i++) {
-        pg_array_add(&arrays[0], listed[i].call_id);
-        pg_array_add(&arrays[1], listed[i].event_id);
-        pg_array_add(&arrays[2], listed[i].recorded ? "true" : "false");
+    if (arrived > 0) {
+        metric_add(&fetched, arrived, account->source);
+        log_info("calls whose webhooks never came were fetched", LOG_TEXT("account", account->id), LOG_INT("calls", arrived));
     }
-    for (size_t i = 0; i < LENGTH(arrays); i++)
-        pg_array_end(&arrays[i]);
-    enum outcome outcome = work_query(work, &find_missing, &missing, arrays[0].at, arrays[1].at, arrays[2].at);
-    for (size_t i = 0; i < LENGTH(arrays); i++)
-        buf_done(&arrays[i]);
-    if (outcome != DONE)
-        return outcome;
-    for (int row = 0; row < missing.count; row++)
-        arrive(work, account, &listed[atoi(row_get(&missing, row, "position")) - 1]);
-    if (missing.count > 0) {
-        metric_add(&fetched, missing.count, account->source);
-        log_info("calls whose webhooks never came were fetched", LOG_TEXT("account", account->id), LOG_INT("calls", missing.count));
-    }
-    return DONE;
+    return outcome;
 }
 
 /* --- one page -------------------------------------------------------------------------------------------------------------------- */
@@ -380,7 +505,6 @@ static enum outcome feed(struct work *work, const struct account *account, const
 static int64_t go_on(const struct ingest *ingest, struct account *account, const struct page *page, int64_t first_us, int64_t last_us)
 {
     bool passed = last_us >= 0 && first_us >= last_us && last_us < walk_from_us(account);      /* newest first, and all others are older */
-    account->failures = 0;
     if (page->records < account->records && account->page > 1) {
         account->page--;                /* some are gone: what followed the last page has moved up into it */
         account->records = page->records;
@@ -397,15 +521,19 @@ static int64_t go_on(const struct ingest *ingest, struct account *account, const
     return account->now_us + ingest->callrail_check_every_ms * 1000;
 }
 
-static enum outcome look_through(struct work *work, struct account *account, struct page *page)
+/* Asks for the page, and feeds in what is missing of it; `asking` is the last request. */
+static enum outcome look_through(struct work *work, struct account *account, struct asking *asking, int64_t *ret_next_us)
 {
     struct listed *listed = arena_alloc(work_arena(work), (PAGE_CALLS_MAX + 1) * sizeof(*listed));
+    struct page page;
     int64_t first_us, last_us;
-    int count = list_calls(work, account, page, listed, &first_us, &last_us);
+    bool left = false;
+    TRY(ask_page(work, account, asking, &page));
+    int count = list_calls(work, account, &page, listed, &first_us, &last_us);
     if (count > 0)
-        TRY(feed(work, account, listed, count));
-    int64_t next_us = go_on(work_context(work), account, page, first_us, last_us);
-    return move(work, account, next_us, NULL);
+        TRY(feed(work, account, asking, listed, count, &left));
+    *ret_next_us = left ? account->now_us + LINKS_PAUSE_US : go_on(work_context(work), account, &page, first_us, last_us);
+    return DONE;
 }
 
 enum outcome reconcile_calls(struct work *work, const struct event *event)
@@ -413,7 +541,6 @@ enum outcome reconcile_calls(struct work *work, const struct event *event)
     const struct ingest *ingest = work_context(work);
     struct reconcile_due due;
     struct account account;
-    struct answer answer;
 
     TRY(work_read_data(work, event, reconcile_due_read, &due));
     TRY(read_account(work, due.account, &account));
@@ -428,19 +555,15 @@ enum outcome reconcile_calls(struct work *work, const struct event *event)
                     LOG_INT("day", account.day_requests));
         return move(work, &account, again_us, "our part of CallRail's requests is used up");
     }
-    struct page page = { .account = &account, .back_off_us = BACK_OFF_US };
-    enum outcome outcome = ask(work, "calls", &(struct ask){ .kind = ASK_AGAIN, .provider = account.source, .timeout_ms = TIMEOUT_MS,
-                                                             .unrecorded = true, .call = ask_page, .request = &page }, &answer);
-    if (outcome != DONE && daemon_stopping())
+    struct asking asking = { 0 };
+    int64_t next_us;
+    enum outcome outcome = look_through(work, &account, &asking, &next_us);
+    if (outcome != DONE && (!asking.failed || daemon_stopping()))
         return outcome;
-    bool counts = page.sent || outcome == DONE;     /* a rerun was answered before */
-    account.hour_requests += counts;
-    account.day_requests += counts;
     if (outcome != DONE)
-        return put_off(work, &account, page.back_off_us);
-    if (!read_page(answer.body, &page, work_why(work)))
-        return REJECT;
-    return look_through(work, &account, &page);
+        return put_off(work, &account, asking.back_off_us);
+    account.failures = 0;
+    return move(work, &account, next_us, NULL);
 }
 
 /* --- start ----------------------------------------------------------------------------------------------------------------------- */

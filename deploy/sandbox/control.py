@@ -349,6 +349,8 @@ async def put_settings(request):
         raise Wrong("`message_statuses` are accepted, queued, sending, sent, delivered and read")
     if wanted.get("callrail_time_zone", "UTC") not in available_timezones():
         raise Wrong("`callrail_time_zone` is a name like America/New_York")
+    if wanted.get("callrail_recordings", "link") not in ("link", "api"):
+        raise Wrong("`callrail_recordings` is link or api")
     if not 0 <= wanted.get("message_gap_ms", 0) <= limits.STALL_S_MAX * 1000:
         raise Wrong(f"`message_gap_ms` is at most {limits.STALL_S_MAX * 1000:.0f}")
     state.settings.update(wanted)

@@ -311,6 +311,9 @@ def known_now(call):
 def shown(state, call, names):
     known = known_now(call)
     facts = callrail_payload(known)
+    if facts["recording"] and state.settings["callrail_recordings"] == "api":
+        account = state.config.callrail_account_id
+        facts["recording"] = f"{state.config.base_url}{BASE}/a/{account}/calls/{call['call_id']}/recording.json"
     start = start_of(call).astimezone(ZoneInfo(state.settings["callrail_time_zone"]))
     return {
         **{name: facts.get(name) for name in names},

@@ -15,6 +15,7 @@ SETTINGS = {
     "callrail_requests_per_hour": limits.CALLRAIL_REQUESTS_PER_HOUR,
     "callrail_requests_per_day": limits.CALLRAIL_REQUESTS_PER_DAY,
     "callrail_time_zone": "America/New_York",  # of the account: what dates without an offset are in
+    "callrail_recordings": "link",  # what `recording` is in its API; api: the address of its own request for the link
     "window_hours": limits.WHATSAPP_WINDOW_HOURS,  # how long free text may follow a person's own message
 }
 

@@ -228,6 +228,54 @@ def test_a_fetched_call_without_recording_gets_it_later(pipeline):
     assert pipeline.row("calls", call_id)["brought_by"] == "fetch" and len(pipeline.rows("call_reports", call_id)) == 2
 
 
+# --- where its recording is
+
+
+def test_a_recording_that_only_our_key_opens_is_unlocked(pipeline):
+    pipeline.sandbox.control("PUT", "/settings", json={"callrail_recordings": "api"})
+    company = pipeline.company()
+    call_id = lost_call(pipeline, company)
+    check(pipeline)
+    pipeline.delivery(call_id, "read")
+    assert pipeline.row("calls", call_id)["recording_url"] == f"{pipeline.sandbox.url}/files/{call_id}.wav"
+    assert row(pipeline)["hour_requests"] == len(pipeline.asked("callrail")) == 2, "the list, and the link"
+
+
+def test_recordings_are_unlocked_some_at_a_time(pipeline):
+    pipeline.sandbox.control("PUT", "/settings", json={"callrail_recordings": "api"})
+    company = pipeline.company()
+    calls = [lost_call(pipeline, company, lines=None, recording_url=f"{pipeline.sandbox.url}/files/{number}.wav") for number in range(25)]
+    make_due(pipeline)
+    wait_until(lambda: row(pipeline)["waits"] and len(known(pipeline, company)) == 20, "the first twenty")
+    check(pipeline)
+    wait_until(lambda: known(pipeline, company) == set(calls), "the rest")
+    assert len(pipeline.asked("callrail", path="recording.json")) == 25
+
+
+def test_a_call_whose_recording_is_not_there_yet_comes_without(pipeline):
+    pipeline.sandbox.control("PUT", "/settings", json={"callrail_recordings": "api"})
+    pipeline.sandbox.fault(provider="callrail", path="recording.json", what="status", status=404)
+    company = pipeline.company()
+    call_id = lost_call(pipeline, company)
+    check(pipeline)
+    assert pipeline.row("calls", call_id)["recording_url"] is None
+    check(pipeline)
+    pipeline.delivery(call_id, "read")
+    assert len(pipeline.rows("call_reports", call_id)) == 2
+
+
+def test_what_was_fetched_before_a_failure_stands(pipeline):
+    pipeline.sandbox.control("PUT", "/settings", json={"callrail_recordings": "api"})
+    pipeline.sandbox.fault(provider="callrail", path="recording.json", what="status", status=503, skip=1)
+    company = pipeline.company()
+    second, first = (lost_call(pipeline, company, started_at=ago(minutes=minutes)) for minutes in (50, 40))
+    make_due(pipeline)
+    pipeline.delivery(first, "read")
+    assert row(pipeline)["failures"] == 1 and row(pipeline)["hour_requests"] == 3 and not times_fetched(pipeline, second)
+    pipeline.database.execute("UPDATE reconciliations SET next_check_at = now()")
+    pipeline.delivery(second, "read")
+
+
 # --- many
 
 
@@ -359,9 +407,9 @@ BAD_DAYS = {
     "our key is refused": ({"what": "status", "status": 401}, LATER, "CallRail refuses our credentials (HTTP status 401): check CALLRAIL_API_KEY"),
     "we are forbidden": ({"what": "status", "status": 403}, LATER, "CallRail refuses our credentials (HTTP status 403)"),
     "no such account": ({"what": "status", "status": 404}, SOON, "HTTP status 404"),
-    "its answer is no JSON": ({"what": "malformed_json"}, SOON, "its list of calls cannot be read"),
-    "its answer is half": ({"what": "truncated_json"}, SOON, "its list of calls cannot be read"),
-    "its answer is empty": ({"what": "empty"}, SOON, "its list of calls cannot be read"),
+    "its answer is no JSON": ({"what": "malformed_json"}, SOON, "its answer cannot be read"),
+    "its answer is half": ({"what": "truncated_json"}, SOON, "its answer cannot be read"),
+    "its answer is empty": ({"what": "empty"}, SOON, "its answer cannot be read"),
     "its answer is another": ({"what": "status", "status": 200, "body": {"calls": []}}, SOON, "it has no calls, total_pages or total_records"),
 }
 
