@@ -2,8 +2,8 @@
  * call.recorded.
  *
  * A webhook, or what was fetched in its place (reconcile.c), becomes a report row; the call's row is all its reports
- * folded in their order (call_facts.h), so it ends up the same however they came.  `version` is the predicate: two webhooks handled at once make one of them run
- * again. */
+ * folded in their order (call_facts.h), so it ends up the same however they came.  `version` is the predicate: two
+ * webhooks handled at once make one of them run again. */
 #include "common/json.h"
 #include "common/phone.h"
 #include "ingest/call_facts.h"
