@@ -7,7 +7,7 @@
  *
  * The account's row is the whole memory: which page comes next, when, and how many requests that has cost.  So it does
  * not matter which instance goes on, and whatever CallRail does wrong moves the row's next_check_at: an event that is
- * retried would ask more often than the row knows, and a circuit would hold up the recorder.
+ * retried would ask more often than the row knows, and a circuit would hold up the recorder, and other accounts.
  *
  * The list gives for a recording either its address or that of the API's own request for it, which only the key opens:
  * then the link behind it is asked for and takes its place, so that transcribe needs no key.
@@ -268,7 +268,8 @@ static enum outcome ask_callrail(struct work *work, const char *name, struct acc
                                  struct text *ret)
 {
     const struct ask request = { .kind = ASK_AGAIN,
-                                 .provider = account->source,
+                                 .provider = SOURCE,
+                                 .no_circuit = true,
                                  .timeout_ms = TIMEOUT_MS,
                                  .unrecorded = true,
                                  .call = call_callrail,

@@ -135,7 +135,7 @@ struct work {
     int attempts, reruns;
     char ledger_day[16];                /* of the row to update when resumed */
     int parked_attempts;
-    int64_t parked_first_us;            /* since 1970 */
+    int64_t parked_age_us;
 
     struct arena *keep;                 /* lives until the work is finished: message, event, kept answers */
     struct arena *arena;                /* lives for one run of the handler and its commit */
