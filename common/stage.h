@@ -58,14 +58,15 @@ struct route {
     bool preempts;                          /* sets `cancelled` on the running handler of its key when it is consumed */
 };
 
-/* Emits an event of `type` for each due row.  `due` has no parameters, at most SWEEP_ROWS_MAX rows, and the columns
- * id, next_check_at, subject, tenant, data (JSON text).  The event's id holds id and next_check_at; handling it must move that. */
+/* Emits an event of `type` for each due row.  `due` has no parameters unless `parameter` gives it one, at most SWEEP_ROWS_MAX rows, and the
+ * columns id, next_check_at, subject, tenant, data (JSON text).  The event's id holds id and next_check_at; handling it must move that. */
 #define SWEEP_ROWS_MAX 500
 struct sweep {
     const char *name;                       /* NULL ends a table */
     int64_t every_ms;
     const struct statement *due;
-    const struct event_type *type;          /* its topic must be written by this stage */
+    const struct event_type *type;          /* its topic must be written by this stage, and read by it: due.<stage> */
+    const char *(*parameter)(void *context);    /* may be NULL */
 };
 
 struct stage {
@@ -152,6 +153,8 @@ struct ask {
     const char *recipient, *purpose, *subject, *version;
     const char *content;            /* ASK_ONCE: what is said, in words, for the operator; may be NULL */
     int64_t timeout_ms;             /* of the whole request; the lease is this + 30 s */
+    bool unrecorded;                /* ASK_AGAIN: that it was asked is recorded, and not the answer: it holds what is none of the event's, and
+                                     * what matters of it stands in the effects; a replay asks anew */
     /* Performs the request: DONE with `ret`, or retry()/reject().  For ASK_ONCE RETRY must mean "not acted on, for sure"; when that is not
      * known it returns ask_uncertain(work, …), and the next run looks it up first. */
     enum outcome (*call)(struct work *work, void *request, struct answer *ret);
@@ -183,6 +186,9 @@ void effect_row_params(struct work *work, const struct statement *statement, str
 /* An event to send after the commit; `data` is the type's generated struct, written at once.  One handler may emit several of a type when
  * their subjects differ. */
 void effect_event(struct work *work, const struct event_type *type, const char *subject, const void *data);
+/* An event that begins a conversation of its own, as the door's do: it is correlated by its subject, and has an id that says what it is, so
+ * that it takes effect once by whomever and however often it is found. */
+void effect_arrival(struct work *work, const struct event_type *type, const char *id, const char *subject, const void *data);
 
 /* --- for tests of handlers: effects without any server ------------------------------------------------------------------ */
 struct work_probe {

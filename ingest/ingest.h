@@ -8,6 +8,7 @@
  *     door.c            Kafka or the spool          door_open.c: its opening, closing; producers.c, spool.c: its two ways
  *     keys.c            who may knock
  *     api.c, api_*.c    GET /api/v1/…                tokens.c: who asks
+ *     reconcile.c       CallRail is asked for calls whose webhooks never came
  *     recorder.c, calls.c, messages.c   the recorder: inbound.* → rows and domain events
  *
  * Threads: hooks, inbound and door run on the HTTP server's loop thread; the recorder's handlers on the stage's workers;
@@ -42,6 +43,9 @@ struct ingest {
     int64_t connections_max, connections_per_address_max, in_flight_bytes_max, in_flight_per_key_max;
     int64_t request_deadline_ms;
     int64_t api_threads, api_queue_max;
+    const char *callrail_url, *callrail_account_id;
+    const char *callrail_api_key;       /* NULL: the shared account is not asked for calls that never arrived */
+    int64_t callrail_check_every_ms, callrail_budget_percent;
 
     /* the door's */
     struct http_server *server;

@@ -7,6 +7,7 @@
 #include "events.h"
 
 enum outcome record_callrail(struct work *work, const struct event *event);         /* calls.c */
+enum outcome reconcile_calls(struct work *work, const struct event *event);         /* reconcile.c */
 enum outcome record_twilio_status(struct work *work, const struct event *event);    /* messages.c */
 
 /* The raw body as the door kept it. */

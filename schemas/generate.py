@@ -386,20 +386,27 @@ def events_header(schemas):
 
 
 def event_topic(schema, topics):
+    """-> its topic and, when each stage has one of its own for it, how their names begin; in C"""
     carriers = [number for number, topic in enumerate(topics) if schema.name in topic["types"]]
     if not carriers:
         raise SchemaError(f'topics.json: no topic carries "{schema.name}"')
-    return f"&topics[{carriers[0]}]" if len(carriers) == 1 else "NULL"
+    per_stage = {topics[number].get("per_stage") for number in carriers}
+    if per_stage == {None} and len(carriers) == 1:
+        return f"&topics[{carriers[0]}]", "NULL"
+    if len(per_stage) > 1 or None in per_stage:
+        raise SchemaError(f'topics.json: "{schema.name}" is carried by more than one topic')
+    return "NULL", c_string(per_stage.pop())
 
 
 def event_type_code(schema, topics):
     name = schema.c_name
+    topic, per_stage = event_topic(schema, topics)
     return (f"static void {name}_write_any(struct buf *out, const void *data)\n{{\n"
             f"    record_write(out, &{name}_record, data);\n}}\n\n"
             f"static bool {name}_check(struct text json, struct problem *why)\n{{\n"
             f"    return record_check(json, &{name}_record, why);\n}}\n\n"
             f"const struct event_type EVENT_{name.upper()} = {{\n"
-            f'    "{schema.name}", {event_topic(schema, topics)}, "/schemas/events/{schema.name}.json", {name}_write_any, {name}_check,\n'
+            f'    "{schema.name}", {topic}, {per_stage}, "/schemas/events/{schema.name}.json", {name}_write_any, {name}_check,\n'
             f"}};\n")
 
 
@@ -464,7 +471,7 @@ def answers_code(schemas):
 
 
 def read_topics():
-    """-> (map, every topic): those of each stage are written out, dead.* and replay.* of all stages behind the rest."""
+    """-> (map, every topic): those of each stage are written out, dead.*, replay.* and due.* of all stages behind the rest."""
     topic_map = json.loads((HERE / "topics.json").read_text(encoding="utf-8"))
     for above in FOLDERS[1:]:
         more = json.loads((above / "topics.json").read_text(encoding="utf-8"))
@@ -473,7 +480,7 @@ def read_topics():
     topics = [dict(topic) for topic in topic_map["topics"]]
     for pattern in topic_map["per_stage"]:
         for stage in topic_map["stages"]:
-            topics.append(dict(pattern, name=pattern["name"] + stage["name"], writer=stage["name"]))
+            topics.append(dict(pattern, name=pattern["name"] + stage["name"], writer=stage["name"], per_stage=pattern["name"]))
     names = [topic["name"] for topic in topics]
     stages = {stage["name"] for stage in topic_map["stages"]}
     for topic in topics:

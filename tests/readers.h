@@ -32,6 +32,7 @@ REWRITE(delivery_changed)
 REWRITE(event_rejected)
 REWRITE(job_finished)
 REWRITE(message_reported)
+REWRITE(reconcile_due)
 REWRITE(shunya_job_received)
 REWRITE(twilio_status_received)
 REWRITE(visit_analyzed)
@@ -52,6 +53,7 @@ static const struct reader readers[] = {
     { "event.rejected", event_rejected_rewrite },
     { "job.finished", job_finished_rewrite },
     { "message.reported", message_reported_rewrite },
+    { "reconcile.due", reconcile_due_rewrite },
     { "shunya.job.received", shunya_job_received_rewrite },
     { "twilio.status.received", twilio_status_received_rewrite },
     { "visit.analyzed", visit_analyzed_rewrite },

@@ -110,7 +110,8 @@ static struct kept_answer *kept_add(struct work *work, const char *name, const c
     struct kept_answer *kept = arena_alloc(work->keep, sizeof(*kept));
     *kept = (struct kept_answer){
         .next = work->answers, .name = arena_copy(work->keep, name), .ask_id = arena_copy(work->keep, id), .answer = *answer,
-        .kind = ask->kind, .provider = arena_copy(work->keep, ask->provider), .took_us = took_us, .saved = saved };
+        .kind = ask->kind, .provider = arena_copy(work->keep, ask->provider), .took_us = took_us, .saved = saved,
+        .unrecorded = ask->unrecorded };
     kept->answer.body.at = arena_copy_text(work->keep, answer->body);
     kept->answer.provider_id = arena_copy(work->keep, answer->provider_id);
     kept->answer.model = arena_copy(work->keep, answer->model);
@@ -196,7 +197,7 @@ static enum outcome recorded_answer(struct work *work, const char *name, const s
 
 static enum outcome ask_again(struct work *work, const char *name, const struct ask *ask, const char *id, struct answer *ret)
 {
-    if (work->event.run > 0 && !work->event.ask_again) {
+    if (work->event.run > 0 && !work->event.ask_again && !ask->unrecorded) {
         bool found;
         TRY(recorded_answer(work, name, ask, ret, &found));
         if (found)

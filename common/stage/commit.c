@@ -257,7 +257,7 @@ static void add_ask_rows(struct committer *committer, const struct work *work)
         const struct answer *answer = &kept->answer;
         if (kept->kind == ASK_AGAIN && !kept->saved && work->verdict != VERDICT_PARKED)
             batch_add(&committer->asks, PARAMS(kept->ask_id, work->event.id, number(committer, work->event.run), kept->name,
-                kept->provider, work->tenant, work->event.correlation_id, number(committer, work->attempts), answer->body.at,
+                kept->provider, work->tenant, work->event.correlation_id, number(committer, work->attempts), kept->unrecorded ? NULL : answer->body.at,
                 answer->provider_id, answer->model, number(committer, answer->tokens_in), number(committer, answer->tokens_out),
                 number(committer, answer->cost_micros), number(committer, kept->took_us)));
     }

@@ -107,6 +107,7 @@ struct kept_answer {
     const char *provider;
     int64_t took_us;
     bool saved;                         /* already in the table */
+    bool unrecorded;                    /* the table does not get its body */
 };
 
 struct work {

@@ -264,9 +264,10 @@ void emit_payload(struct work *work, const char *topic, const char *key, struct 
     work->effects++;
 }
 
-/* The line of an event that follows from this work's; false when its data does not hold to the schema or the limit. */
-static bool event_line(struct work *work, const struct event_type *type, size_t bytes_max, const char *subject, const void *data,
-                       struct buf *line)
+/* The line of an event that follows from this work's, or, with an `arrival`'s id, that begins a conversation; false when its data does not
+ * hold to the schema or the limit. */
+static bool event_line(struct work *work, const struct event_type *type, size_t bytes_max, const char *arrival, const char *subject,
+                       const void *data, struct buf *line)
 {
     const char *stage = work->try ? work->try_stage->name : runtime.stage->name;
     const struct event *cause = &work->event;
@@ -276,20 +277,20 @@ static bool event_line(struct work *work, const struct event_type *type, size_t 
     bool valid = !json.overflowed ? type->check(buf_text(&json), &work->why)
                                   : fail(&work->why, "its data is larger than %zu bytes", bytes_max);
     if (valid) {
-        char id[UUID_BYTES], source[80];
+        char id[UUID_BYTES], source[80], traceparent[TRACEPARENT_BYTES];
         const char *name = arena_printf(work->arena, "%s/%s", type->name, subject);
         snprintf(source, sizeof(source), "/%s", stage);
         struct event event = {
-            .id = event_id_of(id, cause->id, stage, name, cause->run),
+            .id = arrival ? arrival : event_id_of(id, cause->id, stage, name, cause->run),
             .source = source,
             .type = type->name,
             .subject = subject,
             .time = cause->time,        /* of the fact: a row is replaced only by an equal or later one */
             .tenant = work->tenant,
-            .correlation_id = cause->correlation_id ? cause->correlation_id : subject,
+            .correlation_id = cause->correlation_id && !arrival ? cause->correlation_id : subject,
             .causation_id = cause->id,
             .run = cause->run,
-            .traceparent = work->traceparent,
+            .traceparent = arrival ? traceparent_next(NULL, traceparent) : work->traceparent,
             .ask_again = cause->ask_again,
             .resend = cause->resend,
             .data = buf_text(&json),
@@ -302,18 +303,29 @@ static bool event_line(struct work *work, const struct event_type *type, size_t 
     return valid;
 }
 
-void effect_event(struct work *work, const struct event_type *type, const char *subject, const void *data)
+static void emit(struct work *work, const struct event_type *type, size_t bytes_max, const char *arrival, const char *subject,
+                 const void *data)
 {
     assert(type->topic != NULL && work->effects < STAGE_EFFECTS_MAX);
     if (work->broken)
         return;
     struct buf line;
-    buf_init(&line, EVENT_BYTES_MAX);
-    if (event_line(work, type, EVENT_BYTES_MAX, subject, data, &line))
+    buf_init(&line, bytes_max);
+    if (event_line(work, type, bytes_max, arrival, subject, data, &line))
         emit_payload(work, type->topic->name, subject, buf_text(&line));
     else
         work->broken = true;
     buf_done(&line);
+}
+
+void effect_event(struct work *work, const struct event_type *type, const char *subject, const void *data)
+{
+    emit(work, type, EVENT_BYTES_MAX, NULL, subject, data);
+}
+
+void effect_arrival(struct work *work, const struct event_type *type, const char *id, const char *subject, const void *data)
+{
+    emit(work, type, EVENT_INBOUND_BYTES_MAX, id, subject, data);
 }
 
 void emit_rejection(struct work *work)
@@ -348,11 +360,11 @@ void emit_rejection(struct work *work)
     size_t bytes_max = (size_t)topic_find(runtime.dead_topic)->message_bytes_max;
     struct buf line;
     buf_init(&line, bytes_max);
-    if (!event_line(work, &EVENT_EVENT_REJECTED, bytes_max, work_subject(work), &rejected, &line)) {
+    if (!event_line(work, &EVENT_EVENT_REJECTED, bytes_max, NULL, work_subject(work), &rejected, &line)) {
         /* an event whose escapes make its dead letter too large: the letter says where it stands instead */
         buf_clear(&line);
         rejected.event = TEXT("");
-        event_line(work, &EVENT_EVENT_REJECTED, bytes_max, work_subject(work), &rejected, &line);
+        event_line(work, &EVENT_EVENT_REJECTED, bytes_max, NULL, work_subject(work), &rejected, &line);
     }
     emit_payload(work, runtime.dead_topic, work_subject(work), buf_text(&line));
     buf_done(&line);

@@ -12,6 +12,10 @@ from webhooks import Webhooks
 SETTINGS = {
     "message_statuses": ["queued", "sent", "delivered", "read"],  # what a message goes through, each told by callback
     "message_gap_ms": 50,  # between two of them
+    "callrail_requests_per_hour": limits.CALLRAIL_REQUESTS_PER_HOUR,
+    "callrail_requests_per_day": limits.CALLRAIL_REQUESTS_PER_DAY,
+    "callrail_time_zone": "America/New_York",  # of the account: what dates without an offset are in
+    "callrail_recordings": "link",  # what `recording` is in its API; api: the address of its own request for the link
     "window_hours": limits.WHATSAPP_WINDOW_HOURS,  # how long free text may follow a person's own message
 }
 
@@ -27,6 +31,7 @@ class State:
         self.webhooks = Webhooks(self.faults, self.news)
         self.files = Files()
         self.calls = Bounded(limits.CALLS_MAX)
+        self.callrail_requests = {}  # how many in the hour or day of that name
         self.messages = Bounded(limits.MESSAGES_MAX)
         self.last_message = 0
         self.windows = Bounded(limits.MESSAGES_MAX)  # (person, our sender): when that person last wrote
@@ -55,7 +60,7 @@ class State:
         self.faults.delete()
         self.requests.clear()
         self.files.clear()
-        for kept in (self.calls, self.messages, self.windows, self.transcripts):
+        for kept in (self.calls, self.callrail_requests, self.messages, self.windows, self.transcripts):
             kept.clear()
         self.templates = self.approved()
         self.settings = dict(SETTINGS)

@@ -58,7 +58,7 @@ const struct person_table person_tables[] = {
       .impersonal = "tenant, call_id, provider, model, language, speakers, words, duration_s, source_time, run,"
                     " created_at, updated_at" },
     { "call_reports", OF_CALL, ROW_DELETED, .personal = "facts",
-      .impersonal = "tenant, call_id, event_id, hook, reported_at, created_at" },
+      .impersonal = "tenant, call_id, event_id, hook, via, reported_at, created_at" },
     { "call_analyses", OF_CALL, ROW_BLANKED,
       .blank = WORDS_BLANKED,
       .personal = "summary, evidence, objections",
@@ -87,7 +87,7 @@ const struct person_table person_tables[] = {
       .blank = "customer_number = NULL, customer_name = NULL, recording_url = NULL, version = version + 1",
       .personal = "customer_number, customer_name, recording_url",
       .impersonal = "tenant, call_id, source, status, direction, tracking_number, contact_id, lead_id, csr_user_id,"
-                    " answered, voicemail, started_at, duration_s, version, created_at, updated_at, call_at",
+                    " answered, voicemail, started_at, duration_s, brought_by, version, created_at, updated_at, call_at",
       .why = "that there was a call, when, how long, and whom of the company it reached" },
     { "leads", OF_CONTACT, ROW_KEPT, .personal = "",
       .impersonal = "tenant, lead_id, contact_id, status, status_call_at, created_at, updated_at",
@@ -103,8 +103,12 @@ const struct person_table person_tables[] = {
       .personal = "email, name, phone, answers", .impersonal = "tenant, user_id, role, created_at, updated_at",
       .why = "calls and visits stay attributed to one unknown colleague" },
     { "companies", NULL, ROW_NOBODYS,
-      .impersonal = "tenant, name, time_zone, default_region, callrail_keys, alert_whatsapp, created_at, updated_at" },
+      .impersonal = "tenant, name, time_zone, default_region, callrail_keys, callrail_account_id, callrail_api_key,"
+                    " alert_whatsapp, created_at, updated_at" },
     { "tracking_numbers", NULL, ROW_NOBODYS, .impersonal = "number, tenant, label, created_at, updated_at" },
+    { "reconciliations", NULL, ROW_NOBODYS,
+      .impersonal = "account, tenant, complete_until, walk_began_at, page, records, next_check_at, failures, why,"
+                    " asked_at, hour_requests, day_requests, created_at, updated_at" },
     { "instances", NULL, ROW_NOBODYS,
       .impersonal = "stage, instance, started_at, seen_at, version, pid, host, state",
       .why = "keys of what is handled now, told anew every two seconds; what a stopped one left is forgotten in a day" },

@@ -231,13 +231,14 @@ def provider(about, *rules, stub=None):
     return fault
 
 
+EVERYONE = ("twilio", "openai", "files", "callrail")
 POST = {"provider": "twilio", "method": "POST"}
 PROVIDERS = [
     provider("429 with Retry-After", *({"provider": name, "what": "status", "status": 429, "headers": {"Retry-After": "1"}, "probability": 0.4}
-                                       for name in ("twilio", "openai", "files")), stub=(429, {"Retry-After": "1"}, "")),
-    provider("5xx", *({"provider": name, "what": "status", "status": 503, "probability": 0.4} for name in ("twilio", "openai", "files")),
+                                       for name in EVERYONE), stub=(429, {"Retry-After": "1"}, "")),
+    provider("5xx", *({"provider": name, "what": "status", "status": 503, "probability": 0.4} for name in EVERYONE),
              stub=(503, {}, "")),
-    provider("all of them down", *({"provider": name, "what": "status", "status": 500} for name in ("twilio", "openai", "files"))),
+    provider("all of them down", *({"provider": name, "what": "status", "status": 500} for name in EVERYONE)),
     provider("answers after the time-out", *({"provider": name, "what": "stall", "seconds": 5, "when": "after", "probability": 0.3}
                                              for name in ("twilio", "openai"))),
     provider("connections cut after it acted", {**POST, "what": "cut", "when": "after", "probability": 0.4},

@@ -4,8 +4,6 @@ sandbox.  What bad input does to it stands in test_bad_input.py."""
 import hashlib
 import itertools
 import json
-import secrets
-import uuid
 from datetime import datetime
 
 import pytest
@@ -22,16 +20,6 @@ def without(row, *names):
 
 
 # --- the whole way
-
-
-def shown_by_the_api(pipeline, company, call_id):
-    token = "sb_" + secrets.token_urlsafe(32)
-    pipeline.database.execute("INSERT INTO api_tokens (token_hash, token_id, tenant, role) VALUES (%s, %s, %s, 'admin')",
-                              [hashlib.sha256(token.encode()).digest(), uuid.uuid4(), company.tenant])
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = requests.get(f"{pipeline.ingest.url}/api/v1/calls/{call_id}", headers=headers, timeout=10)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["data"]
 
 
 def test_a_booked_call_reaches_the_rep_once(pipeline):
@@ -53,7 +41,7 @@ def test_a_booked_call_reaches_the_rep_once(pipeline):
     message, = pipeline.messages(company.rep)
     assert "Booked: water heater, Monday 23.11. 10:00, Bo Lee +12025550147" in message["body"]
     assert (delivery["provider_id"], delivery["attempt"]) == (message["sid"], 1)
-    shown = shown_by_the_api(pipeline, company, call_id)
+    shown = pipeline.shown_by_the_api(company, call_id)
     assert (shown["status"], shown["analysis"]["booking_status"]) == ("completed", "booked")
     assert "You are booked" in shown["transcript"]["text"]
 
