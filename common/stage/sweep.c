@@ -101,7 +101,7 @@ static void emit_due(const struct sweep *sweep, const struct rows *rows, int row
     event_write(&line, &event, sweep->type, NULL);
     if (line.overflowed || !sweep->type->check(event.data, &why))
         log_error("a due row makes no valid event", LOG_TEXT("sweep", sweep->name), LOG_TEXT("id", row_get(rows, row, "id")));
-    else if (!produce_payload(sweep->type->topic->name, event.subject, buf_text(&line), &why))
+    else if (!produce_payload(event_topic(sweep->type, runtime.stage->name)->name, event.subject, buf_text(&line), &why))
         sweep_failed(sweep->name, &why);
     buf_done(&line);
 }
