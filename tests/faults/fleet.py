@@ -20,7 +20,8 @@ from daemons import Daemon
 from environment import ROOT, Environment, free_port, wait_until
 from provider_stub import ProviderStub
 
-STAGES = {"ingest": ["inbound.callrail", "inbound.twilio"], "transcribe": ["calls"], "analyze": ["transcripts"],
+STAGES = {"ingest": ["inbound.callrail", "inbound.twilio", "inbound.shunya"], "transcribe": ["calls", "visits", "jobs", "due.transcribe"],
+          "analyze": ["transcripts", "jobs", "due.analyze"],
           "notifier": ["results", "messages"], "echo": ["echo.in", "echo.more"]}
 SESSION_MS = 6000                   # the least a broker takes
 RESTART_S = 0.3
@@ -29,7 +30,7 @@ DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is ta
 INSTANCES_MAX = 3
 KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token",
         "TWILIO_WHATSAPP_FROM": "+14155238886", "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16, "ADMIN_WHATSAPP_TO": "+12025550147",
-        "OPENAI_API_KEY": "fire-openai-key"}
+        "OPENAI_API_KEY": "fire-openai-key", "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret"}
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
@@ -205,6 +206,7 @@ class World:
                     "RECORDINGS_DIR": self.folder / "recordings", "RECORDING_PRIVATE_ALLOWED": f"127.0.0.1:{self.sandbox.port}",
                     "RECORDING_TIMEOUT": "10s", "RECORDING_STALL_TIMEOUT": "3s", "TRANSCRIBE_WITH": "openai",
                     "OPENAI_BASE_URL": self.sandbox.url + "/openai/v1", "OPENAI_TRANSCRIBE_TIMEOUT": "3s",
+                    "ANALYZE_CALLS_WITH": "shunya", "SHUNYA_BASE_URL": self.sandbox.url + "/shunya", "SHUNYA_TIMEOUT": "3s",
                     "TWILIO_BASE_URL": self.sandbox.url + "/twilio", "TWILIO_TIMEOUT": "3s"}
         if stage == "ingest" and number == 1:
             settings["port"] = self.door_port
@@ -255,8 +257,11 @@ class World:
             behind = [f"{stage} is {count} behind" for stage, count in self.lag().items() if count]
             with psycopg.connect(self.environment.database_url, autocommit=True, connect_timeout=3) as database:
                 database.execute("UPDATE parked SET resume_at = now() WHERE resume_at > now() + interval '2 minutes' AND resume_at <> 'infinity'")
+                database.execute("UPDATE jobs SET next_check_at = now() WHERE next_check_at > now() + interval '30 s'")
                 parked = database.execute("SELECT count(*) FROM parked").fetchone()[0]
+                open_jobs = database.execute("SELECT count(*) FROM jobs WHERE finished_at IS NULL").fetchone()[0]
                 asked = database.execute("SELECT count(*) FROM asks WHERE state = 'sent'").fetchone()[0]
+            behind += [f"{open_jobs} jobs are open"] * bool(open_jobs)
             behind += [f"{parked} parked"] * bool(parked) + [f"{asked} asks without an end"] * bool(asked)
             for daemon in self.fleet.all():
                 if daemon in self.fleet.away:
