@@ -109,6 +109,18 @@ $(B)/tests/echo: $(wildcard tests/stage/*.c) $(B)/echo/gen/.done $(B)/libcommon.
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(echo_sources) $(B)/libcommon.a $(libs)
 
+# librdkafka's mock brokers, which give what answers a test wants
+$(B)/tests/mock_kafka: $(B)/tests/faults/mock_kafka.o $(B)/libcommon.a
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ldflags) -o $@ $^ $(libs)
+
+# preloaded, it makes a process's wall clock jump
+$(B)/tests/other_clock.so: tests/faults/other_clock.c
+	@echo "  LD    $@"
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) -fPIC -shared -Wl,-z,relro,-z,now $(CFLAGS) -o $@ $<
+
 # sb as it is for that stage: beside it, and knowing its topics and events
 $(B)/tests/sb: $(call objects,deploy/sb) $(B)/echo/gen/.done $(B)/libingest.a $(B)/libcommon.a
 	@echo "  LD    $@"
@@ -143,7 +155,7 @@ test: deps-test             ## everything: unit tests, flows with real Kafka and
 	@$(MAKE) --no-print-directory -j$(JOBS) build unit-programs $(B)/tests/echo $(B)/tests/sb $(B)/tests/record_check
 	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=address,undefined build unit-programs $(B)/address-undefined/tests/echo $(B)/address-undefined/tests/sb
 	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=thread unit-programs $(B)/thread/tests/echo
-	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(B)/faults/tests/echo
+	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(addprefix $(B)/faults/tests/,echo other_clock.so mock_kafka)
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzzers
 	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka
 	@$(test-python) tests/run.py $(SUITE)
@@ -151,7 +163,7 @@ unit-programs: $(unit_tests)
 
 # SEED: of the load and the faults, drawn and printed when it is not given; MINUTES: 10
 soak: deps-test             ## rounds under fire, each checked: SEED=7 MINUTES=60 (tests/faults/README.md)
-	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(B)/faults/tests/echo
+	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(addprefix $(B)/faults/tests/,echo other_clock.so)
 	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka
 	@SWITCHBOARD_BUILD=$(abspath $(B))/faults $(test-python) tests/faults/fire.py $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10)
 

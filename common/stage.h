@@ -155,7 +155,8 @@ struct answer {
 
 struct ask {
     enum ask_kind kind;
-    const char *provider;           /* "twilio": the circuit's and the metrics' name */
+    const char *provider;           /* "twilio": the circuit's and the metrics' name; one of few */
+    bool no_circuit;                /* whom it asks differs from event to event: the failures of one say nothing of the others */
     /* ASK_ONCE: what it is for, in business terms, so that no replay repeats it: recipient, purpose, subject, version */
     const char *recipient, *purpose, *subject, *version;
     const char *content;            /* ASK_ONCE: what is said, in words, for the operator; may be NULL */

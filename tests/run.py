@@ -56,24 +56,30 @@ def run_unit(program, count, **environment):
         failed = 1
     count.add(passed, failed, skipped)
     verdict = "ok  " if code == 0 else "FAIL"
-    say(f"  {verdict} {program.relative_to(BUILD)}: {passed} passed, {failed} failed, {skipped} skipped ({time.monotonic() - began:.1f} s)")
-    if code != 0:
-        say(output[-6000:])
+    shown = "\n" + output[-6000:] if code != 0 else ""
+    say(f"  {verdict} {program.relative_to(BUILD)}: {passed} passed, {failed} failed, {skipped} skipped ({time.monotonic() - began:.1f} s){shown}")
 
 
-def unit(count):
+def unit_of(build):
     from environment import Postgres
+    count = Count()
     folder = Path(tempfile.mkdtemp(prefix="switchboard-unit-", dir="/tmp"))
     folder.chmod(0o755)
     postgres = Postgres(folder)
     try:
-        for build in (BUILD, BUILD / "address-undefined"):
-            for program in sorted((build / "tests").glob("test_*")):
-                if os.access(program, os.X_OK) and program.is_file() and not program.suffix:
-                    run_unit(program, count, TEST_DATABASE_URL=postgres.url())
+        for program in sorted((build / "tests").glob("test_*")):
+            if os.access(program, os.X_OK) and program.is_file() and not program.suffix:
+                run_unit(program, count, TEST_DATABASE_URL=postgres.url())
     finally:
         postgres.stop("immediate")
         subprocess.run(["rm", "-rf", str(folder)], check=False)
+    return count
+
+
+def unit(count):
+    with ThreadPoolExecutor(2) as two:
+        for one in two.map(unit_of, (BUILD, BUILD / "address-undefined")):
+            count.add(one.passed, one.failed, one.skipped)
 
 
 def run_pytest(count, *arguments, **environment):
@@ -110,7 +116,8 @@ def threads(count):
 
 
 def flows(count):
-    run_pytest(count, "tests/flows", SWITCHBOARD_BUILD=str(BUILD / "address-undefined"))
+    """Two at a time, each with a Kafka and a Postgres of its own: they mostly wait."""
+    run_pytest(count, "tests/flows", "-n", "2", "--dist", "loadfile", SWITCHBOARD_BUILD=str(BUILD / "address-undefined"))
 
 
 def faults(count):

@@ -121,11 +121,11 @@ static struct {
 static void wait_a_while(void)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);         /* the wall clock may be set back by hours */
     until.tv_nsec += WAIT_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&pool.given_back, &pool.lock, &until);
+    pthread_cond_clockwait(&pool.given_back, &pool.lock, CLOCK_MONOTONIC, &until);
 }
 
 /* The next decoder that is free, waited for; RETRY when the daemon is to end or none can be made. */

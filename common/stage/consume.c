@@ -11,6 +11,7 @@
 
 #define UPKEEP_MS 100                   /* offsets are stored, and the group is polled at least so often */
 #define COMMITTED_TIMEOUT_MS 10000
+#define COMMITTED_PAUSE_MS 100
 #define SESSION_TIMEOUT_MS "45000"
 #define PREFETCH_KIB "4096"             /* of each partition */
 #define PREFETCH_MESSAGES "1000"
@@ -66,9 +67,26 @@ static void close_queue(struct partition *partition)
     partition->queue = NULL;
 }
 
+/* A coordinator that moves says so, and librdkafka does not ask its successor by itself.  An offset that could not be read must not look
+ * like one that was never committed. */
+static rd_kafka_resp_err_t read_committed(rd_kafka_topic_partition_list_t *list)
+{
+    const struct timespec pause = { .tv_nsec = COMMITTED_PAUSE_MS * 1000000L };
+    int64_t deadline = monotonic_us() + COMMITTED_TIMEOUT_MS * 1000;
+    for (;;) {
+        int64_t left_ms = (deadline - monotonic_us()) / 1000;
+        rd_kafka_resp_err_t error = rd_kafka_committed(runtime.consumer, list, left_ms > 0 ? (int)left_ms : 0);
+        for (int i = 0; i < list->cnt && !error; i++)
+            error = list->elems[i].err;
+        if (!error || monotonic_us() >= deadline)
+            return error;
+        nanosleep(&pause, NULL);
+    }
+}
+
 static void assigned(rd_kafka_topic_partition_list_t *list)
 {
-    rd_kafka_resp_err_t error = rd_kafka_committed(runtime.consumer, list, COMMITTED_TIMEOUT_MS);
+    rd_kafka_resp_err_t error = read_committed(list);
     if (error) {
         log_error("could not learn the committed offsets", LOG_TEXT("why", rd_kafka_err2str(error)));
         daemon_stop("the committed offsets could not be read");
@@ -84,6 +102,7 @@ static void assigned(rd_kafka_topic_partition_list_t *list)
             item->offset = RD_KAFKA_OFFSET_BEGINNING;       /* a new group starts at the beginning, explicitly */
         else
             offsets_drop_before(partition, item->offset);   /* another instance went on in the meantime */
+        partition->moved = partition->stored >= 0;          /* it was stored, but perhaps not committed: it is stored again */
         runtime.subscribed = true;
         pthread_mutex_unlock(&runtime.lock);
         open_queue(partition);
@@ -94,11 +113,8 @@ static void assigned(rd_kafka_topic_partition_list_t *list)
 /* Running handlers go on; what is being committed may finish, so that the next owner does not do it again. */
 static void revoked(rd_kafka_topic_partition_list_t *list)
 {
-    int64_t deadline = monotonic_us() + REBALANCE_COMMIT_MS_MAX * 1000;
-    struct timespec until = { .tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000 };
     pthread_mutex_lock(&runtime.lock);
-    while (runtime.committing > 0 && pthread_cond_timedwait(&runtime.settled, &runtime.lock, &until) == 0)
-        ;
+    settle_until(monotonic_us() + REBALANCE_COMMIT_MS_MAX * 1000);
     pthread_mutex_unlock(&runtime.lock);
     offsets_store();
     rd_kafka_commit(runtime.consumer, NULL, 0);

@@ -31,16 +31,34 @@ void committing_ended(void)
         pthread_cond_signal(&runtime.settled);
 }
 
+void settle_until(int64_t deadline_us)
+{
+    struct timespec until = { .tv_sec = deadline_us / 1000000, .tv_nsec = deadline_us % 1000000 * 1000 };
+    while (runtime.committing > 0 && !runtime.cannot_send && pthread_cond_timedwait(&runtime.settled, &runtime.lock, &until) == 0)
+        ;
+}
+
+/* What was not sent stays unfinished, and nobody waits for it: the redelivered record sends the recorded events again. */
+static void sending_failed(const char *why)
+{
+    pthread_mutex_lock(&runtime.lock);
+    bool known = runtime.cannot_send;
+    runtime.cannot_send = true;
+    pthread_cond_broadcast(&runtime.settled);
+    pthread_mutex_unlock(&runtime.lock);
+    if (!known)
+        daemon_stop(why);
+}
+
 static void delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *unused)
 {
     (void)producer, (void)unused;
     struct work *work = message->_private;
     if (message->err) {
-        /* there is no message time-out, so this is final: the message was purged or the producer is broken.  The rows stand; the
-         * redelivered record sends the recorded events again. */
+        /* there is no message time-out, so this is final: the message was purged or the producer is broken */
         log_error("could not send an event", LOG_TEXT("topic", rd_kafka_topic_name(message->rkt)),
                   LOG_TEXT("why", rd_kafka_err2str(message->err)));
-        daemon_stop("an event could not be sent");
+        sending_failed("an event could not be sent");
         return;
     }
     if (!work)
@@ -88,7 +106,7 @@ static bool produce_events(struct work *work)
         rd_kafka_resp_err_t error = produce(event->topic, event->key, event->payload, work);
         if (error) {
             log_error("could not send an event", LOG_TEXT("topic", event->topic), LOG_TEXT("why", rd_kafka_err2str(error)));
-            daemon_stop("an event could not be sent");
+            sending_failed("an event could not be sent");
             return false;
         }
     }
@@ -138,7 +156,7 @@ void *produce_main(void *unused)
         rd_kafka_poll(runtime.producer, POLL_MS);
         char reason[256];
         if (rd_kafka_fatal_error(runtime.producer, reason, sizeof(reason)))
-            daemon_stop(reason);
+            sending_failed(reason);
         pthread_mutex_lock(&runtime.lock);
         bool finished = runtime.finished;
         pthread_mutex_unlock(&runtime.lock);

@@ -134,7 +134,7 @@ struct work {
     int attempts, reruns;
     char ledger_day[16];                /* of the row to update when resumed */
     int parked_attempts;
-    int64_t parked_first_us;            /* since 1970 */
+    int64_t parked_age_us;
 
     struct arena *keep;                 /* lives until the work is finished: message, event, kept answers */
     struct arena *arena;                /* lives for one run of the handler and its commit */
@@ -226,6 +226,7 @@ struct runtime {
     int free_count;
     bool stopping;                      /* nothing new is started */
     bool finished;                      /* threads end */
+    bool cannot_send;                   /* the producer failed for good: what is PRODUCING stays so, and the stage ends */
     bool resume_parked;                 /* the sweeper shall look now */
     int64_t postgres_away_us;           /* since when; 0: it is there */
     bool subscribed;
@@ -291,6 +292,7 @@ void produce_works(struct work *const *works, int count);               /* no lo
 bool produce_payload(const char *topic, const char *key, struct text payload, struct problem *why);
 void work_finish(struct work *work);                                    /* lock held */
 void committing_ended(void);                                            /* lock held: of one work */
+void settle_until(int64_t deadline_us);                                 /* lock held: nothing is COMMITTING or PRODUCING, or cannot end */
 /* clock.c */
 void *clock_main(void *unused);
 void wait_until(struct work *work, int64_t due_us);                     /* lock held */

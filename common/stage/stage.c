@@ -240,9 +240,7 @@ static void drain(void)
     http_client_hurry(runtime.http);
     workers_stop(deadline);
     pthread_mutex_lock(&runtime.lock);
-    struct timespec until = { .tv_sec = deadline / 1000000, .tv_nsec = deadline % 1000000 * 1000 };
-    while (runtime.committing > 0 && pthread_cond_timedwait(&runtime.settled, &runtime.lock, &until) == 0)
-        ;
+    settle_until(deadline);
     int64_t left = runtime.running + runtime.committing;
     runtime.finished = true;
     pthread_cond_broadcast(&runtime.lookup_ready);

@@ -116,6 +116,7 @@ const struct person_table person_tables[] = {
       .why = "keys of what is handled now, told anew every two seconds; what a stopped one left is forgotten in a day" },
     { "pauses", NULL, ROW_NOBODYS, .impersonal = "kind, name, by, why, since" },
     { "crashes", NULL, ROW_NOBODYS, .impersonal = "stage, event_id, run, count, updated_at" },
+    { "restores", NULL, ROW_NOBODYS, .impersonal = "restored_at, backup_at" },
     { "erased", NULL, ROW_NOBODYS, .impersonal = "subject_sha256, until, erased_at" },
     { "schema_migrations", NULL, ROW_NOBODYS, .impersonal = "number, name, sha256, applied_at" },
     { 0 },

@@ -59,7 +59,7 @@ class Echo:
             how = "crash" if sent == crash_at else rng.choices(list(self.HOWS), self.HOWS.values())[0]
             key = f"{load.prefix}-e{rng.randrange(self.KEYS)}"
             if how == "park":
-                key = f"{load.prefix}-p{rng.randrange(4)}"
+                key = f"{load.prefix}-p{rng.randrange(4 + wanted // 10_000)}"      # each has to be resumed, one after the other in its key
             numbers[key] = numbers.get(key, 0) + 1
             self.send(world, load, producer, key, numbers[key], how, rng)
             producer.poll(0)

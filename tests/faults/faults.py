@@ -1,7 +1,7 @@
 """What is done to the system, drawn from a seed.
 
-Two lanes run beside each other: one takes processes, the other the parts they stand on.  Each lane goes through its deck, shuffled by the
-seed, again and again, so that a short run too has met every fault once.  A fault is a context: it does its harm, says what it did and for
+Three lanes run beside each other: one takes processes, one the parts they stand on, one the providers.  Each lane goes through its deck,
+shuffled by the seed, again and again, and a round is not over before each has done so once.  A fault is a context: it does its harm, says what it did and for
 how long it shall last, and makes it good again."""
 
 import random
@@ -11,8 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 
 import psycopg
-from daemons import BUILD
-from fleet import FAKETIME, INSTANCES_MAX, SESSION_MS, pick
+from fleet import INSTANCES_MAX, SESSION_MS, pick
 
 PRODUCT = ("ingest", "transcribe", "analyze", "notifier", "echo")
 POINTS = ("ask.before", "ask.sending", "ask.answered", "ask.after", "lookup.after", "commit.before", "commit.after", "commit.unknown",
@@ -20,6 +19,8 @@ POINTS = ("ask.before", "ask.sending", "ask.answered", "ask.after", "lookup.afte
 ASKING = ("transcribe", "notifier", "echo")
 DOOR_POINTS = ("door.accepted", "door.reported", "spool.before", "spool.after")
 BEYOND_LEASE_MS = 45_000
+SLOW_RUNS_S = 0.05
+CLOCK_JUMPS = (("-25 h", -90_000), ("-61 min", -3_660), ("+61 min", 3_660), ("+25 h", 90_000))
 
 # --- processes -----------------------------------------------------------------------------------------------------------------------
 
@@ -97,17 +98,15 @@ def scaled(world, rng):
 
 
 @contextmanager
-def other_clock(world, rng):
-    """An instance whose wall clock is hours off, as after a jump; monotonic time goes on."""
-    if not FAKETIME.exists() or (BUILD / "bin").is_dir() and BUILD.name != "faults":
-        yield "skipped: needs Debian's faketime, and a build without sanitizers", 0
-        return
-    off = rng.choice(("-25h", "-61m", "+61m", "+25h"))
-    daemon = world.fleet.add("echo", LD_PRELOAD=FAKETIME, FAKETIME=off, DONT_FAKE_MONOTONIC="1", FAKETIME_DONT_FAKE_MONOTONIC="1")
+def clock_jumped(world, rng):
+    """A process's wall clock jumps, and later back; monotonic time goes on."""
+    daemon = pick(rng, world.fleet.of(pick(rng, PRODUCT)))
+    name, off_s = rng.choice(CLOCK_JUMPS)
+    world.set_clock(daemon.instance, off_s)
     try:
-        yield f"{daemon.instance} at {off}", rng.uniform(8, 10)
+        yield f"{daemon.instance} by {name}", rng.uniform(5, 8)
     finally:
-        world.fleet.remove(daemon)
+        world.set_clock(daemon.instance, 0)
 
 
 @contextmanager
@@ -145,6 +144,25 @@ def kafka_frozen(world, rng):
         yield f"for {seconds:.1f} s", seconds
     finally:
         world.environment.kafka.thaw()
+
+
+@contextmanager
+def kafka_slow(world, rng):
+    """It runs for a small part of the time only."""
+    pause_s, over = rng.uniform(0.05, 0.4), threading.Event()
+
+    def dawdle():
+        while not over.wait(SLOW_RUNS_S):
+            world.environment.kafka.freeze()
+            over.wait(pause_s)
+            world.environment.kafka.thaw()
+    dawdling = threading.Thread(target=dawdle)
+    dawdling.start()
+    try:
+        yield f"{SLOW_RUNS_S * 1000:.0f} ms of every {(SLOW_RUNS_S + pause_s) * 1000:.0f} ms", rng.uniform(4, 8)
+    finally:
+        over.set()
+        dawdling.join()
 
 
 @contextmanager
@@ -236,23 +254,25 @@ PROVIDERS = [
 
 DECKS = {
     "processes": [killed, killed, killed_again_and_again, all_killed, zombie, zombie, at_a_point, at_a_point, at_a_point, at_a_point,
-                  at_a_point, scaled, scaled, other_clock],
-    "parts": [kafka_restarted, kafka_frozen, kafka_frozen, postgres_restarted, postgres_restarted, connections_terminated,
-              database_disk_full, spool_disk_full, *PROVIDERS],
+                  at_a_point, scaled, scaled, clock_jumped, clock_jumped],
+    "parts": [kafka_restarted, kafka_frozen, kafka_frozen, kafka_slow, postgres_restarted, postgres_restarted, connections_terminated,
+              database_disk_full, spool_disk_full],
+    "providers": PROVIDERS,
 }
-LONG = {"processes": [frozen_beyond_its_lease], "parts": []}
+LONG = [frozen_beyond_its_lease]    # processes, too; a minute
 PAUSE_S = (0.5, 2.5)                # between two faults of a lane
 
 
 class Nemesis:
-    """Runs both lanes until it is stopped; then all is well again."""
+    """Runs the lanes until it is stopped; then all is well again."""
 
     def __init__(self, world, seed, say, long=False):
         self.world, self.say, self.over = world, say, threading.Event()
         self.now = {}               # lane: what it does
         self.done, self.failed = [], []
-        self.threads = [threading.Thread(target=self.lane, args=(lane, deck + (LONG[lane] if long else []), random.Random(f"{seed} {lane}")),
-                                         daemon=True) for lane, deck in DECKS.items()]
+        self.to_begin = {lane: len(deck) for lane, deck in DECKS.items()}           # how many of its faults had no turn yet
+        self.threads = [threading.Thread(target=self.lane, args=(lane, deck + LONG * (long and lane == "processes"),
+                                                                 random.Random(f"{seed} {lane}")), daemon=True) for lane, deck in DECKS.items()]
 
     def lane(self, lane, deck, rng):
         while True:
@@ -261,6 +281,11 @@ class Nemesis:
                 if self.over.wait(own.uniform(*PAUSE_S)):
                     return
                 self.run(lane, fault, own)
+                self.to_begin[lane] -= 1
+
+    @property
+    def all_had_their_turn(self):
+        return max(self.to_begin.values()) <= 0
 
     def run(self, lane, fault, rng):
         name = fault.__name__.replace("_", " ")

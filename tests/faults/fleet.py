@@ -6,6 +6,7 @@ made full without touching anybody else's."""
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 import psycopg
 import requests
 from confluent_kafka import Consumer, TopicPartition
-from daemons import Daemon
+from daemons import BUILD, Daemon
 from environment import ROOT, Environment, free_port, wait_until
 from provider_stub import ProviderStub
 
@@ -25,13 +26,13 @@ STAGES = {"ingest": ["inbound.callrail", "inbound.twilio", "inbound.shunya"], "t
           "notifier": ["results", "messages"], "echo": ["echo.in", "echo.more"]}
 SESSION_MS = 6000                   # the least a broker takes
 RESTART_S = 0.3
+LEAVE_S = 40                        # more than a daemon's DRAIN_DEADLINE
 FILL_TRIES, FILL_MARGIN = 20, 256 * 1024
 DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is taken from memory
 INSTANCES_MAX = 3
 KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token",
-        "TWILIO_WHATSAPP_FROM": "+14155238886", "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16, "ADMIN_WHATSAPP_TO": "+12025550147",
+        "TWILIO_WHATSAPP_FROM": "+14155238886", "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16,
         "OPENAI_API_KEY": "fire-openai-key", "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret"}
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 class Disk:
@@ -122,33 +123,40 @@ class Fleet:
     def of(self, stage):
         return [daemon for daemon in self.instances[stage] if daemon not in self.away]
 
-    def add(self, stage, **settings):
+    def add(self, stage):
+        """One more: one that went away, on its own disk again, else a new one."""
         with self.lock:
+            waiting = self.gone(stage)
             number = len(self.instances[stage]) + 1
-            waiting = [daemon for daemon in self.instances[stage] if daemon in self.away]
-            if waiting:
-                self.away.discard(waiting[0])
-                return waiting[0].start()
-            daemon = Daemon(stage, self.world.environment, self.world.folder, instance=f"{stage}-{number}",
-                            **{**self.world.settings(stage, number), **settings})
-            self.instances[stage].append(daemon)
-            return daemon
+            if not waiting:
+                daemon = Daemon(stage, self.world.environment, self.world.folder, instance=f"{stage}-{number}",
+                                **self.world.settings(stage, number))
+                self.instances[stage].append(daemon)
+                return daemon
+        daemon = min(waiting, key=lambda daemon: daemon.process.poll() is None)
+        daemon.process.wait()                       # not two processes on one disk; `see_off` lets it take no longer than LEAVE_S
+        with self.lock:
+            self.away.discard(daemon)
+            return daemon.start()
 
     def remove(self, daemon, kind=signal.SIGTERM):
         """It goes and stays away until `add` brings it back."""
         with self.lock:
             self.away.add(daemon)
-        daemon.kill(signal.SIGCONT) if daemon.process.poll() is None else None
         if daemon.process.poll() is None:
+            daemon.process.send_signal(signal.SIGCONT)
             daemon.process.send_signal(kind)
-        threading.Thread(target=self.see_off, args=(daemon,), daemon=True).start()
+        threading.Thread(target=self.see_off, args=(daemon.process,), daemon=True).start()
 
     @staticmethod
-    def see_off(daemon):
+    def see_off(process):
         try:
-            daemon.process.wait(40)
+            process.wait(LEAVE_S)
         except subprocess.TimeoutExpired:
-            daemon.process.kill()
+            process.kill()
+
+    def gone(self, stage):
+        return [daemon for daemon in self.instances[stage] if daemon in self.away]
 
     def doors(self):
         return [daemon.url for daemon in self.of("ingest")]
@@ -208,9 +216,17 @@ class World:
                     "OPENAI_BASE_URL": self.sandbox.url + "/openai/v1", "OPENAI_TRANSCRIBE_TIMEOUT": "3s",
                     "ANALYZE_CALLS_WITH": "shunya", "SHUNYA_BASE_URL": self.sandbox.url + "/shunya", "SHUNYA_TIMEOUT": "3s",
                     "TWILIO_BASE_URL": self.sandbox.url + "/twilio", "TWILIO_TIMEOUT": "3s"}
+        self.set_clock(f"{stage}-{number}", 0)
+        settings |= {"LD_PRELOAD": BUILD / "tests" / "other_clock.so", "CLOCK_FILE": self.folder / f"clock.{stage}-{number}"}
         if stage == "ingest" and number == 1:
             settings["port"] = self.door_port
         return settings
+
+    def set_clock(self, instance, off_s):
+        """Its wall clock jumps; see other_clock.c.  Written in place: the file is mapped."""
+        path = self.folder / f"clock.{instance}"
+        with open(path, "r+b" if path.exists() else "wb", buffering=0) as clock:
+            clock.write(struct.pack("=q", off_s))
 
     def froze(self, stage, seconds):
         self.frozen_s[stage] = max(seconds, self.frozen_s.get(stage, 0))
@@ -240,7 +256,7 @@ class World:
                 continue
             consumer = Consumer({"bootstrap.servers": self.environment.brokers, "group.id": stage, "log_level": 0})
             try:
-                topics = [*topics, "replay." + stage]
+                topics = [*topics, "replay." + stage, "due." + stage]
                 known = consumer.list_topics(timeout=5).topics
                 places = [TopicPartition(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
                 behind[stage] = 0
@@ -275,8 +291,16 @@ class World:
             return [f"not all of it answers: {type(error).__name__}"]
 
     def recover(self, seconds, say):
-        """Everything is given back, and gets this long to come to rest; gives what did not."""
-        deadline, told, quiet = time.monotonic() + seconds, 0, 0
+        """Everything is given back, and gets this long to come to rest; gives what did not.  As an operator must, an instance is started
+        on the spool of each door that went away, which may have ended while Kafka could take nothing; at rest they go again."""
+        returned = [self.fleet.add("ingest") for _ in self.fleet.gone("ingest")]
+        left = self.rest(time.monotonic() + seconds, say)
+        for daemon in returned:
+            self.fleet.remove(daemon)
+        return left
+
+    def rest(self, deadline, say):
+        told, quiet, left = 0, 0, []
         while time.monotonic() < deadline:
             left = self.unfinished()
             quiet = quiet + 1 if not left else 0

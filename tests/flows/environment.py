@@ -4,6 +4,7 @@ The database and the topics are fresh for each run; tests keep apart by their ke
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -22,9 +23,14 @@ STOP_S = 20
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the system gives to outgoing connections: who is stopped finds its port again."""
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", random.randrange(12000, 32000)))
+                return probe.getsockname()[1]
+            except OSError:
+                continue
 
 
 def wait_until(condition, what, seconds=START_S, pause_s=0.02):

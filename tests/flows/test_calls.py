@@ -106,6 +106,17 @@ def test_in_whatever_order_the_webhooks_come_the_rows_are_the_same(pipeline, spe
     assert len(pipeline.messages(company.rep)) == len(calls)
 
 
+def test_recordings_on_a_host_that_is_not_there_hold_up_no_other_call(pipeline):
+    """As many, of as many calls, as would open a provider's circuit."""
+    company = pipeline.company()
+    lost = [pipeline.call(company, recording_url=f"https://nowhere.invalid/{number}.wav", hooks=["call.completed"]) for number in range(12)]
+    tried = lambda: pipeline.daemons["transcribe"].log().count("Could not resolve host: nowhere.invalid")  # noqa: E731
+    wait_until(lambda: tried() >= len(lost), "each being tried")
+    pipeline.delivery(pipeline.call(company, BOOKED), "read")
+    assert not any(pipeline.rows("call_transcripts", call_id) for call_id in lost)
+    assert pipeline.daemons["transcribe"].metric("circuit_open", provider="recordings") == 0
+
+
 def test_the_same_customer_calls_again(pipeline):
     company, customer = pipeline.company(), a_number()
     first = pipeline.call(company, HOT, caller_number=customer)

@@ -191,6 +191,27 @@ def test_a_request_whose_answer_was_lost_is_looked_up_first(echo, topics, databa
     assert list(provider.acted.values()) == [1]
 
 
+def test_what_was_sent_since_a_restored_copy_is_looked_up_first(echo, topics, database, provider, key):
+    """The copy knows of none of it: neither of the events, nor that one of them asked."""
+    sent, other = tell(topics, key, n=1, once=provider.url + "/once"), key + "-other"
+    topics.wait("echo.out", key)
+    database.execute("DELETE FROM asks WHERE event_id = %s", (sent["id"],))
+    database.execute("DELETE FROM ledger WHERE event_id = %s", (sent["id"],))
+    database.execute("INSERT INTO restores (backup_at) VALUES ('2026-01-02T03:04:05Z')")
+    try:
+        topics.send("echo.in", key, sent)
+        asked = "SELECT state, answer, attempt FROM asks WHERE event_id = %s AND state = 'answered'"
+        row = wait_until(lambda: database.execute(asked, (sent["id"],)).fetchone(), "the answer being found")
+        assert row == ("answered", "found", 1)
+        assert len(provider.asked("/once", "POST")) == 1, "not asked again"
+        tell(topics, other, n=1, once=provider.url + "/once")
+        topics.wait("echo.out", other)
+        assert len(provider.asked("/once", "POST")) == 2, "what was not found is asked"
+        assert sorted(provider.acted.values()) == [1, 1]
+    finally:
+        database.execute("DELETE FROM restores")
+
+
 def test_a_request_that_was_lost_before_it_acted_is_sent_again(echo, topics, provider, key):
     provider.behave = lambda method, path, number: (500, {}, "") if number == 1 else (200, {}, "done")
     tell(topics, key, n=1, once=provider.url + "/once")
@@ -307,6 +328,32 @@ def test_a_waiting_key_makes_room_for_the_others_of_its_partition(daemon, echo, 
     assert [n for n, _, _ in rows(database, key)] == list(range(1, 31)), "in order"
     assert alone.stop() == 0
     echo.start().ready()
+
+
+def test_what_made_room_is_tried_again_about_as_soon_as_in_place(daemon, echo, topics, database, key):
+    assert echo.stop() == 0
+    alone = daemon("echo", IN_FLIGHT_MAX=8).ready()
+    tell(topics, key, n=1, retries=6)
+    for n in range(2, 31):
+        tell(topics, key, n=n, flush=False)
+    topics.producer.flush()
+    wait_until(lambda: outcomes(database, key), "the first being parked")
+    assert outcomes(database, key)[0][0] == "parked"
+    topics.wait("echo.out", key, count=30, seconds=60)
+    assert [n for n, _, _ in rows(database, key)] == list(range(1, 31)), "in order"
+    assert alone.stop() == 0
+    echo.start().ready()
+
+
+def test_what_waited_for_another_is_not_older_for_that(echo, topics, database, key):
+    tell(topics, key, n=1, retries=1, retry_ms=600_000)
+    tell(topics, key, n=2, retries=2, retry_ms=1)
+    parked = lambda: database.execute("SELECT count(*) FROM parked WHERE subject = %s", (key,)).fetchone()[0]  # noqa: E731
+    wait_until(lambda: parked() == 2, "both being parked")
+    database.execute("UPDATE parked SET first_at = now() - interval '25 hours' WHERE subject = %s AND resume_at = 'infinity'", (key,))
+    database.execute("UPDATE parked SET resume_at = now() WHERE subject = %s AND resume_at <> 'infinity'", (key,))
+    topics.wait("echo.out", key, count=2)
+    assert not topics.find("dead.echo", key)
 
 
 def test_a_parked_event_that_never_succeeds_is_given_up_at_its_age(echo, topics, database, key):
