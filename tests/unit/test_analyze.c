@@ -26,9 +26,9 @@ enum { STATUS = 2, TEXT_AT = 9, WORDS = 10 };
 static const struct query_rows usual_rows[] = {
     { "find_transcript",
       { "tenant", "lead_id", "status", "call_at", "call_local", "weekday", "weekday_name", "time_zone", "company",
-        "text", "words" },
+        "text", "words", "corrected_qualification", "corrected_booking", "corrected_category", "corrected_sentiment" },
       { "acme", LEAD, "completed", "2026-11-21 14:30:00+00", "2026-11-21T09:30", "6", "Saturday", "America/New_York",
-        "Acme", TRANSCRIPT, "40" },
+        "Acme", TRANSCRIPT, "40", NULL, NULL, NULL, NULL },
       1 },
     { "read_time", { "at" }, { "2026-11-24 15:00:00+00" }, 1 },
     { "find_reps", { "user_id", "name" }, { "rep-ana", "Ana Silva", "rep-rob", "Robert Hill" }, 2 },
@@ -69,10 +69,11 @@ static void a_booked_call(void **state)
         "[{\"field\":\"booking_status\",\"quote\":\"You are booked for Tuesday at ten.\"},"
         "{\"field\":\"lead_qualification\",\"quote\":\"My water heater is leaking, I need someone.\"}]|"
         "0|" EVENT_TIME "|2\n"
-        "row update_lead acme|" LEAD "|hot|2026-11-21 14:30:00+00\n"
+        "row update_lead acme|" LEAD "|CAL1|2026-11-21 14:30:00+00\n"
         "row upsert_appointment"
         " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24 15:00:00+00|water heater|NULL|"
         "You are booked for Tuesday at ten.|" EVENT_TIME "|2|rep-rob\n"
+        "row delete_appointment acme|CAL1|" EVENT_TIME "|2\n"
         "event call.analyzed CAL1"
         " {\"call_id\":\"CAL1\",\"provider\":\"rules\",\"model\":\"rules\",\"lead_qualification\":\"hot\","
         "\"booking_status\":\"booked\",\"call_outcome_category\":\"booked\",\"sentiment_score\":-1,\"objections\":1,"
@@ -97,6 +98,19 @@ static void a_call_that_is_not_booked(void **state)
     (void)state;
 }
 
+/* What was corrected by a person is what others hear, whatever the model says; the rows see to themselves. */
+static void a_corrected_call(void **state)
+{
+    static const char *const corrected[] = { "cold", "not_booked", "spam", "-0.5" };
+    memcpy(rows[0].values + WORDS + 1, corrected, sizeof(corrected));
+    expect(by_rules(TRANSCRIPT), DONE);
+    expect_text(effects.at, "row upsert_analysis acme|CAL1|rules|rules|NULL|hot|booked|booked|-1|");
+    expect_text(effects.at, "\"lead_qualification\":\"cold\",\"booking_status\":\"not_booked\","
+                            "\"call_outcome_category\":\"spam\",\"sentiment_score\":-0.5,");
+    expect_no_text(effects.at, "\"appointment_id\"");
+    (void)state;
+}
+
 /* Whatever it sounds like, nobody answered: no appointment, no steps to follow; and the lead stays hot. */
 static void a_voicemail(void **state)
 {
@@ -104,7 +118,7 @@ static void a_voicemail(void **state)
     expect(by_rules("speaker: my basement is flooding that works for me tuesday at ten"), DONE);
     expect_text(effects.at, "|hot|not_booked|voicemail|1|[]|NULL|[]|");
     expect_text(effects.at, "No appointment was made.");
-    expect_text(effects.at, "row update_lead acme|" LEAD "|hot|");
+    expect_text(effects.at, "row update_lead acme|" LEAD "|CAL1|");
     expect_text(effects.at, "row delete_appointment");
     expect(by_rules("speaker: sorry wrong number"), DONE);
     expect_text(effects.at, "|cold|not_booked|wrong_number|");
@@ -217,10 +231,11 @@ static void a_models_answer(void **state)
         "[{\"field\":\"lead_qualification\",\"quote\":\"I need"
         " someone\"},{\"field\":\"booking_status\",\"quote\":\"You are booked\"}]|"
         "0|" EVENT_TIME "|2\n"
-        "row update_lead acme|" LEAD "|hot|2026-11-21 14:30:00+00\n"
+        "row update_lead acme|" LEAD "|CAL1|2026-11-21 14:30:00+00\n"
         "row upsert_appointment"
         " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24T10:00:00-05:00|heater|NULL|"
         "booked for Tuesday at 10|" EVENT_TIME "|2|rep-rob\n"
+        "row delete_appointment acme|CAL1|" EVENT_TIME "|2\n"
         "event call.analyzed CAL1 {\"call_id\":\"CAL1\",\"provider\":\"gemini\",\"model\":\"gemini-test\","
         "\"prompt_version\":\"call_analysis.v1\",\"lead_qualification\":\"hot\",\"booking_status\":\"booked\","
         "\"call_outcome_category\":\"booked\",\"sentiment_score\":0.25,\"objections\":1,\"dropped_without_evidence\":0,"
@@ -590,6 +605,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_booked_call),
         TEST(a_call_that_is_not_booked),
+        TEST(a_corrected_call),
         TEST(a_voicemail),
         TEST(what_there_is_nothing_to_say_about),
         TEST(the_named_rep_gets_it),
