@@ -11,13 +11,15 @@ static const struct statement find_transcript = {
             " to_char(c.call_at AT TIME ZONE co.time_zone, 'YYYY-MM-DD\"T\"HH24:MI') AS call_local,"
             " extract(isodow FROM c.call_at AT TIME ZONE co.time_zone)::integer AS weekday,"
             " to_char(c.call_at AT TIME ZONE co.time_zone, 'FMDay') AS weekday_name,"
-            " co.time_zone, co.name AS company, t.text, t.words,"
+            " co.time_zone, co.name AS company, t.text, t.words, b.appointment_id,"
+            " (SELECT jsonb_agg(jsonb_build_object('step', s.step, 'phrases', s.phrases) ORDER BY s.number)"
+            "  FROM sop_steps s WHERE s.tenant = c.tenant) AS sop_steps,"
             " a.corrections #>> '{lead_qualification,value}' AS corrected_qualification,"
             " a.corrections #>> '{booking_status,value}' AS corrected_booking,"
             " a.corrections #>> '{call_outcome_category,value}' AS corrected_category,"
             " a.corrections #>> '{sentiment_score,value}' AS corrected_sentiment"
             " FROM calls c JOIN call_transcripts t USING (tenant, call_id) JOIN companies co USING (tenant)"
-            " LEFT JOIN call_analyses a USING (tenant, call_id)"
+            " LEFT JOIN call_analyses a USING (tenant, call_id) LEFT JOIN appointments b USING (tenant, call_id)"
             " WHERE c.source = 'callrail' AND c.call_id = $1",
     .params = 1,
 };
@@ -98,6 +100,8 @@ static const struct statement find_reps = {
 /* The call's row, by name. */
 struct transcript {
     const char *tenant, *call_id, *lead_id, *call_at, *call_local, *weekday_name, *time_zone, *company, *text;
+    const char *appointment_id; /* which the call made in an earlier run; NULL: none */
+    const struct sop *sop;
     const char *corrected_qualification, *corrected_booking, *corrected_category, *corrected_sentiment;
     int weekday;
     bool voicemail;             /* nobody answered: it is what the caller left */
@@ -109,15 +113,26 @@ static bool check_analysis(struct text json, struct arena *arena, void *ret, str
     return call_analysis_read(json, arena, ret, why);
 }
 
+/* The prompt has the usual steps. */
+static const char *company_steps(const struct transcript *transcript, struct arena *arena)
+{
+    if (transcript->sop == &sop_usual)
+        return "";
+    return arena_printf(arena, "\nIn this company the agent's steps are these alone:\n%s",
+                        sop_print(transcript->sop, arena));
+}
+
 static enum outcome ask_model(struct work *work, const struct transcript *transcript, struct call_analysis *ret,
                               struct answer *answer)
 {
     const struct llm_request request = {
         .instructions = call_analysis_prompt,
         .content =
-            arena_printf(work_arena(work), "Company: %s\nThe call began on %s, %s (time zone %s).%s\n\nTranscript:\n%s",
+            arena_printf(work_arena(work),
+                         "Company: %s\nThe call began on %s, %s (time zone %s).%s\n%s\nTranscript:\n%s",
                          transcript->company, transcript->weekday_name, transcript->call_local, transcript->time_zone,
-                         transcript->voicemail ? " Nobody answered; this is the voicemail." : "", transcript->text),
+                         transcript->voicemail ? " Nobody answered; this is the voicemail." : "",
+                         company_steps(transcript, work_arena(work)), transcript->text),
         .schema_name = "call_analysis",
         .schema = call_analysis_schema,
     };
@@ -129,7 +144,7 @@ static enum outcome apply_rules(struct work *work, const struct transcript *tran
                                 struct answer *answer)
 {
     const struct rules_call call = { transcript->text, transcript->call_local, transcript->weekday,
-                                     transcript->voicemail };
+                                     transcript->voicemail, transcript->sop };
     rules_analyze(&call, work_arena(work), ret);
     *answer = (struct answer){ .model = "rules" };
     if (!ret->appointment || !ret->appointment->scheduled_start)
@@ -275,8 +290,10 @@ static void describe(struct work *work, const struct transcript *transcript, con
 {
     struct arena *arena = work_arena(work);
     const char *tenant = transcript->tenant, *call_id = transcript->call_id;
-    char *appointment_id = arena_alloc(arena, UUID_BYTES);
-    uuid_of(appointment_id, "appointment", tenant, call_id, NULL);
+    /* one that was made before the call's number had a company keeps its id */
+    const char *appointment_id = transcript->appointment_id;
+    if (!appointment_id)
+        appointment_id = uuid_of(arena_alloc(arena, UUID_BYTES), "appointment", tenant, call_id, NULL);
     effect_row(work, &upsert_analysis, tenant, call_id, call->provider, call->model, call->prompt_version,
                call->lead_qualification, call->booking_status, call->category, number_text(work, call->sentiment_score),
                findings_json(work, &call->objections, "category"), call->sop_score, call->missed_steps, call->summary,
@@ -435,6 +452,8 @@ static enum outcome find(struct work *work, const char *call_id, struct transcri
                                 .time_zone = row_get(&rows, 0, "time_zone"),
                                 .company = row_get(&rows, 0, "company"),
                                 .text = row_get(&rows, 0, "text"),
+                                .appointment_id = row_get(&rows, 0, "appointment_id"),
+                                .sop = sop_read(row_get(&rows, 0, "sop_steps"), work_arena(work)),
                                 .corrected_qualification = row_get(&rows, 0, "corrected_qualification"),
                                 .corrected_booking = row_get(&rows, 0, "corrected_booking"),
                                 .corrected_category = row_get(&rows, 0, "corrected_category"),

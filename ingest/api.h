@@ -104,6 +104,7 @@ api_handler api_list_appointments, api_list_own_appointments, api_create_appoint
 api_handler api_list_sessions, api_show_session, api_start_session, api_stop_session;        /* api_sessions.c */
 api_handler api_show_operation;                                                              /* api_operations.c */
 api_handler api_play_call;                                                                   /* api_recordings.c */
+api_handler api_csr_overview, api_rep_overview, api_all_csrs_overview, api_all_reps_overview; /* api_metrics.c */
 
 /* schemas/openapi.yaml, compiled in. */
 extern const char openapi_yaml[];

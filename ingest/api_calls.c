@@ -62,50 +62,57 @@
     LAST_OUTCOME("heard", "transcribe", "call.recorded", "t")                                                     \
     LAST_OUTCOME("understood", "analyze", "call.transcribed", "a")
 
-/* Which calls are in the list: $6 from, $7 to, $8 status, $9 callback.  Days are the company's own; those of UTC around
- * them let the index be used, whatever its time zone.  (Row-level security keeps a COALESCE out of the index, but not
- * a CASE.) */
+/* Which calls are in the list: $6 from, $7 to, $8 status, $9 callback.  Days are the company's own.  (Row-level security
+ * keeps a COALESCE out of the index, but not a CASE.) */
 #define LISTED(tenancy)                                                                                           \
     tenancy " AND ($8::text IS NULL OR c.status = $8)"                                                            \
-    " AND ($9::text IS NULL OR (c.status = 'missed' AND (c.callback_done_at IS NULL) = ($9 = 'open')))"           \
+    " AND ($9::text IS NULL OR (c.status = 'missed' AND (c.callback_done_at IS NULL) = ($9 = 'open')))"
+#define OF_COMPANY                                                                                                \
+    API_ONE_COMPANY " AND c.call_at >= " API_FROM_DAY("$6::date") " AND c.call_at < " API_TO_DAY("$7::date")
+/* Those of UTC around them let the index be used, whatever the time zones. */
+#define OF_ALL                                                                                                    \
+    API_ALL_COMPANIES                                                                                             \
     " AND c.call_at >= CASE WHEN $6::date IS NULL THEN '-infinity' ELSE ($6::date - 1)::timestamptz END"          \
     " AND c.call_at < CASE WHEN $7::date IS NULL THEN 'infinity' ELSE ($7::date + 2)::timestamptz END"            \
     " AND ($6::date IS NULL OR " API_LOCAL_DAY("call_at") " >= $6::date)"                                         \
     " AND ($7::date IS NULL OR " API_LOCAL_DAY("call_at") " <= $7::date)"
-#define LIST_CALLS(calls, tenancy)                                                                                \
-    API_NEWEST_FIRST(calls, LISTED(tenancy), "call_at", "call_id", "text", CALL_COLUMNS, CALL_JOINS)
+#define LIST_CALLS(tenancy)                                                                                       \
+    API_NEWEST_FIRST_OF("calls_total($6::date, $7::date, $8, $9)", "calls c", LISTED(tenancy), "call_at",         \
+                        "call_id", "text", CALL_COLUMNS, CALL_JOINS)
+#define SEARCH_CALLS(tenancy)                                                                                     \
+    API_NEWEST_FIRST(MATCHING, LISTED(tenancy), "call_at", "call_id", "text", CALL_COLUMNS, CALL_JOINS)
 #define MATCHING "calls_matching($10) m JOIN calls c ON c.tenant = m.tenant AND c.call_id = m.call_id"
 
 static const struct statement list_calls = {
     .name = "api_list_calls",
-    .text = LIST_CALLS("calls c", API_ONE_COMPANY),
+    .text = LIST_CALLS(OF_COMPANY),
     .params = 9,
 };
 static const struct statement list_all_calls = {
     .name = "api_list_all_calls",
-    .text = LIST_CALLS("calls c", API_ALL_COMPANIES),
+    .text = LIST_CALLS(OF_ALL),
     .params = 9,
 };
 /* Said as the index of what is open has it, which is small however many calls there were. */
 #define OPEN(tenancy) tenancy " AND c.status = 'missed' AND c.callback_done_at IS NULL"
 static const struct statement list_callbacks = {
     .name = "api_list_callbacks",
-    .text = LIST_CALLS("calls c", OPEN(API_ONE_COMPANY)),
+    .text = LIST_CALLS(OPEN(OF_COMPANY)),
     .params = 9,
 };
 static const struct statement list_all_callbacks = {
     .name = "api_list_all_callbacks",
-    .text = LIST_CALLS("calls c", OPEN(API_ALL_COMPANIES)),
+    .text = LIST_CALLS(OPEN(OF_ALL)),
     .params = 9,
 };
 static const struct statement search_calls = {
     .name = "api_search_calls",
-    .text = LIST_CALLS(MATCHING, API_ONE_COMPANY),
+    .text = SEARCH_CALLS(OF_COMPANY),
     .params = 10,
 };
 static const struct statement search_all_calls = {
     .name = "api_search_all_calls",
-    .text = LIST_CALLS(MATCHING, API_ALL_COMPANIES),
+    .text = SEARCH_CALLS(OF_ALL),
     .params = 10,
 };
 

@@ -265,3 +265,23 @@ bool sessions_query_read(const char *url, struct arena *arena, struct sessions_q
     ret->status = values[STATUS];
     return page_read(&sessions_order, values[LIMIT], values[CURSOR], arena, &ret->page, why);
 }
+
+bool metrics_query_read(const char *url, bool of_self, struct arena *arena, struct metrics_query *ret,
+                        struct problem *why)
+{
+    enum { FROM, TO, TENANT, NAMES };
+    static const char *const names[NAMES + 1] = { "from", "to", "tenant", NULL };
+    static const char *const names_of_self[] = { "from", "to", NULL };
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-_";
+    const char *values[NAMES] = { NULL };
+
+    if (!api_parameters(url, of_self ? names_of_self : names, values, arena, why) ||
+        !day_read(values[FROM], names[FROM], arena, why) || !day_read(values[TO], names[TO], arena, why))
+        return false;
+    if (values[FROM] && values[TO] && strcmp(values[FROM], values[TO]) > 0)
+        return fail_at(why, names[TO], "must not be before from");
+    if (values[TENANT] && strspn(values[TENANT], letters) != strlen(values[TENANT]))
+        return fail_at(why, names[TENANT], "is the short name of no company");
+    *ret = (struct metrics_query){ values[TENANT], values[FROM], values[TO] };
+    return true;
+}

@@ -75,3 +75,13 @@ struct sessions_query {
     const char *status; /* recording, completed, failed, stale */
 };
 bool sessions_query_read(const char *url, struct arena *arena, struct sessions_query *ret, struct problem *why);
+
+/* How many days an overview may be of is for Postgres to say, which knows what day it is. */
+#define API_METRIC_DAYS_MAX 731
+struct metrics_query {
+    const char *tenant;    /* a company's short name */
+    const char *from, *to; /* both inclusive */
+};
+/* `of_self`: there is no choice of a company. */
+bool metrics_query_read(const char *url, bool of_self, struct arena *arena, struct metrics_query *ret,
+                        struct problem *why);

@@ -28,6 +28,10 @@ OPERATION(show_session,          "showSession",         .roles = API_PEOPLE)
 OPERATION(start_session,         "startSession",        .roles = API_PLATFORM | API_ADMIN | API_OWNER | API_REP)
 OPERATION(stop_session,          "stopSession",         .roles = API_PLATFORM | API_ADMIN | API_OWNER | API_REP)
 OPERATION(show_operation,        "showOperation",       .roles = API_PEOPLE)
+OPERATION(csr_overview,          "csrOverview",         .roles = API_PEOPLE, .of_self = true)
+OPERATION(rep_overview,          "repOverview",         .roles = API_PEOPLE, .of_self = true)
+OPERATION(all_csrs_overview,     "allCsrsOverview",     .roles = DECIDERS)
+OPERATION(all_reps_overview,     "allRepsOverview",     .roles = DECIDERS)
 /* clang-format on */
 
 static void show_openapi(struct http_exchange *exchange, void *context)
@@ -52,6 +56,10 @@ const struct http_route ingest_api_routes[] = {
     { "POST", "/api/v1/recordings/sessions/start", start_session, API_BODY_BYTES_MAX, NULL },
     { "POST", "/api/v1/recordings/sessions/{id}/stop", stop_session, API_BODY_BYTES_MAX, NULL },
     { "GET", "/api/v1/operations/{id}", show_operation, 0, NULL },
+    { "GET", "/api/v1/metrics/csr/overview/self", csr_overview, 0, NULL },
+    { "GET", "/api/v1/metrics/exec/csr/overview", all_csrs_overview, 0, NULL },
+    { "GET", "/api/v1/metrics/sales/rep/overview/self", rep_overview, 0, NULL },
+    { "GET", "/api/v1/metrics/exec/sales/overview", all_reps_overview, 0, NULL },
     { "GET", "/openapi.yaml", show_openapi, 0, NULL },
     { 0 },
 };

@@ -112,8 +112,17 @@ const struct person_table person_tables[] = {
       .personal = "email, name, phone, answers", .impersonal = "tenant, user_id, role, created_at, updated_at",
       .why = "calls and visits stay attributed to one unknown colleague" },
     { "companies", NULL, ROW_NOBODYS,
-      .impersonal = "tenant, name, time_zone, default_region, callrail_keys, callrail_account_id, callrail_api_key,"
-                    " alert_whatsapp, created_at, updated_at" },
+      .impersonal = "tenant, name, time_zone, default_region, callrail_keys, callrail_key_count, callrail_account_id,"
+                    " callrail_api_key, alert_whatsapp, created_at, updated_at" },
+    { "csr_days", NULL, ROW_NOBODYS,
+      .impersonal = "tenant, day, csr_user_id, lane, total_calls, answered_calls, missed_calls, booked_calls, hot, warm,"
+                    " cold, sentiment_micros, sop_micros, sop_calls" },
+    { "call_days", NULL, ROW_NOBODYS, .impersonal = "tenant, day, status, to_call, lane, calls" },
+    { "lead_counts", NULL, ROW_NOBODYS, .impersonal = "tenant, status, lane, leads" },
+    { "objection_days", NULL, ROW_NOBODYS, .impersonal = "tenant, day, csr_user_id, category, lane, calls" },
+    { "rep_days", NULL, ROW_NOBODYS,
+      .impersonal = "tenant, day, rep_user_id, lane, appointments, visits, won, lost, pending" },
+    { "sop_steps", NULL, ROW_NOBODYS, .impersonal = "tenant, number, step, phrases, created_at, updated_at" },
     { "tracking_numbers", NULL, ROW_NOBODYS, .impersonal = "number, tenant, label, created_at, updated_at" },
     { "reconciliations", NULL, ROW_NOBODYS,
       .impersonal = "account, tenant, complete_until, walk_began_at, page, records, next_check_at, failures, why,"

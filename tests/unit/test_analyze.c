@@ -22,13 +22,14 @@ static const struct stage stage = { .name = "analyze", .context = &analyze };
 
 /* --- what it reads ------------------------------------------------------------------------------------------------ */
 
-enum { STATUS = 2, TEXT_AT = 9, WORDS = 10 };
+enum { STATUS = 2, TEXT_AT = 9, WORDS = 10, APPOINTMENT_ID = 15, SOP_STEPS = 16 };
 static const struct query_rows usual_rows[] = {
     { "find_transcript",
       { "tenant", "lead_id", "status", "call_at", "call_local", "weekday", "weekday_name", "time_zone", "company",
-        "text", "words", "corrected_qualification", "corrected_booking", "corrected_category", "corrected_sentiment" },
+        "text", "words", "corrected_qualification", "corrected_booking", "corrected_category", "corrected_sentiment",
+        "appointment_id", "sop_steps" },
       { "acme", LEAD, "completed", "2026-11-21 14:30:00+00", "2026-11-21T09:30", "6", "Saturday", "America/New_York",
-        "Acme", TRANSCRIPT, "40", NULL, NULL, NULL, NULL },
+        "Acme", TRANSCRIPT, "40", NULL, NULL, NULL, NULL, NULL, NULL },
       1 },
     { "read_time", { "at" }, { "2026-11-24 15:00:00+00" }, 1 },
     { "find_reps", { "user_id", "name" }, { "rep-ana", "Ana Silva", "rep-rob", "Robert Hill" }, 2 },
@@ -133,6 +134,33 @@ static void what_there_is_nothing_to_say_about(void **state)
     rows[0].rows = 0;
     expect(by_rules(""), REJECT);
     assert_string_equal(why.text, "call \"CAL1\" has no transcript");
+    (void)state;
+}
+
+#define STEPS                                                                                                          \
+    "[{\"step\":\"says who comes\",\"phrases\":[\"Robert can come!\",\"Ana can come\"]},"                                \
+    "{\"step\":\"names the price\",\"phrases\":[\"it costs\",\"that is too expensive\"]},"                               \
+    "{\"step\":\"thanks\",\"phrases\":[\"thanks for calling\"]},{\"step\":\"says nothing\",\"phrases\":[\"?!\"]}]"
+
+/* The company's own steps, however they are written; what the customer says does none of them. */
+static void the_companys_steps(void **state)
+{
+    rows[0].values[SOP_STEPS] = STEPS;
+    expect(by_rules(TRANSCRIPT), DONE);
+    expect_text(effects.at, "|0.5|[\"names the price\",\"says nothing\"]|");
+    rows[0].values[SOP_STEPS] = NULL;
+    expect(by_rules(TRANSCRIPT), DONE);
+    expect_text(effects.at, "|[\"asks for the customer's name\",\"asks for the address or a phone number\"]|");
+    (void)state;
+}
+
+/* Made when the call was nobody's: what is told of it is the row that is there. */
+static void an_appointment_keeps_its_id(void **state)
+{
+    rows[0].values[APPOINTMENT_ID] = LEAD;
+    expect(by_rules(TRANSCRIPT), DONE);
+    expect_text(effects.at, "row upsert_appointment acme|" LEAD "|CAL1|");
+    expect_text(effects.at, "\"appointment_id\":\"" LEAD "\"");
     (void)state;
 }
 
@@ -357,6 +385,16 @@ static void a_summary_too_long_for_its_column_is_refused(void **state)
     const char *refused = arena_printf(arena, "%s%s\",\"evidence\":[]}", format, longer);
     expect(by_model(refused, refused), REJECT);
     assert_string_equal(why.pointer, "/summary");
+    (void)state;
+}
+
+static void a_model_is_told_of_the_companys_steps(void **state)
+{
+    rows[0].values[SOP_STEPS] = STEPS;
+    expect(by_model(GOOD, NULL), DONE);
+    expect_text(prompts.at, "(time zone America/New_York).\n\nIn this company the agent's steps are these alone:\n"
+                            "- says who comes\n- names the price\n- thanks\n- says nothing\n"
+                            "\nTranscript:\n" TRANSCRIPT);
     (void)state;
 }
 
@@ -607,6 +645,8 @@ int main(void)
         TEST(a_call_that_is_not_booked),
         TEST(a_corrected_call),
         TEST(a_voicemail),
+        TEST(the_companys_steps),
+        TEST(an_appointment_keeps_its_id),
         TEST(what_there_is_nothing_to_say_about),
         TEST(the_named_rep_gets_it),
         TEST(an_event_that_is_none),
@@ -616,6 +656,7 @@ int main(void)
         TEST(an_invalid_answer_is_asked_for_once_more),
         TEST(a_summary_too_long_for_its_column_is_refused),
         TEST(a_model_is_told_of_a_voicemail),
+        TEST(a_model_is_told_of_the_companys_steps),
         TEST(both_are_asked_as_their_documents_say),
         TEST(what_providers_answer_decides),
         TEST(hostile_answers),
