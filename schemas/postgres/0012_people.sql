@@ -142,6 +142,8 @@ BEGIN
 
     -- the runtime's own: what was done and asked for these calls
     UPDATE asks SET tenant = home WHERE tenant = nobody AND correlation_id = ANY (of_calls);
+    UPDATE job_results r SET tenant = home FROM jobs j WHERE j.job_id = r.job_id AND r.tenant = nobody AND j.subject = ANY (of_calls);
+    UPDATE jobs SET tenant = home WHERE tenant = nobody AND subject = ANY (of_calls);
     UPDATE emitted e SET tenant = home FROM ledger l
         WHERE l.correlation_id = ANY (of_calls) AND e.cause_id = l.event_id AND e.stage = l.stage AND e.tenant = nobody;
     UPDATE ledger SET tenant = home WHERE tenant = nobody AND correlation_id = ANY (of_calls);
