@@ -57,6 +57,18 @@ static const struct statement update_keys = {
             " SELECT tenant FROM changed",
     .params = 3,
 };
+/* "account,key", or nothing. */
+static const struct statement update_api_key = {
+    .name = "sb_update_callrail_api_key",
+    .text = "WITH changed AS (UPDATE companies SET callrail_account_id = nullif(split_part($2, ',', 1), ''),"
+            "  callrail_api_key = nullif(split_part($2, ',', 2), ''), updated_at = now() WHERE tenant = $1"
+            "  RETURNING tenant, callrail_account_id),"
+            " noted AS (INSERT INTO operator_actions (who, command, what, detail)"
+            "  SELECT $3, 'company set', tenant, jsonb_build_object('callrail_account_id', callrail_account_id)"
+            "  FROM changed)"
+            " SELECT tenant FROM changed",
+    .params = 3,
+};
 static const struct statement replace_steps = {
     .name = "sb_replace_sop_steps",
     .text = "WITH wanted AS (SELECT number, step, ARRAY(SELECT jsonb_array_elements_text(phrases)) AS phrases"
@@ -75,6 +87,7 @@ static const struct statement replace_steps = {
 static const struct statement list_companies = {
     .name = "sb_list_companies",
     .text = "SELECT c.tenant, c.name, c.time_zone, c.default_region, c.alert_whatsapp, c.callrail_key_count,"
+            " c.callrail_account_id,"
             " (SELECT count(*) FROM tracking_numbers n WHERE n.tenant = c.tenant) AS numbers,"
             " (SELECT count(*) FROM users u WHERE u.tenant = c.tenant) AS users,"
             " (SELECT count(*) FROM sop_steps s WHERE s.tenant = c.tenant) AS step_count,"
@@ -90,6 +103,7 @@ static const struct listing_column columns[] = {
     { "default_region", "region", LISTING_TEXT },
     { "alert_whatsapp", "alerts", LISTING_FLAG },
     { "callrail_key_count", "<own keys", LISTING_NUMBER },
+    { "callrail_account_id", "own account", LISTING_TEXT },
     { "numbers", "<numbers", LISTING_NUMBER },
     { "users", "<users", LISTING_NUMBER },
     { "step_count", "<steps", LISTING_NUMBER },
@@ -99,9 +113,9 @@ static const struct listing_column columns[] = {
 
 struct wanted {
     const char *tenant, *name, *time_zone, *region, *alerts, *as;
-    const char *keys_file, *steps_file;
+    const char *keys_file, *api_file, *steps_file;
     bool json;
-    char keys[CHECKLIST_KEYS_BYTES];
+    char keys[CHECKLIST_KEYS_BYTES], api_key[CHECKLIST_KEYS_BYTES];
     struct buf steps; /* JSON */
 };
 
@@ -114,10 +128,12 @@ static int read_options(struct wanted *wanted, int argc, char **argv)
         { "region", required_argument, NULL, 'r' }, { "alerts", required_argument, NULL, 'l' },
         { "sop", required_argument, NULL, 's' },    { "callrail-keys", required_argument, NULL, 'k' },
         { "as", required_argument, NULL, 'a' },     { "json", no_argument, NULL, 'j' },
+        { "callrail-api", required_argument, NULL, 'p' },
         { 0 },
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
+        case 'p': wanted->api_file = optarg; break;
         case 'n': wanted->name = optarg; break;
         case 'z': wanted->time_zone = optarg; break;
         case 'r': wanted->region = optarg; break;
@@ -155,8 +171,11 @@ static int check_options(const struct wanted *wanted, char **argv)
         return command_misused(argv, "--region takes the two letters of a country: US");
     if (wanted->alerts && strcmp(wanted->alerts, "on") != 0 && strcmp(wanted->alerts, "off") != 0)
         return command_misused(argv, "--alerts takes on or off");
-    if (wanted->keys_file && wanted->steps_file && strcmp(wanted->keys_file, wanted->steps_file) == 0)
-        return command_misused(argv, "--callrail-keys and --sop cannot read the same");
+    const char *const files[] = { wanted->keys_file, wanted->api_file, wanted->steps_file };
+    for (size_t i = 0; i < LENGTH(files); i++)
+        for (size_t j = 0; j < i; j++)
+            if (files[i] && files[j] && strcmp(files[i], files[j]) == 0)
+                return command_misused(argv, "--callrail-keys, --callrail-api and --sop cannot read the same");
     return -1;
 }
 
@@ -170,6 +189,11 @@ static int read_files(struct wanted *wanted, char **argv)
     buf_init(&wanted->steps, STEPS_JSON_BYTES_MAX);
     if (wanted->keys_file)
         good = checklist_file(wanted->keys_file, text, &why) && checklist_keys(text, wanted->keys, &why);
+    if (good && wanted->api_file)
+        good = checklist_file(wanted->api_file, text, &why) && checklist_keys(text, wanted->api_key, &why);
+    const char *comma = strchr(wanted->api_key, ',');
+    if (good && *wanted->api_key && (comma == NULL || strchr(comma + 1, ',')))
+        good = fail(&why, "%s: the account's id and its API key stand in a line each", wanted->api_file);
     if (good && wanted->steps_file)
         good = checklist_file(wanted->steps_file, text, &why) && checklist_steps(text, &wanted->steps, &why);
     sodium_memzero(text, sizeof(text));
@@ -214,6 +238,9 @@ static bool write_company(const struct wanted *wanted, struct session *session, 
     if (wanted->keys_file &&
         !session_query(session, &update_keys, PARAMS(wanted->tenant, wanted->keys, who), &rows, why))
         return false;
+    if (wanted->api_file &&
+        !session_query(session, &update_api_key, PARAMS(wanted->tenant, wanted->api_key, who), &rows, why))
+        return false;
     return !wanted->steps_file ||
            session_query(session, &replace_steps, PARAMS(wanted->tenant, buf_text(&wanted->steps).at, who), &rows, why);
 }
@@ -246,6 +273,7 @@ static int write_and_show(struct wanted *wanted, const struct statement *stateme
     if (wrong < 0 && !write_company(wanted, &session, statement, &why))
         wrong = command_fail(argv, EXIT_FAILED, "%s", why.text);
     sodium_memzero(wanted->keys, sizeof(wanted->keys));
+    sodium_memzero(wanted->api_key, sizeof(wanted->api_key));
     buf_done(&wanted->steps);
     if (wrong < 0)
         wrong = show(wanted, &session, shall_be_known ? "changed" : "added", argv);
@@ -272,8 +300,9 @@ static int set(int argc, char **argv)
     if (wrong >= 0)
         return wrong;
     bool row = wanted.name || wanted.time_zone || wanted.region || wanted.alerts;
-    if (!row && !wanted.keys_file && !wanted.steps_file)
-        return command_misused(argv, "say what: --name, --time-zone, --region, --alerts, --callrail-keys or --sop");
+    if (!row && !wanted.keys_file && !wanted.api_file && !wanted.steps_file)
+        return command_misused(argv, "say what: --name, --time-zone, --region, --alerts, --callrail-keys,"
+                                     " --callrail-api or --sop");
     return write_and_show(&wanted, row ? &update_company : NULL, true, argv);
 }
 
@@ -323,6 +352,8 @@ const struct command command_company = {
         "  --alerts on|off       WhatsApp messages about hot and booked calls\n"
         "  --callrail-keys FILE  signing keys of its own CallRail account, a line each (- is standard input); an\n"
         "                        empty file: it has none. They are never shown\n"
+        "  --callrail-api FILE   that account's id and, in the next line, its API key, by which calls are fetched\n"
+        "                        whose webhooks never came; an empty file: it has none\n"
         "  --sop FILE            what its agents have to do in a call, a line each, with the words that show that it\n"
         "                        was done: \"asks for the name: your name, who is calling\"; an empty file: the steps\n"
         "                        that analyze comes with. Calls analysed from then on are held to it\n"

@@ -23,9 +23,10 @@ GRANT SELECT ON sop_steps TO switchboard_operator;
 -- What sb may do with them.
 ALTER TABLE operator_actions DROP CONSTRAINT operator_actions_command_check,
     ADD CONSTRAINT operator_actions_command_check CHECK (command ~ '^[a-z]+(-[a-z]+)*( [a-z]+)?$');
-GRANT SELECT (name, time_zone, default_region, callrail_key_count, alert_whatsapp, created_at, updated_at),
-    INSERT (tenant, name, time_zone, default_region, callrail_keys, alert_whatsapp),
-    UPDATE (name, time_zone, default_region, callrail_keys, alert_whatsapp, updated_at) ON companies TO switchboard_operator;
+GRANT SELECT (name, time_zone, default_region, callrail_key_count, callrail_account_id, alert_whatsapp, created_at, updated_at),
+    INSERT (tenant, name, time_zone, default_region, alert_whatsapp),
+    UPDATE (name, time_zone, default_region, callrail_keys, callrail_account_id, callrail_api_key, alert_whatsapp, updated_at)
+    ON companies TO switchboard_operator;
 CREATE POLICY operator_adds ON companies FOR INSERT TO switchboard_operator WITH CHECK (true);
 CREATE POLICY operator_sets ON companies FOR UPDATE TO switchboard_operator USING (tenant <> 'unassigned') WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE (name, phone, role, answers, updated_at) ON users TO switchboard_operator;

@@ -65,7 +65,7 @@ def test_a_company_is_added_changed_and_listed(sb, database, tenant):
     added = sb("company", "add", tenant, "--name", "Acme Plumbing", "--time-zone", "America/New_York", "--alerts", "off", "--json")
     assert json.loads(added.stdout) == {
         "tenant": tenant, "name": "Acme Plumbing", "time_zone": "America/New_York", "default_region": "US", "alert_whatsapp": False,
-        "callrail_key_count": 0, "numbers": 0, "users": 0, "step_count": 0, "sop_steps": []}
+        "callrail_key_count": 0, "callrail_account_id": None, "numbers": 0, "users": 0, "step_count": 0, "sop_steps": []}
     sb("company", "set", tenant, "--region", "CA", "--alerts", "on", "--as", "grace")
     changed, = listed(sb, "company", tenant=tenant)
     assert (changed["name"], changed["default_region"], changed["alert_whatsapp"]) == ("Acme Plumbing", "CA", True)
@@ -114,6 +114,19 @@ def test_keys_come_by_file_or_standard_input_and_are_never_shown(sb, database, c
     assert database.execute(kept, [company]).fetchone() == ("third-secret",)
     sb("company", "set", company, "--callrail-keys", "-", stdin="")
     assert database.execute(kept, [company]).fetchone() == (None,)
+
+
+def test_an_accounts_key_for_calls_that_never_came_is_kept_and_not_shown(sb, database, company):
+    account = "ACC" + uuid.uuid4().hex[:12]
+    said = sb("company", "set", company, "--callrail-api", "-", "--json", stdin=f"{account}\nan-api-secret\n")
+    kept = "SELECT callrail_account_id, callrail_api_key FROM companies WHERE tenant = %s"
+    assert database.execute(kept, [company]).fetchone() == (account, "an-api-secret")
+    assert json.loads(said.stdout)["callrail_account_id"] == account
+    assert "secret" not in said.stdout + said.stderr + sb("company", "list", "--json").stdout + str(actions(database, "company set", company))
+    sb("company", "set", company, "--callrail-api", "-", stdin=account + "\n", code=WRONG)
+    sb("company", "set", company, "--callrail-api", "-", "--callrail-keys", "-", stdin="", code=WRONG)
+    sb("company", "set", company, "--callrail-api", "-", stdin="")
+    assert database.execute(kept, [company]).fetchone() == (None, None)
 
 
 def test_a_checklist_is_replaced_as_a_whole(sb, company):
@@ -201,7 +214,7 @@ def test_a_number_is_added_assigned_and_listed(sb, database, company):
 
 
 @pytest.mark.parametrize("statement", [
-    "SELECT callrail_keys FROM companies", "DELETE FROM companies", "UPDATE companies SET tenant = tenant", "DELETE FROM users",
+    "SELECT callrail_keys FROM companies", "SELECT callrail_api_key FROM companies", "DELETE FROM companies", "UPDATE companies SET tenant = tenant", "DELETE FROM users",
     "UPDATE users SET email = email", "UPDATE users SET user_id = user_id", "DELETE FROM tracking_numbers",
     "INSERT INTO tracking_numbers (number, tenant) VALUES ('+12025550199', 'x')", "UPDATE calls SET tenant = tenant",
     "SELECT customer_number FROM calls", "SELECT text FROM call_transcripts", "SELECT calls_go_home(ARRAY['x'], 'x')",
