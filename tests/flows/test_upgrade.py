@@ -83,6 +83,10 @@ ROWS = {
                                 "objections": "[]", "sop_score": 0.5, "sop_missed_steps": '["name"]', "summary": "s", "evidence": "[]",
                                 "dropped_without_evidence": 1, "source_time": NOW, "run": 1, **TIMES})],
     8: [("restores", {"restored_at": NOW, "backup_at": NOW})],
+    9: [("companies", {"tenant": "own", "name": "Own", "callrail_account_id": "ACC1", "callrail_api_key": "secret", **TIMES}),
+        ("reconciliations", {"account": "ACC1", "tenant": "own", "complete_until": NOW, "walk_began_at": NOW, "page": 2, "records": 300,
+                             "next_check_at": NOW, "failures": 1, "why": "HTTP status 503", "asked_at": NOW, "hour_requests": 3,
+                             "day_requests": 7, **TIMES})],
 }
 
 
