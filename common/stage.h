@@ -103,6 +103,11 @@ bool work_cancelled(const struct work *work);
 /* The tenant of the events this handler emits; before it is called, the cause's. */
 void work_set_tenant(struct work *work, const char *tenant);
 const char *work_tenant(const struct work *work);           /* may be NULL */
+/* The time (RFC 3339) and run of the events this handler emits; before it is called, the cause's.  For what an earlier event asked for
+ * and this one only brings. */
+void work_set_source(struct work *work, const char *time, int run);
+const char *work_source_time(const struct work *work);
+int work_source_run(const struct work *work);
 char *work_time(struct work *work, int64_t us);             /* RFC 3339, in the arena */
 
 /* Around anything that waits and is neither a query nor an HTTP request of this header (a decoder, a lock): meanwhile another handler
@@ -115,6 +120,10 @@ enum outcome retry(struct work *work, int64_t after_ms, const char *format, ...)
 enum outcome reject(struct work *work, const char *format, ...) PRINTF_LIKE(2, 3);
 enum outcome reject_problem(struct work *work, const struct problem *why);      /* with its JSON pointer */
 enum outcome skip(struct work *work, const char *format, ...) PRINTF_LIKE(2, 3);    /* DONE, without effects; counted, and in the ledger */
+/* REJECT, with the reason that stands in work_why(): of what was described nothing is kept, but this row is committed with the dead
+ * letter, for what must then be known to have failed. */
+#define reject_noting(work, statement, ...) reject_noting_params((work), (statement), PARAMS(__VA_ARGS__))
+enum outcome reject_noting_params(struct work *work, const struct statement *statement, struct params params);
 
 /* --- read -------------------------------------------------------------------------------------------------------------- */
 /* The event's data through a generated reader; REJECT with pointer and reason when it does not hold to its schema. */

@@ -23,12 +23,13 @@
 /* clang-format off */
 #define UTC(time) "to_char(" time " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
-/* How an event of the call `p` ended last in a stage: asked only while the stage's row is missing.  Its day bounds the
- * ledger's partitions. */
+/* How an event of the call `p` ended last in a stage, or a job that it became did not: asked only while the stage's row
+ * is missing.  Its day bounds the ledger's partitions. */
 #define LAST_OUTCOME(name, of_stage, of_type, row)                                                                \
     " LEFT JOIN LATERAL (SELECT e.outcome, e.why FROM ledger e"                                                   \
     " WHERE e.correlation_id = p.call_id AND e.tenant = p.tenant"                                                 \
-    " AND e.stage = '" of_stage "' AND e.event_type = '" of_type "'"                                              \
+    " AND e.stage = '" of_stage "' AND (e.event_type = '" of_type "'"                                             \
+    " OR e.event_type IN ('job.finished', 'job.due') AND e.outcome IN ('rejected', 'parked'))"                    \
     " AND e.day >= (p.created_at AT TIME ZONE 'UTC')::date - 1 AND " row ".call_id IS NULL"                       \
     " ORDER BY e.run DESC, e.committed_at DESC LIMIT 1) " name " ON true"
 

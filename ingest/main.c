@@ -38,6 +38,10 @@ static const struct setting settings[] = {
       .help = "what that may take of the 1,000 requests an hour and 10,000 a day that CallRail allows an account" },
     { "TWILIO_AUTH_TOKEN", SET_SECRET, AT(twilio_auth_token), NULL,
       .help = "signs Twilio's callbacks; several, separated by commas, while it is changed" },
+    { "SHUNYA_WEBHOOK_SECRET", SET_SECRET, AT(shunya_webhook_secret), NULL,
+      .help = "signs Shunya's webhooks; several, separated by commas, while it is changed" },
+    { "SHUNYA_SIGNATURE_LEGACY", SET_SWITCH, AT(shunya_signature_legacy), "off",
+      .help = "on: Shunya's older signatures are taken too, which hold no time" },
     { "DEFAULT_REGION", SET_TEXT, AT(default_region), "US",
       .help = "the region of phone numbers written without a country" },
     { "SPOOL", SET_SWITCH, AT(spool), "on",
@@ -125,8 +129,8 @@ static const struct http_route operators_routes[] = {
 static bool gather_routes(const struct http_route **ret, struct problem *why)
 {
     static struct http_route all[ROUTES_MAX + 1];
-    static const struct http_route *const tables[] = { callrail_hook_routes, twilio_hook_routes, ingest_api_routes,
-                                                       operators_routes };
+    static const struct http_route *const tables[] = { callrail_hook_routes, twilio_hook_routes, shunya_hook_routes,
+                                                       ingest_api_routes, operators_routes };
     size_t count = 0;
 
     for (size_t i = 0; i < LENGTH(tables); i++)

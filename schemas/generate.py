@@ -79,6 +79,7 @@ class Record:
     c_name: str
     about: str
     fields: list[Field]
+    open: bool = False          # members it does not name are passed over
 
 
 @dataclasses.dataclass
@@ -209,7 +210,9 @@ class SchemaReader:
         return item
 
     def read_object(self, node, c_name, where):
-        if node.get("additionalProperties") is not False:
+        """What others say may hold more than we know; what we say ourselves must not."""
+        is_open = node.get("additionalProperties") is True and self.path.parent.name == "answers"
+        if node.get("additionalProperties") is not False and not is_open:
             self.refuse(where, "additionalProperties must be false")
         members, required = node.get("properties", {}), node.get("required", [])
         for name in required:
@@ -222,7 +225,7 @@ class SchemaReader:
             at = f"{where}/properties/{name}"
             self.check_name(name, at)
             fields.append(self.read_field(member, f"{c_name}_{name}", name, name in required, at))
-        record = Record(c_name, node.get("description", ""), fields)
+        record = Record(c_name, node.get("description", ""), fields, is_open)
         self.schema.records.append(record)
         return record
 
@@ -329,7 +332,7 @@ def record_table(record):
     lines += [f"    {{ {row_text(record, field, f'{record.c_name}_{field.name}')} }}," for field in record.fields]
     lines.append("};")
     lines.append(f"static const struct record {record.c_name}_record = {{ sizeof(struct {record.c_name}), {record.c_name}_fields, "
-                 f"LENGTH({record.c_name}_fields), false }};\n")
+                 f"LENGTH({record.c_name}_fields), {'true' if record.open else 'false'} }};\n")
     return "\n".join(lines)
 
 

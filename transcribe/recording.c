@@ -369,7 +369,7 @@ enum outcome recording_get(struct work *work, const struct recording_wanted *wan
     struct arena *arena = work_arena(work);
     uint8_t digest[SHA256_BYTES];
     char name[2 * SHA256_BYTES + 1];
-    sha256(text_of(wanted->call_id), digest);
+    sha256(text_of(wanted->id), digest);
     struct copying copying = {
         .wanted = wanted,
         .host = host_of(arena, wanted->url),

@@ -150,8 +150,11 @@ struct work {
     struct event_effect *events, **events_end;
     int effects;
     const char *tenant;
+    const char *source_time;            /* of the events: the cause's, unless the handler knows better … */
+    int source_run;                     /* … as is their run */
     const char *traceparent;
     bool skipped;
+    bool keeps_rows;                    /* its rejection does */
     struct problem why;
     bool broken;                        /* an effect that does not hold to its schema or limit: `why` says which */
     bool conflict;                      /* this is a rerun after one */

@@ -78,12 +78,15 @@ void work_begin_run(struct work *work)
     work->events_end = &work->events;
     work->effects = 0;
     work->skipped = false;
+    work->keeps_rows = false;
     work->why = (struct problem){ .text = "" };
     work->retry_ms = 0;
     work->behind = NULL;
     work->uncertain = false;
     work->broken = false;
     work->tenant = work->event.tenant;
+    work->source_time = work->event.time;
+    work->source_run = work->event.run;
     char *traceparent = arena_alloc(work->arena, TRACEPARENT_BYTES);
     work->traceparent = traceparent_next(work->event.traceparent, traceparent);
 }
@@ -152,6 +155,22 @@ const char *work_tenant(const struct work *work)
     return work->tenant;
 }
 
+void work_set_source(struct work *work, const char *time, int run)
+{
+    work->source_time = arena_copy(work->arena, time);
+    work->source_run = run;
+}
+
+const char *work_source_time(const struct work *work)
+{
+    return work->source_time;
+}
+
+int work_source_run(const struct work *work)
+{
+    return work->source_run;
+}
+
 char *work_time(struct work *work, int64_t us)
 {
     return time_print(us, arena_alloc(work->arena, TIME_BYTES));
@@ -207,6 +226,25 @@ enum outcome skip(struct work *work, const char *format, ...)
     work->events = NULL;
     work->skipped = true;
     return DONE;
+}
+
+static void forget_effects(struct work *work, bool rows_too)
+{
+    if (rows_too) {
+        work->rows = NULL;
+        work->rows_end = &work->rows;
+    }
+    work->events = NULL;
+    work->events_end = &work->events;
+    work->effects = 0;
+}
+
+enum outcome reject_noting_params(struct work *work, const struct statement *statement, struct params params)
+{
+    forget_effects(work, true);
+    effect_row_params(work, statement, params);
+    work->keeps_rows = true;
+    return REJECT;
 }
 
 /* --- read ------------------------------------------------------------------------------------------------------------ */
@@ -285,11 +323,11 @@ static bool event_line(struct work *work, const struct event_type *type, size_t 
             .source = source,
             .type = type->name,
             .subject = subject,
-            .time = cause->time,        /* of the fact: a row is replaced only by an equal or later one */
+            .time = work->source_time,  /* of the fact: a row is replaced only by an equal or later one */
             .tenant = work->tenant,
             .correlation_id = cause->correlation_id && !arrival ? cause->correlation_id : subject,
             .causation_id = cause->id,
-            .run = cause->run,
+            .run = work->source_run,
             .traceparent = arrival ? traceparent_next(NULL, traceparent) : work->traceparent,
             .ask_again = cause->ask_again,
             .resend = cause->resend,
@@ -330,11 +368,9 @@ void effect_arrival(struct work *work, const struct event_type *type, const char
 
 void emit_rejection(struct work *work)
 {
-    work->rows = NULL;
-    work->rows_end = &work->rows;
-    work->events = NULL;
-    work->events_end = &work->events;
-    work->effects = 0;
+    forget_effects(work, !work->keeps_rows);
+    work->source_time = work->event.time;
+    work->source_run = work->event.run;
     bool is_text = text_is_utf8(work->message) && !memchr(work->message.at, '\0', work->message.bytes);
     size_t encoded_bytes = 0;
     char *encoded = NULL;

@@ -28,7 +28,7 @@ PUT    /_sandbox/templates/{ContentSid}
 POST   /_sandbox/calls                                                     a call at CallRail, with its webhooks
 DELETE /_sandbox/calls/{id}                                                it is not in CallRail's list any more
 PUT    /_sandbox/files/{name}      GET /files/{name}                       recordings
-PUT    /_sandbox/transcripts                                               what OpenAI hears in an audio file
+PUT    /_sandbox/transcripts                                               what OpenAI and Shunya hear in an audio file
 GET    /_sandbox/faults   POST   DELETE   DELETE /_sandbox/faults/{id}     misbehaviour
 GET    /_sandbox/settings   PUT
 POST   /_sandbox/reset
@@ -353,6 +353,12 @@ async def put_settings(request):
         raise Wrong("`callrail_recordings` is link or api")
     if not 0 <= wanted.get("message_gap_ms", 0) <= limits.STALL_S_MAX * 1000:
         raise Wrong(f"`message_gap_ms` is at most {limits.STALL_S_MAX * 1000:.0f}")
+    if wanted.get("shunya_mode", "job") not in ("job", "sync"):
+        raise Wrong("`shunya_mode` is job or sync")
+    if wanted.get("shunya_signature", "timed") not in ("timed", "legacy"):
+        raise Wrong("`shunya_signature` is timed or legacy")
+    if not 0 <= wanted.get("shunya_gap_ms", 0) <= limits.STALL_S_MAX * 1000:
+        raise Wrong(f"`shunya_gap_ms` is at most {limits.STALL_S_MAX * 1000:.0f}")
     state.settings.update(wanted)
     return web.json_response(state.settings)
 

@@ -52,6 +52,12 @@ const struct person_table person_tables[] = {
                     " attempt, lease_until, provider_id, provider_status, error_code, model, tokens_in, tokens_out,"
                     " cost_micros, took_us, created_at, updated_at",
       .why = "that somebody was asked, when, at what cost and how it ended; others whom it went to" },
+    { "job_results", "job_id IN (SELECT job_id FROM jobs WHERE subject" IN_SUBJECTS ")", ROW_DELETED,
+      .personal = "result, error", .impersonal = "job_id, tenant, status, created_at" },
+    { "jobs", "subject" IN_SUBJECTS, ROW_DELETED, .personal = "subject, error",
+      .impersonal = "job_id, stage, tenant, job_type, provider, provider_job_id, kind, status, attempts, source_time,"
+                    " run, submitted_at, next_check_at, finished_at, finished_by, created_at, updated_at",
+      .why = "a job whose person was erased is not asked for any more; that it was asked for is among the asks" },
     { "recordings", OF_CALL, ROW_DELETED, .personal = "path, sha256",
       .impersonal = "tenant, call_id, bytes, format, channels, sample_rate_hz, duration_s, created_at, updated_at" },
     { "call_transcripts", OF_CALL, ROW_DELETED, .personal = "text, segments, search",
@@ -81,7 +87,7 @@ const struct person_table person_tables[] = {
       .why = "that a visit was recorded, when and by whom" },
     { "appointments", OF_APPOINTMENT, ROW_BLANKED, .blank = "location = NULL, quote = NULL", .personal = "location, quote",
       .impersonal = "tenant, appointment_id, call_id, lead_id, assigned_rep_id, scheduled_start, appointment_date,"
-                    " service_type, status, outcome, source_time, run, created_at, updated_at",
+                    " service_type, status, outcome, outcome_at, source_time, run, created_at, updated_at",
       .why = "that and when there was a visit, and its outcome" },
     { "calls", OF_CALL, ROW_BLANKED,
       .blank = "customer_number = NULL, customer_name = NULL, recording_url = NULL, version = version + 1",

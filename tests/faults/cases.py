@@ -132,7 +132,7 @@ class Echo:
 
 class Calls:
     """Call tracking, end to end: CallRail's three webhooks of a call, until the rep has the message and its reports are back.  Of some calls
-    the last one is never sent: they are in CallRail's list."""
+    the last one is never sent: they are in CallRail's list.  Each analysis is a job of Shunya's, which ends by its webhook or by the sweep."""
 
     name, inbound, ordered = "calls", "inbound.callrail", ("inbound.callrail",)
     SENDERS = 6
@@ -232,7 +232,7 @@ class Calls:
             return
         told = operation.how in ("B", "H")
         for kind in ("completed", "call.recorded", "transcribe ledger", "recording", "transcript", "call.transcribed", "analyze ledger",
-                     "analysis", "call.analyzed", "notifier ledger"):
+                     "job", "analysis", "call.analyzed", "notifier ledger"):
             yield Expected(kind, identity, because)
         for kind, number in (("appointment", operation.how == "B"), ("message", told), ("delivery", told), ("reported", told)):
             yield Expected(kind, identity, because, int(number), int(number))
@@ -242,6 +242,7 @@ class Calls:
         "completed": "SELECT call_id, 'call.completed', tenant FROM calls WHERE status = 'completed' AND call_id LIKE %s",
         "recording": "SELECT call_id, 'call.completed', tenant FROM recordings WHERE call_id LIKE %s",
         "transcript": "SELECT call_id, 'call.completed', tenant FROM call_transcripts WHERE words > 0 AND call_id LIKE %s",
+        "job": "SELECT subject, 'call.completed', job_id::text FROM jobs WHERE status = 'completed' AND subject LIKE %s",
         "analysis": "SELECT call_id, 'call.completed', tenant FROM call_analyses WHERE call_id LIKE %s",
         "appointment": "SELECT call_id, 'call.completed', appointment_id::text FROM appointments WHERE call_id LIKE %s",
         "delivery": "SELECT subject, 'call.completed', ask_id::text FROM asks WHERE stage = 'notifier' AND state = 'answered' AND subject LIKE %s",

@@ -21,7 +21,8 @@ from daemons import BUILD, Daemon
 from environment import ROOT, Environment, free_port, wait_until
 from provider_stub import ProviderStub
 
-STAGES = {"ingest": ["inbound.callrail", "inbound.twilio", "due.ingest"], "transcribe": ["calls"], "analyze": ["transcripts"],
+STAGES = {"ingest": ["inbound.callrail", "inbound.twilio", "inbound.shunya", "due.ingest"],
+          "transcribe": ["calls", "visits", "jobs", "due.transcribe"], "analyze": ["transcripts", "jobs", "due.analyze"],
           "notifier": ["results", "messages"], "echo": ["echo.in", "echo.more"]}
 SESSION_MS = 6000                   # the least a broker takes
 RESTART_S = 0.3
@@ -31,7 +32,7 @@ DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is ta
 INSTANCES_MAX = 3
 KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "CALLRAIL_API_KEY": "fire-callrail-key", "CALLRAIL_ACCOUNT_ID": "ACCfire", "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token",
         "TWILIO_WHATSAPP_FROM": "+14155238886", "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16,
-        "OPENAI_API_KEY": "fire-openai-key"}
+        "OPENAI_API_KEY": "fire-openai-key", "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret"}
 
 
 class Disk:
@@ -214,6 +215,7 @@ class World:
                     "RECORDING_TIMEOUT": "10s", "RECORDING_STALL_TIMEOUT": "3s", "TRANSCRIBE_WITH": "openai",
                     "OPENAI_BASE_URL": self.sandbox.url + "/openai/v1", "OPENAI_TRANSCRIBE_TIMEOUT": "3s",
                     "CALLRAIL_BASE_URL": self.sandbox.url + "/callrail/v3", "CALLRAIL_CHECK_EVERY": "20s", "CALLRAIL_BUDGET_PERCENT": "100",
+                    "ANALYZE_CALLS_WITH": "shunya", "SHUNYA_BASE_URL": self.sandbox.url + "/shunya", "SHUNYA_TIMEOUT": "3s",
                     "TWILIO_BASE_URL": self.sandbox.url + "/twilio", "TWILIO_TIMEOUT": "3s"}
         self.set_clock(f"{stage}-{number}", 0)
         settings |= {"LD_PRELOAD": BUILD / "tests" / "other_clock.so", "CLOCK_FILE": self.folder / f"clock.{stage}-{number}"}
@@ -272,9 +274,12 @@ class World:
             behind = [f"{stage} is {count} behind" for stage, count in self.lag().items() if count]
             with psycopg.connect(self.environment.database_url, autocommit=True, connect_timeout=3) as database:
                 database.execute("UPDATE parked SET resume_at = now() WHERE resume_at > now() + interval '2 minutes' AND resume_at <> 'infinity'")
+                database.execute("UPDATE jobs SET next_check_at = now() WHERE next_check_at > now() + interval '30 s'")
                 parked = database.execute("SELECT count(*) FROM parked").fetchone()[0]
+                open_jobs = database.execute("SELECT count(*) FROM jobs WHERE finished_at IS NULL").fetchone()[0]
                 asked = database.execute("SELECT count(*) FROM asks WHERE state = 'sent'").fetchone()[0]
                 behind += self.unreconciled(database)
+            behind += [f"{open_jobs} jobs are open"] * bool(open_jobs)
             behind += [f"{parked} parked"] * bool(parked) + [f"{asked} asks without an end"] * bool(asked)
             for daemon in self.fleet.all():
                 if daemon in self.fleet.away:
