@@ -2,6 +2,7 @@
 #pragma once
 
 #include "analyze/findings.h"
+#include "analyze/sop.h"
 #include "common/shunya.h"
 
 #include "answers.h"
@@ -69,6 +70,7 @@ struct rules_call {
     const char *started_at;         /* local wall-clock time of the call at the company: "2026-11-21T09:30" */
     int weekday;                    /* of that day: 1 Monday … 7 Sunday */
     bool voicemail;                 /* nobody answered: it is what the caller left */
+    const struct sop *sop;          /* NULL: the usual steps */
 };
 /* Fills `ret` (call_analysis; strings in `arena`). `ret->appointment->scheduled_start` is local wall-clock time
  * without offset. */

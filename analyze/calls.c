@@ -11,8 +11,15 @@ static const struct statement find_transcript = {
             " to_char(c.call_at AT TIME ZONE co.time_zone, 'YYYY-MM-DD\"T\"HH24:MI') AS call_local,"
             " extract(isodow FROM c.call_at AT TIME ZONE co.time_zone)::integer AS weekday,"
             " to_char(c.call_at AT TIME ZONE co.time_zone, 'FMDay') AS weekday_name,"
-            " co.time_zone, co.name AS company, t.text, t.words"
+            " co.time_zone, co.name AS company, t.text, t.words, b.appointment_id,"
+            " (SELECT jsonb_agg(jsonb_build_object('step', s.step, 'phrases', s.phrases) ORDER BY s.number)"
+            "  FROM sop_steps s WHERE s.tenant = c.tenant) AS sop_steps,"
+            " a.corrections #>> '{lead_qualification,value}' AS corrected_qualification,"
+            " a.corrections #>> '{booking_status,value}' AS corrected_booking,"
+            " a.corrections #>> '{call_outcome_category,value}' AS corrected_category,"
+            " a.corrections #>> '{sentiment_score,value}' AS corrected_sentiment"
             " FROM calls c JOIN call_transcripts t USING (tenant, call_id) JOIN companies co USING (tenant)"
+            " LEFT JOIN call_analyses a USING (tenant, call_id) LEFT JOIN appointments b USING (tenant, call_id)"
             " WHERE c.source = 'callrail' AND c.call_id = $1",
     .params = 1,
 };
@@ -21,6 +28,11 @@ static const struct statement read_time = {
     .text = "SELECT $1::timestamp AT TIME ZONE $2 AS at",
     .params = 2,
 };
+/* What a person has corrected stays as that person said (ingest/corrections.c). */
+#define UNLESS_CORRECTED(field, as) #field " = coalesce((a.corrections " as ", EXCLUDED." #field ")"
+#define TEXT_UNLESS_CORRECTED(field) UNLESS_CORRECTED(field, "#>> '{" #field ",value}')")
+#define NUMBER_UNLESS_CORRECTED(field) UNLESS_CORRECTED(field, "#>> '{" #field ",value}')::double precision")
+#define JSON_UNLESS_CORRECTED(field) UNLESS_CORRECTED(field, "#> '{" #field ",value}')")
 static const struct statement upsert_analysis = {
     .name = "upsert_analysis",
     .text = "INSERT INTO call_analyses AS a (tenant, call_id, provider, model, prompt_version, lead_qualification,"
@@ -31,31 +43,35 @@ static const struct statement upsert_analysis = {
             " $12::jsonb, $13, $14::jsonb,"
             " $15::integer, $16::timestamptz, $17::integer)"
             " ON CONFLICT (tenant, call_id) DO UPDATE SET provider = EXCLUDED.provider, model = EXCLUDED.model,"
-            " prompt_version = EXCLUDED.prompt_version, lead_qualification = EXCLUDED.lead_qualification,"
-            " booking_status = EXCLUDED.booking_status, call_outcome_category = EXCLUDED.call_outcome_category,"
-            " sentiment_score = EXCLUDED.sentiment_score, objections = EXCLUDED.objections,"
-            " sop_score = EXCLUDED.sop_score,"
-            " sop_missed_steps = EXCLUDED.sop_missed_steps, summary = EXCLUDED.summary, evidence = EXCLUDED.evidence,"
+            " prompt_version = EXCLUDED.prompt_version, " TEXT_UNLESS_CORRECTED(lead_qualification) ", "
+            TEXT_UNLESS_CORRECTED(booking_status) ", " TEXT_UNLESS_CORRECTED(call_outcome_category) ", "
+            NUMBER_UNLESS_CORRECTED(sentiment_score) ", " JSON_UNLESS_CORRECTED(objections) ", "
+            NUMBER_UNLESS_CORRECTED(sop_score) ", " JSON_UNLESS_CORRECTED(sop_missed_steps) ", "
+            TEXT_UNLESS_CORRECTED(summary) ", evidence = EXCLUDED.evidence,"
             " dropped_without_evidence = EXCLUDED.dropped_without_evidence, source_time = EXCLUDED.source_time,"
             " run = EXCLUDED.run,"
             " updated_at = now()"
             " WHERE (EXCLUDED.source_time, EXCLUDED.run) >= (a.source_time, a.run)",
     .params = 17,
 };
-/* The latest call by call time decides; a closed lead stays closed. */
+/* The latest call by call time decides; a closed lead stays closed.  After the analysis' row, which says what was
+ * corrected. */
 static const struct statement update_lead = {
     .name = "update_lead",
-    .text = "UPDATE leads SET status = $3, status_call_at = $4::timestamptz, updated_at = now()"
-            " WHERE tenant = $1 AND lead_id = $2::uuid AND status <> 'closed'"
-            " AND (status_call_at IS NULL OR status_call_at <= $4::timestamptz)",
+    .text = "UPDATE leads l SET status = a.lead_qualification, status_call_at = $4::timestamptz, updated_at = now()"
+            " FROM call_analyses a WHERE a.tenant = $1 AND a.call_id = $3"
+            " AND l.tenant = $1 AND l.lead_id = $2::uuid AND l.status <> 'closed'"
+            " AND (l.status_call_at IS NULL OR l.status_call_at <= $4::timestamptz)",
     .params = 4,
 };
+#define BOOKING "(SELECT booking_status FROM call_analyses WHERE tenant = $1 AND call_id = "
 static const struct statement upsert_appointment = {
     .name = "upsert_appointment",
     .text = "INSERT INTO appointments AS a (tenant, appointment_id, call_id, lead_id, scheduled_start, service_type,"
             " location, quote,"
             " source_time, run, assigned_rep_id)"
-            " VALUES ($1, $2::uuid, $3, $4::uuid, $5::timestamptz, $6, $7, $8, $9::timestamptz, $10::integer, $11)"
+            " SELECT $1, $2::uuid, $3, $4::uuid, $5::timestamptz, $6, $7, $8, $9::timestamptz, $10::integer, $11"
+            " WHERE " BOOKING "$3) = 'booked'"
             " ON CONFLICT (tenant, call_id) DO UPDATE SET scheduled_start = EXCLUDED.scheduled_start,"
             " service_type = EXCLUDED.service_type,"
             " location = EXCLUDED.location, quote = EXCLUDED.quote, source_time = EXCLUDED.source_time,"
@@ -65,12 +81,14 @@ static const struct statement upsert_appointment = {
             " AND a.outcome = 'pending'",
     .params = 11,
 };
-/* An earlier run's, which this one does not find: what nobody has touched yet goes. */
+/* Of a call that is not booked, be it that an earlier run had found so: what nobody has touched yet goes. */
 static const struct statement delete_appointment = {
     .name = "delete_appointment",
-    .text = "DELETE FROM appointments WHERE tenant = $1 AND call_id = $2 AND status = 'scheduled'"
-            " AND outcome = 'pending'"
-            " AND (source_time, run) <= ($3::timestamptz, $4::integer)",
+    .text = "DELETE FROM appointments a WHERE a.tenant = $1 AND a.call_id = $2 AND a.status = 'scheduled'"
+            " AND a.outcome = 'pending'"
+            " AND (a.source_time, a.run) <= ($3::timestamptz, $4::integer) AND " BOOKING "$2) <> 'booked'"
+            " AND NOT EXISTS (SELECT 1 FROM recording_sessions s"
+            " WHERE s.tenant = a.tenant AND s.appointment_id = a.appointment_id)",
     .params = 4,
 };
 static const struct statement find_reps = {
@@ -82,6 +100,9 @@ static const struct statement find_reps = {
 /* The call's row, by name. */
 struct transcript {
     const char *tenant, *call_id, *lead_id, *call_at, *call_local, *weekday_name, *time_zone, *company, *text;
+    const char *appointment_id; /* which the call made in an earlier run; NULL: none */
+    const struct sop *sop;
+    const char *corrected_qualification, *corrected_booking, *corrected_category, *corrected_sentiment;
     int weekday;
     bool voicemail;             /* nobody answered: it is what the caller left */
     struct evidence *evidence;
@@ -92,15 +113,26 @@ static bool check_analysis(struct text json, struct arena *arena, void *ret, str
     return call_analysis_read(json, arena, ret, why);
 }
 
+/* The prompt has the usual steps. */
+static const char *company_steps(const struct transcript *transcript, struct arena *arena)
+{
+    if (transcript->sop == &sop_usual)
+        return "";
+    return arena_printf(arena, "\nIn this company the agent's steps are these alone:\n%s",
+                        sop_print(transcript->sop, arena));
+}
+
 static enum outcome ask_model(struct work *work, const struct transcript *transcript, struct call_analysis *ret,
                               struct answer *answer)
 {
     const struct llm_request request = {
         .instructions = call_analysis_prompt,
         .content =
-            arena_printf(work_arena(work), "Company: %s\nThe call began on %s, %s (time zone %s).%s\n\nTranscript:\n%s",
+            arena_printf(work_arena(work),
+                         "Company: %s\nThe call began on %s, %s (time zone %s).%s\n%s\nTranscript:\n%s",
                          transcript->company, transcript->weekday_name, transcript->call_local, transcript->time_zone,
-                         transcript->voicemail ? " Nobody answered; this is the voicemail." : "", transcript->text),
+                         transcript->voicemail ? " Nobody answered; this is the voicemail." : "",
+                         company_steps(transcript, work_arena(work)), transcript->text),
         .schema_name = "call_analysis",
         .schema = call_analysis_schema,
     };
@@ -112,7 +144,7 @@ static enum outcome apply_rules(struct work *work, const struct transcript *tran
                                 struct answer *answer)
 {
     const struct rules_call call = { transcript->text, transcript->call_local, transcript->weekday,
-                                     transcript->voicemail };
+                                     transcript->voicemail, transcript->sop };
     rules_analyze(&call, work_arena(work), ret);
     *answer = (struct answer){ .model = "rules" };
     if (!ret->appointment || !ret->appointment->scheduled_start)
@@ -223,44 +255,54 @@ static void describe_appointment(struct work *work, const struct transcript *tra
                                  const char *appointment_id)
 {
     const char *run = arena_printf(work_arena(work), "%d", work_source_run(work)), *time = work_source_time(work);
-    if (appointment_id)
+    if (strcmp(call->booking_status, "booked") == 0)
         effect_row(work, &upsert_appointment, transcript->tenant, appointment_id, transcript->call_id,
                    transcript->lead_id, call->scheduled_start, call->service_type, call->location, call->quote, time,
                    run, call->rep);
-    else
-        effect_row(work, &delete_appointment, transcript->tenant, transcript->call_id, time, run);
+    effect_row(work, &delete_appointment, transcript->tenant, transcript->call_id, time, run);
+}
+
+/* The event says what the row does. */
+static void tell(struct work *work, const struct transcript *transcript, const struct understood *call,
+                 const char *appointment_id)
+{
+    const char *qualification = transcript->corrected_qualification, *booking = transcript->corrected_booking,
+               *category = transcript->corrected_category, *sentiment = transcript->corrected_sentiment;
+    booking = booking ? booking : call->booking_status;
+    effect_event(work, &EVENT_CALL_ANALYZED, transcript->call_id, &(struct call_analyzed){
+        .call_id = transcript->call_id,
+        .provider = call->provider,
+        .model = call->model,
+        .prompt_version = call->prompt_version,
+        .lead_qualification = qualification ? qualification : call->lead_qualification,
+        .booking_status = booking,
+        .call_outcome_category = category ? category : call->category,
+        .sentiment_score = sentiment ? strtod(sentiment, NULL) : call->sentiment_score,
+        .has_objections = true, .objections = (int64_t)call->objections.count,
+        .has_dropped_without_evidence = true, .dropped_without_evidence = call->dropped,
+        .appointment_id = strcmp(booking, "booked") == 0 ? appointment_id : NULL,
+        .lead_id = transcript->lead_id,
+        .summary = call->summary,
+    });
 }
 
 static void describe(struct work *work, const struct transcript *transcript, const struct understood *call)
 {
     struct arena *arena = work_arena(work);
     const char *tenant = transcript->tenant, *call_id = transcript->call_id;
-    bool booked = strcmp(call->booking_status, "booked") == 0;
-    char *appointment_id = arena_alloc(arena, UUID_BYTES);
-    uuid_of(appointment_id, "appointment", tenant, call_id, NULL);
+    /* one that was made before the call's number had a company keeps its id */
+    const char *appointment_id = transcript->appointment_id;
+    if (!appointment_id)
+        appointment_id = uuid_of(arena_alloc(arena, UUID_BYTES), "appointment", tenant, call_id, NULL);
     effect_row(work, &upsert_analysis, tenant, call_id, call->provider, call->model, call->prompt_version,
                call->lead_qualification, call->booking_status, call->category, number_text(work, call->sentiment_score),
                findings_json(work, &call->objections, "category"), call->sop_score, call->missed_steps, call->summary,
                call->evidence, arena_printf(arena, "%d", call->dropped), work_source_time(work),
                arena_printf(arena, "%d", work_source_run(work)));
     if (transcript->lead_id)
-        effect_row(work, &update_lead, tenant, transcript->lead_id, call->lead_qualification, transcript->call_at);
-    describe_appointment(work, transcript, call, booked ? appointment_id : NULL);
-    effect_event(work, &EVENT_CALL_ANALYZED, call_id, &(struct call_analyzed){
-        .call_id = call_id,
-        .provider = call->provider,
-        .model = call->model,
-        .prompt_version = call->prompt_version,
-        .lead_qualification = call->lead_qualification,
-        .booking_status = call->booking_status,
-        .call_outcome_category = call->category,
-        .sentiment_score = call->sentiment_score,
-        .has_objections = true, .objections = (int64_t)call->objections.count,
-        .has_dropped_without_evidence = true, .dropped_without_evidence = call->dropped,
-        .appointment_id = booked ? appointment_id : NULL,
-        .lead_id = transcript->lead_id,
-        .summary = call->summary,
-    });
+        effect_row(work, &update_lead, tenant, transcript->lead_id, call_id, transcript->call_at);
+    describe_appointment(work, transcript, call, appointment_id);
+    tell(work, transcript, call, appointment_id);
 }
 
 /* --- by our own models and rules ---------------------------------------------------------------------------------- */
@@ -410,6 +452,12 @@ static enum outcome find(struct work *work, const char *call_id, struct transcri
                                 .time_zone = row_get(&rows, 0, "time_zone"),
                                 .company = row_get(&rows, 0, "company"),
                                 .text = row_get(&rows, 0, "text"),
+                                .appointment_id = row_get(&rows, 0, "appointment_id"),
+                                .sop = sop_read(row_get(&rows, 0, "sop_steps"), work_arena(work)),
+                                .corrected_qualification = row_get(&rows, 0, "corrected_qualification"),
+                                .corrected_booking = row_get(&rows, 0, "corrected_booking"),
+                                .corrected_category = row_get(&rows, 0, "corrected_category"),
+                                .corrected_sentiment = row_get(&rows, 0, "corrected_sentiment"),
                                 .weekday = atoi(row_get(&rows, 0, "weekday")),
                                 .voicemail = strcmp(row_get(&rows, 0, "status"), "missed") == 0 };
     ret->evidence = evidence_prepare(ret->text, work_arena(work));

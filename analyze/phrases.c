@@ -62,7 +62,7 @@ static const struct {
 
 /* --- turns and phrases in them ------------------------------------------------------------------------------------ */
 
-static const char *plain_words(struct arena *arena, const char *said)
+const char *plain_words(struct arena *arena, const char *said)
 {
     char *words = arena_alloc(arena, 2 * strlen(said) + 2), *out = words;
     struct word word;
@@ -197,15 +197,4 @@ double conversation_mood(const struct conversation *conversation)
                 count += abs(mood_words[j].mood);
             }
     return count > 0 ? (double)sum / count : 0;
-}
-
-const char **steps_missed(const struct conversation *conversation, const struct step *steps, size_t count,
-                          size_t *ret_missed)
-{
-    const char **missed = arena_alloc(conversation->arena, count * sizeof(*missed));
-    *ret_missed = 0;
-    for (size_t i = 0; i < count; i++)
-        if (!FIND(conversation, steps[i].phrases).turn)
-            missed[(*ret_missed)++] = steps[i].step;
-    return missed;
 }

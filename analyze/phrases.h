@@ -11,7 +11,6 @@
 
 #define QUOTE_BYTES_MAX 300             /* of UTF-8; the schemas allow 500 characters */
 #define OBJECTIONS_MAX 20
-#define STEP_PHRASES_MAX 10
 
 struct turn {
     enum speaker speaker;
@@ -36,13 +35,9 @@ struct phrase {
     enum speaker by;
 };
 
-/* Something the agent is to do; it is done when one of its phrases is said. */
-struct step {
-    const char *step;
-    struct phrase phrases[STEP_PHRASES_MAX];
-};
-
 void conversation_read(const char *transcript, struct arena *arena, struct conversation *ret);
+/* Its words as in struct turn. */
+const char *plain_words(struct arena *arena, const char *said);
 bool turn_is_by(const struct turn *turn, enum speaker by);
 /* The first of the phrases that is said, and the last. */
 struct heard phrase_find(const struct conversation *conversation, const struct phrase *phrases, size_t count);
@@ -56,6 +51,3 @@ const char *heard_quote(const struct conversation *conversation, struct heard he
 struct findings conversation_objections(const struct conversation *conversation);
 /* The customer's, from -1 to 1. */
 double conversation_mood(const struct conversation *conversation);
-/* The steps that were not done; they are in the conversation's arena. */
-const char **steps_missed(const struct conversation *conversation, const struct step *steps, size_t count,
-                          size_t *ret_missed);

@@ -110,50 +110,6 @@ static const struct phrase voicemail_phrases[] = {
     { "after the tone", ANYONE }, { "after the beep", ANYONE }, { "at the tone", ANYONE },
 };
 
-static const struct step sop_steps[] = {
-    { "greets and names the company",
-      { { "thank you for calling", AGENT },
-        { "thanks for calling", AGENT },
-        { "this is", AGENT },
-        { "how can i help", AGENT },
-        { "how may i help", AGENT },
-        { "good morning", AGENT },
-        { "good afternoon", AGENT } } },
-    { "asks for the customer's name",
-      { { "your name", AGENT }, { "who am i speaking", AGENT }, { "who is calling", AGENT } } },
-    { "asks what is needed",
-      { { "how can i help", AGENT },
-        { "how may i help", AGENT },
-        { "what can i do for you", AGENT },
-        { "what seems to be", AGENT },
-        { "what is the problem", AGENT },
-        { "tell me", AGENT } } },
-    { "asks for the address or a phone number",
-      { { "your address", AGENT },
-        { "the address", AGENT },
-        { "where do you live", AGENT },
-        { "your phone number", AGENT },
-        { "best number", AGENT },
-        { "what street", AGENT } } },
-    { "offers an appointment",
-      { { "appointment", AGENT },
-        { "can come", AGENT },
-        { "could come", AGENT },
-        { "can send", AGENT },
-        { "does that work", AGENT },
-        { "would that work", AGENT },
-        { "what time", AGENT },
-        { "schedule", AGENT } } },
-    { "repeats what was agreed or thanks",
-      { { "see you", AGENT },
-        { "thank you", AGENT },
-        { "you are all set", AGENT },
-        { "you are booked", AGENT },
-        { "we will be there", AGENT },
-        { "have a good", AGENT },
-        { "have a nice", AGENT } } },
-};
-
 static const struct {
     const char *words, *service;
 } services[] = {
@@ -312,13 +268,6 @@ static void find_objections(const struct conversation *conversation, struct call
             found.items[ret->objections_count].label, found.items[ret->objections_count].quote };
 }
 
-static void check_steps(const struct conversation *conversation, struct call_analysis *ret)
-{
-    struct call_analysis_sop_compliance *sop = &ret->sop_compliance;
-    sop->missed_steps = steps_missed(conversation, sop_steps, LENGTH(sop_steps), &sop->missed_steps_count);
-    sop->score = (double)(LENGTH(sop_steps) - sop->missed_steps_count) / LENGTH(sop_steps);
-}
-
 static const char *summary(const struct conversation *conversation, const struct call_analysis *analysis)
 {
     struct heard wish = FIND(conversation, hot_phrases);
@@ -351,6 +300,8 @@ void rules_analyze(const struct rules_call *call, struct arena *arena, struct ca
     judge_outcome(&conversation, ret);
     find_objections(&conversation, ret);
     ret->sentiment_score = conversation_mood(&conversation);
-    check_steps(&conversation, ret);
+    struct call_analysis_sop_compliance *sop = &ret->sop_compliance;
+    sop->missed_steps =
+        sop_missed(call->sop ? call->sop : &sop_usual, &conversation, &sop->missed_steps_count, &sop->score);
     ret->summary = summary(&conversation, ret);
 }

@@ -38,25 +38,26 @@ static const struct phrase open_phrases[] = {
     { "talk to my wife", CUSTOMER },     { "ask my husband", CUSTOMER },     { "ask my wife", CUSTOMER },
     { "compare other", CUSTOMER },       { "other quotes", CUSTOMER },
 };
-static const struct step visit_steps[] = {
-    { "greets and says who he is",
-      { { "my name is", AGENT }, { "this is", AGENT }, { "good morning", AGENT }, { "good afternoon", AGENT },
-        { "nice to meet you", AGENT }, { "thank you for having me", AGENT } } },
-    { "asks what is needed",
-      { { "what can i do for you", AGENT }, { "what do you need", AGENT }, { "what would you like", AGENT },
-        { "how can i help", AGENT }, { "tell me", AGENT }, { "show me", AGENT }, { "what seems to be", AGENT } } },
-    { "explains what would be done",
-      { { "we would", AGENT }, { "we will", AGENT }, { "i recommend", AGENT }, { "i suggest", AGENT },
-        { "it takes", AGENT }, { "the work", AGENT } } },
-    { "names the price",
-      { { "dollars", AGENT }, { "it costs", AGENT }, { "the price", AGENT }, { "the total", AGENT },
-        { "thousand", AGENT }, { "hundred", AGENT } } },
-    { "asks for a decision",
-      { { "would you like to", AGENT }, { "do you want to", AGENT }, { "shall we", AGENT }, { "are you ready", AGENT },
-        { "does that work", AGENT }, { "sign here", AGENT }, { "how does that sound", AGENT } } },
-    { "thanks or agrees the next step",
-      { { "thank you", AGENT }, { "see you", AGENT }, { "we start", AGENT }, { "we will start", AGENT },
-        { "i will call", AGENT }, { "i will send", AGENT } } },
+/* As sop_usual of a call. */
+static const struct sop visit_steps = {
+    .steps = {
+        { "greets and says who he is",
+          SOP_PHRASES("my name is", "this is", "good morning", "good afternoon", "nice to meet you",
+                      "thank you for having me") },
+        { "asks what is needed",
+          SOP_PHRASES("what can i do for you", "what do you need", "what would you like", "how can i help",
+                      "tell me", "show me", "what seems to be") },
+        { "explains what would be done",
+          SOP_PHRASES("we would", "we will", "i recommend", "i suggest", "it takes", "the work") },
+        { "names the price",
+          SOP_PHRASES("dollars", "it costs", "the price", "the total", "thousand", "hundred") },
+        { "asks for a decision",
+          SOP_PHRASES("would you like to", "do you want to", "shall we", "are you ready", "does that work",
+                      "sign here", "how does that sound") },
+        { "thanks or agrees the next step",
+          SOP_PHRASES("thank you", "see you", "we start", "we will start", "i will call", "i will send") },
+    },
+    .count = 6,
 };
 
 /* Is `heard` said after `other`, or `other` not at all? */
@@ -105,8 +106,7 @@ void rules_analyze_visit(const char *transcript, struct arena *arena, struct vis
         ret->objections[ret->objections_count] = (struct visit_analysis_objections){
             objections.items[ret->objections_count].label, objections.items[ret->objections_count].quote };
     struct visit_analysis_sop_compliance *sop = &ret->sop_compliance;
-    sop->missed_steps = steps_missed(&conversation, visit_steps, LENGTH(visit_steps), &sop->missed_steps_count);
-    sop->score = (double)(LENGTH(visit_steps) - sop->missed_steps_count) / LENGTH(visit_steps);
+    sop->missed_steps = sop_missed(&visit_steps, &conversation, &sop->missed_steps_count, &sop->score);
     ret->sentiment_score = conversation_mood(&conversation);
     ret->summary = summary(&conversation, ret->outcome, decided);
 }

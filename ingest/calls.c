@@ -177,6 +177,26 @@ static enum outcome fold_reports(struct work *work, const char *call_id, const s
     return DONE;
 }
 
+/* A call whose number is only known now goes to its company with this very transaction, after what is described here
+ * (trigger calls_known_late); what is told of it is told of there. */
+static enum outcome follow_home(struct work *work, struct known_call *known)
+{
+    struct rows number, contact;
+    if (!known->version || !known->tracking || strcmp(known->tenant, "unassigned") != 0)
+        return DONE;
+    TRY(work_query(work, &find_number, &number, known->tracking));
+    if (number.count == 0)
+        return DONE;
+    const char *home = row_get(&number, 0, "tenant");
+    work_set_tenant(work, home);
+    TRY(work_query(work, &find_contact, &contact, home, known->phone));
+    if (contact.count > 0)
+        known->contact_id = row_get(&contact, 0, "contact_id");
+    if (contact.count > 0 && row_get(&contact, 0, "lead_id"))
+        known->lead_id = row_get(&contact, 0, "lead_id");
+    return DONE;
+}
+
 /* The contact and its open lead, made when they are not there.  A withheld number has neither. */
 static enum outcome link_contact(struct work *work, const char *call_id, struct known_call *known)
 {
@@ -312,6 +332,7 @@ enum outcome record_callrail(struct work *work, const struct event *event)
     TRY(link_contact(work, call_id, &known));
     TRY(attribute(work, &state.facts, &known));
     write_rows(work, event, received.hook, &report, &state, &known);
+    TRY(follow_home(work, &known));
     announce(work, call_id, &report, &state, &known);
     return DONE;
 }

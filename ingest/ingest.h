@@ -8,9 +8,10 @@
  *     refusals.c        those that are not authentic, counted for the operator
  *     door.c            Kafka or the spool          door_open.c: its opening, closing; producers.c, spool.c: its two ways
  *     keys.c            who may knock
- *     api.c, api_*.c    GET /api/v1/…                tokens.c: who asks
+ *     api.c, api_*.c    /api/v1/…                    tokens.c: who asks; replies.c: who waits
  *     reconcile.c       CallRail is asked for calls whose webhooks never came
  *     recorder.c, calls.c, messages.c, jobs.c   the recorder: inbound.* → rows and domain events
+ *     changes.c, appointments.c, visits.c, corrections.c, leads.c   the same for what API clients change
  *
  * Threads: hooks, inbound and door run on the HTTP server's loop thread; the recorder's handlers on the stage's workers;
  * the API's on its own. */
@@ -40,6 +41,7 @@ struct ingest {
     bool spool;
     const char *spool_dir;
     int64_t spool_bytes_max;
+    const char *recordings_dir;
     const char *callrail_signing_key, *twilio_auth_token, *shunya_webhook_secret;
     bool shunya_signature_legacy;
     int64_t connections_max, connections_per_address_max, in_flight_bytes_max, in_flight_per_key_max;
@@ -54,6 +56,7 @@ struct ingest {
     struct door *door;
     struct keyring *keyring;
     struct api *api;
+    struct api_writes *writes;
     struct arena *scratch;              /* of one webhook, on the loop thread */
     struct source sources[SOURCES_MAX];
     size_t source_count;
@@ -62,7 +65,7 @@ struct ingest {
 /* The recorder: one table, of calls.c, messages.c and jobs.c.  A call's id is the event's subject, which the door read from
  * the body. */
 extern const struct route ingest_routes[];
-/* GET /api/v1/… and /openapi.yaml. */
+/* /api/v1/… and /openapi.yaml. */
 extern const struct http_route ingest_api_routes[];
 /* The webhooks. */
 extern const struct http_route callrail_hook_routes[], twilio_hook_routes[], shunya_hook_routes[];

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "ingest/api.h"
+#include "ingest/api_writes.h"
 #include "ingest/inbound.h"
 #include "ingest/reconcile.h"
 #include "ingest/refusals.h"
@@ -50,6 +51,8 @@ static const struct setting settings[] = {
       .help = "folder of what was accepted while Kafka was away; one for each instance" },
     { "SPOOL_BYTES_MAX", SET_BYTES, AT(spool_bytes_max), "4GiB", .least = 1024 * 1024,
       .help = "size of the spool; then webhooks are answered 503" },
+    { "RECORDINGS_DIR", SET_TEXT, AT(recordings_dir), ".run/recordings",
+      .help = "folder of the copied recordings, which transcribe writes and the API plays" },
     { "INGEST_CONNECTIONS_MAX", SET_COUNT, AT(connections_max), "4096", 16, 65536, .help = "open connections in all" },
     { "INGEST_CONNECTIONS_PER_ADDRESS_MAX", SET_COUNT, AT(connections_per_address_max), "1024", 1, 65536,
       .help = "open connections of one address; behind a proxy they are all of one" },
@@ -201,7 +204,8 @@ static bool open_server(struct problem *why)
     if (!gather_routes(&routes, why))
         return false;
     ingest.server = http_server_start(&server, routes, why);
-    if (!ingest.server || !door_start(ingest.door, ingest.server, why))
+    if (!ingest.server || !door_start(ingest.door, ingest.server, why) ||
+        !api_writes_start(ingest.writes, ingest.server, why))
         return false;
     log_info("serving", LOG_TEXT("listen", ingest.listen), LOG_INT("port", http_server_port(ingest.server)));
     return true;
@@ -215,7 +219,8 @@ static bool ingest_open(void *context, struct problem *why)
     inbound_open();
     ingest.scratch = arena_new(SCRATCH_BYTES_MAX);
     ingest.api = api_open(&ingest, why);
-    return ingest.api && reconcile_open(&ingest, why) && open_keyring(why) && open_door(why) && open_server(why);
+    ingest.writes = ingest.api ? api_writes_open(&ingest, why) : NULL;
+    return ingest.writes && reconcile_open(&ingest, why) && open_keyring(why) && open_door(why) && open_server(why);
 }
 
 static void ingest_close(void *context)
@@ -224,8 +229,10 @@ static void ingest_close(void *context)
     (void)context;
     if (ingest.server)
         http_server_drain(ingest.server, deadline_ms);
+    api_writes_stop(ingest.writes);
     api_close(ingest.api);
     door_close(ingest.door, deadline_ms);
+    api_writes_free(ingest.writes);
     keyring_close(ingest.keyring);
     arena_free(ingest.scratch);
 }

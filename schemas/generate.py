@@ -1,7 +1,7 @@
 """Makes C of the contracts in this folder.
 
-    generate.py OUTDIR [MORE]   events.h .c, answers.h .c, topics.h .c, migrations.c, settings_known.c, openapi.c; MORE is a folder
-                                with topics.json and events/ of its own, added to these (the runtime's own tests have a stage)
+    generate.py OUTDIR [MORE]   events.h .c, answers.h .c, requests.h .c, topics.h .c, migrations.c, settings_known.c, openapi.c; MORE is
+                                a folder with topics.json and events/ of its own, added to these (the runtime's own tests have a stage)
     generate.py --asyncapi      prints asyncapi.yaml
 
 Every JSON Schema keyword is either turned into something that is checked or refused here, by name: a schema never says more than
@@ -470,6 +470,16 @@ def answers_code(schemas):
     return "\n".join(parts)
 
 
+# --- requests ----------------------------------------------------------------
+
+
+def requests_header(schemas):
+    for schema in schemas:
+        if schema.ranks:
+            raise SchemaError(f"{schema.name}: requests have no ordered lists")
+    return "\n".join(records_header(schemas, "requests", 'common/arena.h"\n#include "common/buf.h'))
+
+
 # --- topics ------------------------------------------------------------------
 
 
@@ -673,7 +683,7 @@ def yaml_lines(value, indent=""):
 
 
 def generate(folder):
-    events, answers = read_schemas("events"), read_schemas("answers")
+    events, answers, requests = (read_schemas(name) for name in ("events", "answers", "requests"))
     topic_map, topics = read_topics()
     check_types(topics, events)
     files = {
@@ -681,6 +691,8 @@ def generate(folder):
         "events.c": events_code(events, topics),
         "answers.h": answers_header(answers),
         "answers.c": answers_code(answers),
+        "requests.h": requests_header(requests),
+        "requests.c": "\n".join(records_code(requests, "requests")),
         "topics.h": topics_header(),
         "topics.c": topics_code(topic_map, topics),
         "migrations.c": migrations_code(),

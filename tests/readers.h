@@ -3,6 +3,7 @@
 
 #include "answers.h"
 #include "events.h"
+#include "requests.h"
 
 #include <string.h>
 
@@ -46,6 +47,12 @@ REWRITE(shunya_submitted)
 REWRITE(shunya_transcript)
 REWRITE(shunya_webhook)
 REWRITE(visit_analysis)
+REWRITE(correct_analysis)
+REWRITE(create_appointment)
+REWRITE(start_session)
+REWRITE(stop_session)
+REWRITE(update_call)
+REWRITE(update_lead)
 #undef REWRITE
 
 static const struct reader readers[] = {
@@ -74,6 +81,12 @@ static const struct reader readers[] = {
     { "shunya_transcript", shunya_transcript_rewrite },
     { "shunya_webhook", shunya_webhook_rewrite },
     { "visit_analysis", visit_analysis_rewrite },
+    { "correct_analysis", correct_analysis_rewrite },
+    { "create_appointment", create_appointment_rewrite },
+    { "start_session", start_session_rewrite },
+    { "stop_session", stop_session_rewrite },
+    { "update_call", update_call_rewrite },
+    { "update_lead", update_lead_rewrite },
 };
 
 static inline const struct reader *reader_find(const char *name)

@@ -9,13 +9,15 @@
 #include "common/crypto.h"
 #include "common/log.h"
 
-#define NAME_BYTES_MAX 64 /* "sb token" */
+#define NAME_BYTES_MAX  64 /* "sb token" */
+#define NAMES_BYTES_MAX 256
 
 static const struct command *const commands[] = {
     &command_up,     &command_down,   &command_status, &command_topics, &command_tail,   &command_logs,
     &command_trace,  &command_why,    &command_impact, &command_dlq,    &command_replay, &command_rewind,
-    &command_pause,  &command_resume, &command_token,  &command_verify, &command_export, &command_erase,
-    &command_doctor,
+    &command_pause,  &command_resume, &command_company, &command_user,  &command_number, &command_token,
+    &command_verify, &command_doctor, &command_export, &command_erase,  &command_seed_data,
+    &command_cleanup_seed_data,
 };
 
 int command_fail(char **argv, int code, const char *format, ...)
@@ -37,13 +39,30 @@ int command_misused(char **argv, const char *what)
     return EXIT_WRONG;
 }
 
+int command_act(const struct command_action *actions, int argc, char **argv)
+{
+    char names[NAMES_BYTES_MAX] = "";
+
+    for (const struct command_action *action = actions; action->name; action++) {
+        if (argc > 1 && strcmp(argv[1], action->name) == 0) {
+            argv[1] = argv[0];
+            return action->run(argc - 1, argv + 1);
+        }
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof(names) - used, "%s%s", used == 0 ? "" : action[1].name ? ", " : " or ",
+                 action->name);
+    }
+    fprintf(stderr, "%s: it takes %s\n", argv[0], names);
+    return command_misused(argv, NULL);
+}
+
 static void print_overview(FILE *to)
 {
     fputs("sb: runs Switchboard on this machine, and looks into one that runs anywhere\n\n"
           "Usage: sb COMMAND [OPTION…]\n\nCommands\n",
           to);
     for (size_t i = 0; i < LENGTH(commands); i++)
-        fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(to, "  %-17s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\n\"sb COMMAND --help\" tells more, with examples.\n"
           "Kafka and Postgres are found by KAFKA_BROKERS and DATABASE_URL: from the environment, else .env, else what\n"
           "`sb up` started in this checkout.\n\n"

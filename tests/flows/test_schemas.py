@@ -36,7 +36,7 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-FILES = sorted([*SCHEMAS.glob("events/*.json"), *SCHEMAS.glob("answers/*.json"), SCHEMAS / "envelope.json"])
+FILES = sorted([*SCHEMAS.glob("events/*.json"), *SCHEMAS.glob("answers/*.json"), *SCHEMAS.glob("requests/*.json"), SCHEMAS / "envelope.json"])
 DOCUMENTS = {path.stem: read(path) for path in FILES}
 
 
@@ -124,7 +124,7 @@ def put(value):
 def instances(document):
     whole = sample(document, document)
     yield whole
-    yield {name: value for name, value in whole.items() if name in document["required"]}
+    yield {name: value for name, value in whole.items() if name in document.get("required", [])}
     yield dict(reversed(whole.items()))
     yield from ([], None, 1, "x", {})
     for path, node in places(document, document):

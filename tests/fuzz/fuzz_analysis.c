@@ -79,7 +79,9 @@ static enum outcome answer_query(void *unused, const struct statement *statement
                                  struct arena *arena, struct rows *ret)
 {
     static const char *const names[] = { "tenant",    "lead_id",      "status",    "call_at", "call_local", "weekday",
-                                         "time_zone", "weekday_name", "company",   "text",    "words" };
+                                         "time_zone", "weekday_name", "company",   "text",    "words",
+                                         "corrected_qualification", "corrected_booking", "corrected_category",
+                                         "corrected_sentiment" };
     static const char *const values[] = {
         "acme",
         NULL,
@@ -91,7 +93,11 @@ static enum outcome answer_query(void *unused, const struct statement *statement
         "Saturday",
         "Acme",
         "agent: how can i help\ncustomer: i need someone at ten\nagent: you are booked",
-        "12"
+        "12",
+        NULL,
+        NULL,
+        NULL,
+        NULL
     };
     (void)unused, (void)params, (void)arena;
     bool transcript = strcmp(statement->name, "find_transcript") == 0;

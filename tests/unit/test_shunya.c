@@ -38,9 +38,11 @@ enum { JOB_TYPE = 2, KIND = 5, STATUS = 6, AGE = 10, RESULT_STATUS = 11, RESULT 
 static const struct query_rows usual_rows[] = {
     [TRANSCRIPT] = { "find_transcript",
                      { "tenant", "lead_id", "status", "call_at", "call_local", "weekday", "weekday_name", "time_zone",
-                       "company", "text", "words" },
+                       "company", "text", "words", "corrected_qualification", "corrected_booking",
+                       "corrected_category", "corrected_sentiment", "appointment_id", "sop_steps" },
                      { "acme", LEAD, "completed", "2026-11-21 14:30:00+00", "2026-11-21T09:30", "6", "Saturday",
-                       "America/New_York", "Acme", "agent: Robert can come.\ncustomer: Yes.", "4" },
+                       "America/New_York", "Acme", "agent: Robert can come.\ncustomer: Yes.", "4", NULL, NULL, NULL,
+                       NULL, NULL, NULL },
                      1 },
     [TIME] = { "read_time", { "at" }, { "2026-11-24 15:00:00+00" }, 1 },
     [REPS] = { "find_reps", { "user_id", "name" }, { "rep-ana", "Ana Silva", "rep-rob", "Robert Hill" }, 2 },
@@ -123,9 +125,10 @@ static void a_call_is_analysed_at_once(void **state)
         effects.at,
         "row upsert_analysis acme|CAL1|shunya|NULL|NULL|hot|booked|booked|0.5|"
         "[{\"category\":\"price\",\"quote\":\"too much\"}]|0.75|[\"greeting\"]|A call.|\"vendor\"|0|" EVENT_TIME "|0\n"
-        "row update_lead acme|" LEAD "|hot|2026-11-21 14:30:00+00\n"
+        "row update_lead acme|" LEAD "|CAL1|2026-11-21 14:30:00+00\n"
         "row upsert_appointment acme|" APPOINTMENT "|CAL1|" LEAD "|2026-11-24 15:00:00+00|roof|Oak St|NULL|" EVENT_TIME
         "|0|rep-ana\n"
+        "row delete_appointment acme|CAL1|" EVENT_TIME "|0\n"
         "event call.analyzed CAL1 {\"call_id\":\"CAL1\",\"provider\":\"shunya\",\"lead_qualification\":\"hot\","
         "\"booking_status\":\"booked\",\"call_outcome_category\":\"booked\",\"sentiment_score\":0.5,\"objections\":1,"
         "\"dropped_without_evidence\":0,\"appointment_id\":\"" APPOINTMENT "\",\"lead_id\":\"" LEAD "\","
