@@ -552,6 +552,6 @@ void reconcile_check(const struct ingest *ingest, struct buf *out)
         buf_printf(out, "ok   callrail account %s is asked for calls whose webhooks never came\n",
                    ingest->callrail_account_id);
     else
-        buf_add_string(out, "note callrail is not asked for calls whose webhooks never came: CALLRAIL_API_KEY is not"
+        buf_add_string(out, "ok   callrail is not asked for calls whose webhooks never came: CALLRAIL_API_KEY is not"
                             " set\n");
 }

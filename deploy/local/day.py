@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The sample day: three calls.  One is booked and reaches the sales representative's WhatsApp, one ends with the price, and one is missed and
-CallRail never tells of it.
+"""The sample day: three calls.  One is booked and reaches the sales representative's WhatsApp, one ends with the
+price, and one is missed and CallRail never tells of it.
 
-The calls are spoken by flite, their recordings lie on the provider sandbox, and CallRail's webhooks arrive signed.  Everything after that is
-the pipeline's own work; the day only watches, and says what came out."""
+The calls are spoken by flite, their recordings lie on the provider sandbox, and CallRail's webhooks arrive signed.
+Everything after that is the pipeline's own work; the day only watches, and says what came out."""
 
 import argparse
 import json
@@ -152,8 +152,9 @@ class Day:
         self.first_message, self.first_webhook = before["messages"], before["webhooks"]
         self.watcher = watch.Watcher(self.settings, ROOT, self.company)
         self.out.say(
-            f"{len(self.played)} calls come to {self.company.number}, the number of {self.company.name}. They are spoken: the agent is flite's "
-            f"voice {speech.VOICES['agent']} (left), the customers are {speech.VOICES['customer']} (right)."
+            f"{len(self.played)} calls come to {self.company.number}, the number of {self.company.name}. They are "
+            f"spoken: the agent is flite's voice {speech.VOICES['agent']} (left), the customers are "
+            f"{speech.VOICES['customer']} (right)."
         )
 
     def record(self, played):
@@ -161,7 +162,8 @@ class Day:
         self.sandbox.control("PUT", f"/files/{played.call_id}.wav", raw=played.spoken.wav, content_type="audio/wav")
         for speaker in speech.VOICES:  # for a transcription by the sandbox's OpenAI, which gets each channel on its own
             said = [segment for segment in played.spoken.segments if segment["speaker"] == speaker]
-            self.sandbox.control("PUT", "/transcripts", {"file_name": f"{played.call_id}-{speaker}-*", "segments": said})
+            heard = {"file_name": f"{played.call_id}-{speaker}-*", "segments": said}
+            self.sandbox.control("PUT", "/transcripts", heard)
 
     def ring(self, played):
         """The call is at CallRail, and its webhooks are sent, all signed, unless they get lost."""
@@ -321,7 +323,8 @@ def play(day, out):
 def main():
     parser = argparse.ArgumentParser(
         prog="day.py",
-        description="Plays the sample day: a call from webhook to WhatsApp, one that is not booked, one that never arrived. "
+        description="Plays the sample day: a call from webhook to WhatsApp, one that is not booked, one that never "
+        "arrived. "
         "Reads the environment, .env and .run/env; ends with 1 when anything is missing.",
     )
     parser.parse_args()

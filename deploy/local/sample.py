@@ -26,6 +26,11 @@ REP = {
 }
 CONNECT_TIMEOUT_S = 10
 TOKEN_TIMEOUT_S = 10
+BROUGHT_BY = {
+    "hook": "brought by its webhooks",
+    "fetch": "fetched from CallRail",
+    "both": "brought by webhooks, and fetched",
+}
 
 
 
@@ -45,7 +50,8 @@ class Call:
     def hooks(self):
         if self.lost:
             return ()
-        return ("call.incoming", "call.answered", "call.completed") if self.script else ("call.incoming", "call.completed")
+        answered = ("call.answered",) if self.script else ()
+        return ("call.incoming", *answered, "call.completed")
 
     @property
     def status(self):
@@ -74,7 +80,8 @@ VALUES (%(tenant)s, %(email)s, %(user_id)s, %(name)s, %(role)s, %(phone)s)
 ON CONFLICT (tenant, email) DO UPDATE SET phone = EXCLUDED.phone, updated_at = now()
 WHERE users.phone IS DISTINCT FROM EXCLUDED.phone"""
 RESULTS = """
-SELECT c.status, c.duration_s, c.brought_by, csr.name AS csr, k.phone AS contact_phone, k.name AS contact_name, l.status AS lead,
+SELECT c.status, c.duration_s, c.brought_by, csr.name AS csr,
+       k.phone AS contact_phone, k.name AS contact_name, l.status AS lead,
        r.path AS recording, t.text AS transcript, t.words,
        a.provider AS analysis_provider, a.lead_qualification, a.booking_status, a.call_outcome_category,
        a.sentiment_score, a.objections, a.sop_missed_steps, a.summary,
@@ -94,7 +101,8 @@ WHERE c.tenant = %s AND c.call_id = %s"""
 
 
 # the check that would come within ten minutes is made now; one that was made is made again until the call is there
-CHECK_NOW = "UPDATE reconciliations SET next_check_at = now() WHERE account = %s AND next_check_at > now() + interval '5 seconds'"
+CHECK_NOW = """
+UPDATE reconciliations SET next_check_at = now() WHERE account = %s AND next_check_at > now() + interval '5 seconds'"""
 
 
 class CannotGoOn(Exception):
@@ -190,14 +198,15 @@ def checks_of(call, row, webhooks, rejected):
     yield (
         (row.get("status"), row.get("brought_by")) == (call.status, brought),
         f"the call, {call.status}, in calls" + (", fetched from CallRail" if call.lost else ""),
-        "stage ingest, reconcile: topic due.ingest" if call.lost else "stage ingest, the recorder: topic inbound.callrail",
+        "stage ingest, " + ("reconcile: topic due.ingest" if call.lost else "the recorder: topic inbound.callrail"),
     )
     yield row.get("contact_phone"), "the caller in contact_cards", "stage ingest, the recorder"
     yield row.get("lead"), "the lead in leads", "stage ingest, the recorder"
     if call.script:
         yield from checks_of_words(call, row)
     if call.booked:
-        yield row.get("appointment_id"), "the appointment", f"stage analyze: it is {row.get('booking_status') or 'not analysed'}"
+        booking = row.get("booking_status") or "not analysed"
+        yield row.get("appointment_id"), "the appointment", f"stage analyze: it is {booking}"
         delivery = row.get("delivery")
         yield (
             delivery in ("delivered", "read"),
@@ -218,7 +227,8 @@ def checks_of_words(call, row):
         f"stage analyze: it is {booking or 'not analysed'}",
     )
     found = [item["category"] for item in as_list(row.get("objections"))]
-    yield call.objection in found, f"the objection to the {call.objection}", "stage analyze: " + (", ".join(found) or "none was heard")
+    heard = ", ".join(found) or "none was heard"
+    yield call.objection in found, f"the objection to the {call.objection}", f"stage analyze: {heard}"
 
 
 def when(moment, time_zone):
@@ -269,13 +279,10 @@ def facts_of(row):
 def line_of(call):
     """A call as the API lists it, in a line."""
     analysis = call["analysis"]
-    return ", ".join(
-        [
-            call["status"],
-            f"{analysis['booking_status'].replace('_', ' ')}, lead {analysis['lead_qualification']}" if analysis else "not analysed",
-            {"hook": "brought by its webhooks", "fetch": "fetched from CallRail", "both": "brought by webhook and fetched"}[call["brought_by"]],
-        ]
-    )
+    understood = "not analysed"
+    if analysis:
+        understood = f"{analysis['booking_status'].replace('_', ' ')}, lead {analysis['lead_qualification']}"
+    return f"{call['status']}, {understood}, {BROUGHT_BY[call['brought_by']]}"
 
 
 def as_list(value):
