@@ -213,6 +213,7 @@ struct once {
     const char *id;
     const char *attempt;                /* the lease's number */
     const char *lease;
+    int64_t taken_us;                   /* monotonic, from before the row was written */
     const char *resend;
 };
 
@@ -237,6 +238,9 @@ static enum outcome once_save(struct work *work, const struct once *once, const 
 static enum outcome once_call(struct work *work, const char *name, const struct ask *ask, const struct once *once,
                               struct circuit *circuit, struct answer *ret)
 {
+    FAULT_POINT("ask.leased");
+    if (monotonic_us() - once->taken_us > LEASE_BEYOND_TIMEOUT_MS * 1000)       /* frozen meanwhile: another may have sent it */
+        return retry(work, 0, "its lease was over before the request could leave");
     int64_t took_us;
     enum outcome outcome = ask_now(work, ask, once->id, circuit, ret, &took_us);
     struct problem why = work->why;
@@ -301,6 +305,7 @@ static enum outcome once_go_on(struct work *work, const char *name, const struct
         return retry(work, integer(rows, "lease_ms"), "another try is under way");
 
     struct rows taken;
+    once->taken_us = monotonic_us();
     TRY(work_query(work, &take_lease, &taken, once->id, row_get(rows, 0, "attempt"), once->lease, ask->content));
     if (taken.count == 0)
         return retry(work, 0, "another instance goes on with it");
@@ -328,6 +333,7 @@ static enum outcome ask_once(struct work *work, const char *name, const struct a
     if (rows.count > 0)
         return once_go_on(work, name, ask, &rows, &once, circuit, ret);
 
+    once.taken_us = monotonic_us();
     TRY(work_query(work, &begin_once, &rows, id, runtime.stage->name, work->event.id, number(work, work->event.run), name, ask->provider,
                    work->tenant, work->event.correlation_id, ask->recipient, ask->purpose, ask->subject, ask->version, once.resend,
                    ask->content, once.lease));
