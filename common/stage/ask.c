@@ -47,7 +47,7 @@ static const struct statement begin_once = {
             " ON CONFLICT DO NOTHING RETURNING ask_id",
     .params = 15,
 };
-/* `attempt` is the lease's number: whoever takes it over raises it, and writes only under the number it took. */
+/* `attempt` is the lease's number: whoever takes it over raises it, and writes only under the number it took; but an answer is a fact. */
 static const struct statement take_lease = {
     .name = "runtime_take_lease",
     .text = "UPDATE asks SET state = 'sent', attempt = attempt + 1, lease_until = now() + $3::interval, updated_at = now(),"
@@ -60,7 +60,8 @@ static const struct statement end_once = {
     .name = "runtime_end_once",
     .text = "UPDATE asks SET state = $3, answer = $4, provider_id = $5, model = $6, error = $7, took_us = $8::bigint,"
             " lease_until = now(), updated_at = now()"
-            " WHERE ask_id = $1::uuid AND attempt = $2::integer AND state = 'sent' RETURNING ask_id",
+            " WHERE ask_id = $1::uuid AND (attempt = $2::integer AND state = 'sent' OR $3 = 'answered' AND state <> 'answered')"
+            " RETURNING ask_id",
     .params = 8,
 };
 

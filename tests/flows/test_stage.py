@@ -5,6 +5,7 @@ anything else."""
 
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -196,6 +197,17 @@ def test_a_request_that_was_lost_before_it_acted_is_sent_again(echo, topics, pro
     tell(topics, key, n=1, once=provider.url + "/once")
     assert topics.wait("echo.out", key)[0]["data"]["answer"] == "done"
     assert list(provider.acted.values()) == [1]
+
+
+def test_an_answer_counts_also_when_another_instance_took_over_meanwhile(echo, topics, database, provider, key):
+    over = threading.Event()
+    provider.behave = lambda *_: (over.wait(10) and 200, {}, "done")
+    told = tell(topics, key, n=1, once=provider.url + "/once")
+    wait_until(lambda: provider.asked("/once", "POST"), "the request")
+    database.execute("UPDATE asks SET attempt = attempt + 1 WHERE event_id = %s", (told["id"],))
+    over.set()
+    assert topics.wait("echo.out", key)[0]["data"]["answer"] == "done"
+    assert database.execute("SELECT state, answer FROM asks WHERE event_id = %s", (told["id"],)).fetchone() == ("answered", "done")
 
 
 def test_a_probe_that_finds_its_answer_closes_the_circuit(echo, topics, provider, key):
