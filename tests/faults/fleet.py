@@ -285,6 +285,12 @@ class World:
         except Exception as error:      # whatever is still coming back
             return [f"not all of it answers: {type(error).__name__}"]
 
+    def left(self):
+        """The rows of what did not come to its end, to look into it."""
+        with self.connect_when_there() as database:
+            return [row for table, which in (("parked", "true"), ("asks", "state = 'sent'"))
+                    for row, in database.execute(f"SELECT to_jsonb({table}) FROM {table} WHERE {which}")]
+
     def recover(self, seconds, say):
         """Everything is given back, and gets this long to come to rest; gives what did not.  As an operator must, an instance is started
         on the spool of each door that went away, which may have ended while Kafka could take nothing; at rest they go again."""
