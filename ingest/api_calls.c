@@ -23,12 +23,13 @@
 /* clang-format off */
 #define UTC(time) "to_char(" time " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
-/* How an event of the call `p` ended last in a stage: asked only while the stage's row is missing.  Its day bounds the
- * ledger's partitions. */
+/* How an event of the call `p` ended last in a stage, or a job that it became did not: asked only while the stage's row
+ * is missing.  Its day bounds the ledger's partitions. */
 #define LAST_OUTCOME(name, of_stage, of_type, row)                                                                \
     " LEFT JOIN LATERAL (SELECT e.outcome, e.why FROM ledger e"                                                   \
     " WHERE e.correlation_id = p.call_id AND e.tenant = p.tenant"                                                 \
-    " AND e.stage = '" of_stage "' AND e.event_type = '" of_type "'"                                              \
+    " AND e.stage = '" of_stage "' AND (e.event_type = '" of_type "'"                                             \
+    " OR e.event_type IN ('job.finished', 'job.due') AND e.outcome IN ('rejected', 'parked'))"                    \
     " AND e.day >= (p.created_at AT TIME ZONE 'UTC')::date - 1 AND " row ".call_id IS NULL"                       \
     " ORDER BY e.run DESC, e.committed_at DESC LIMIT 1) " name " ON true"
 
@@ -36,7 +37,7 @@
     " p.call_id, p.tenant, p.source, p.status, p.direction, p.answered, p.voicemail,"                             \
     " " UTC("p.call_at") " AS call_at, " UTC("p.started_at") " AS started_at, p.duration_s,"                      \
     " p.recording_url IS NOT NULL AS recorded, p.tracking_number, p.customer_number, p.customer_name,"            \
-    " p.csr_user_id, " UTC("p.created_at") " AS created_at, " UTC("p.updated_at") " AS updated_at,"               \
+    " p.csr_user_id, p.brought_by, " UTC("p.created_at") " AS created_at, " UTC("p.updated_at") " AS updated_at,"               \
     " cc.contact_id AS contact_contact_id, cc.phone AS contact_phone, cc.name AS contact_name,"                   \
     " l.lead_id AS lead_lead_id, l.status AS lead_status,"                                                        \
     " a.lead_qualification AS analysis_lead_qualification, a.booking_status AS analysis_booking_status,"          \
@@ -168,7 +169,8 @@ static const struct member call_members[] = {
     { "voicemail", BOOLEAN },      { "call_at", STRING },       { "started_at", STRING },
     { "duration_s", INTEGER },     { "recorded", BOOLEAN },     { "tracking_number", STRING },
     { "customer_number", STRING }, { "customer_name", STRING }, { "csr_user_id", STRING },
-    { "created_at", STRING },      { "updated_at", STRING },    { NULL, END },
+    { "brought_by", STRING },      { "created_at", STRING },    { "updated_at", STRING },
+    { NULL, END },
 };
 static const struct member contact_members[] = {
     { "contact_id", STRING }, { "phone", STRING }, { "name", STRING }, { NULL, END }

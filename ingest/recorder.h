@@ -7,7 +7,9 @@
 #include "events.h"
 
 enum outcome record_callrail(struct work *work, const struct event *event);         /* calls.c */
+enum outcome reconcile_calls(struct work *work, const struct event *event);         /* reconcile.c */
 enum outcome record_twilio_status(struct work *work, const struct event *event);    /* messages.c */
+enum outcome record_shunya(struct work *work, const struct event *event);           /* jobs.c */
 
 /* The raw body as the door kept it. */
 enum outcome recorder_body(struct work *work, const char *encoding, struct text kept, struct text *ret);

@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-#define TWILIO_ANSWER_BYTES_MAX (1024 * 1024)
+#define TWILIO_ANSWER_BYTES_MAX (4 * 1024 * 1024)
+#define TWILIO_PAGE_MAX "1000"          /* messages to one number since a day: as many as Twilio lists at once */
 #define TWILIO_BODY_BYTES_MAX (64 * 1024)
 #define TWILIO_SID_BYTES_MAX 64         /* as in the schemas; theirs have 34 */
 
@@ -199,7 +200,7 @@ static enum outcome twilio_look_up(struct work *work, void *request, struct answ
     buf_init(&query, TWILIO_BODY_BYTES_MAX);
     add_field(&query, "To", recipient);
     add_field(&query, "DateSent>", row_get(&sent, 0, "day"));
-    add_field(&query, "PageSize", "200");
+    add_field(&query, "PageSize", TWILIO_PAGE_MAX);
     const struct http_request http = {
         .method = "GET",
         .url = arena_printf(work_arena(work), "%s/2010-04-01/Accounts/%s/Messages.json?%s", notifier->twilio_url,

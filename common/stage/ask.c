@@ -9,7 +9,10 @@
  *                   └─────▶ uncertain            not known, and it cannot be looked up: for a person
  *
  * A `sent` row whose lease is over is looked up at the provider before it is sent again.  The row is found by its business purpose, so a
- * replay, or another event with the same purpose, gets the recorded answer. */
+ * replay, or another event with the same purpose, gets the recorded answer.
+ *
+ * After an older copy of the database was restored (table `restores`), rows of what was sent since that copy are lost: for an event of that
+ * time a new row is looked up first too, back to the moment of the copy, which is its `created_at`. */
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
@@ -41,11 +44,12 @@ const struct statement find_purpose = {
 static const struct statement begin_once = {
     .name = "runtime_begin_once",
     .text = "INSERT INTO asks (ask_id, stage, event_id, run, name, kind, provider, tenant, correlation_id, recipient, purpose, subject,"
-            " version, resend, content, state, attempt, lease_until)"
-            " VALUES ($1::uuid, $2, $3::uuid, $4::integer, $5, 'once', $6, $7, $8, $9, $10, $11, $12, $13::integer, $14, 'sent', 1,"
-            " now() + $15::interval)"
-            " ON CONFLICT DO NOTHING RETURNING ask_id",
-    .params = 15,
+            " version, resend, content, state, attempt, lease_until, created_at)"
+            " SELECT $1::uuid, $2, $3::uuid, $4::integer, $5, 'once', $6, $7, $8, $9, $10, $11, $12, $13::integer, $14, 'sent', 1,"
+            " now() + $15::interval, coalesce(min(backup_at), now())"
+            " FROM restores WHERE $13::integer = 0 AND restored_at >= least($16::timestamptz, $17::timestamptz)"
+            " ON CONFLICT DO NOTHING RETURNING ask_id, created_at < now() AS may_be_sent",
+    .params = 17,
 };
 /* `attempt` is the lease's number: whoever takes it over raises it, and writes only under the number it took; but an answer is a fact. */
 static const struct statement take_lease = {
@@ -107,7 +111,8 @@ static struct kept_answer *kept_add(struct work *work, const char *name, const c
     struct kept_answer *kept = arena_alloc(work->keep, sizeof(*kept));
     *kept = (struct kept_answer){
         .next = work->answers, .name = arena_copy(work->keep, name), .ask_id = arena_copy(work->keep, id), .answer = *answer,
-        .kind = ask->kind, .provider = arena_copy(work->keep, ask->provider), .took_us = took_us, .saved = saved };
+        .kind = ask->kind, .provider = arena_copy(work->keep, ask->provider), .took_us = took_us, .saved = saved,
+        .unrecorded = ask->unrecorded };
     kept->answer.body.at = arena_copy_text(work->keep, answer->body);
     kept->answer.provider_id = arena_copy(work->keep, answer->provider_id);
     kept->answer.model = arena_copy(work->keep, answer->model);
@@ -142,9 +147,9 @@ static bool circuit_lets_through(struct work *work, const char *provider, struct
     return through;
 }
 
-static void circuit_learn(struct circuit *circuit, struct work *work, enum outcome outcome)
+static void circuit_learn(struct circuit *circuit, struct work *work, const struct ask *ask, enum outcome outcome)
 {
-    if (!circuit)
+    if (!circuit || ask->no_circuit)
         return;
     pthread_mutex_lock(&runtime.lock);
     if (outcome != RETRY || !runtime.stopping)      /* a request that we ended says nothing about the provider */
@@ -172,7 +177,7 @@ static enum outcome ask_now(struct work *work, const struct ask *ask, const char
         outcome = reject(work, "the answer of %s is not UTF-8 of at most %d bytes", ask->provider, ASK_ANSWER_BYTES_MAX);
     metric_time(&metric_ask_time, *ret_took_us, ask->provider);
     metric_add(&metric_asks, 1, ask->provider, outcome == DONE ? "answered" : outcome == RETRY ? "retry" : "rejected");
-    circuit_learn(circuit, work, outcome);
+    circuit_learn(circuit, work, ask, outcome);
     return outcome;
 }
 
@@ -193,7 +198,7 @@ static enum outcome recorded_answer(struct work *work, const char *name, const s
 
 static enum outcome ask_again(struct work *work, const char *name, const struct ask *ask, const char *id, struct answer *ret)
 {
-    if (work->event.run > 0 && !work->event.ask_again) {
+    if (work->event.run > 0 && !work->event.ask_again && !ask->unrecorded) {
         bool found;
         TRY(recorded_answer(work, name, ask, ret, &found));
         if (found)
@@ -280,12 +285,21 @@ static enum outcome once_look_up(struct work *work, const char *name, const stru
     enum outcome outcome = ask->look_up(work, ask->request, ret, ret_found);
     work->asking = NULL;
     work->asked = NULL;
-    circuit_learn(circuit, work, outcome);
+    circuit_learn(circuit, work, ask, outcome);
     if (outcome != DONE || !*ret_found)
         return outcome;
     ret->recorded = true;
     *ret = kept_add(work, name, once->id, ask, ret, 0, true)->answer;
     return once_save(work, once, "answered", ret, NULL, 0);
+}
+
+static enum outcome once_send(struct work *work, const char *name, const struct ask *ask, const struct once *once, bool may_be_sent,
+                              struct circuit *circuit, struct answer *ret)
+{
+    bool found = false;
+    if (may_be_sent)
+        TRY(once_look_up(work, name, ask, once, circuit, ret, &found));
+    return found ? DONE : once_call(work, name, ask, once, circuit, ret);
 }
 
 /* A row of that purpose is there. */
@@ -311,13 +325,7 @@ static enum outcome once_go_on(struct work *work, const char *name, const struct
     if (taken.count == 0)
         return retry(work, 0, "another instance goes on with it");
     once->attempt = row_get(&taken, 0, "attempt");
-    if (was_sent) {
-        bool found;
-        enum outcome outcome = once_look_up(work, name, ask, once, circuit, ret, &found);
-        if (outcome != DONE || found)
-            return outcome;
-    }
-    return once_call(work, name, ask, once, circuit, ret);
+    return once_send(work, name, ask, once, was_sent, circuit, ret);
 }
 
 static enum outcome ask_once(struct work *work, const char *name, const struct ask *ask, const char *id, struct answer *ret)
@@ -327,6 +335,7 @@ static enum outcome ask_once(struct work *work, const char *name, const struct a
         .id = id, .attempt = "1", .lease = arena_printf(work->arena, "%lld ms", (long long)ask->timeout_ms + LEASE_BEYOND_TIMEOUT_MS),
         .resend = number(work, work->event.resend ? work->event.run : 0) };
     struct rows rows;
+    char kafka_time[TIME_BYTES];
     TRY(work_query(work, &find_purpose, &rows, ask->recipient, ask->purpose, ask->subject, ask->version, once.resend));
     bool answered = rows.count > 0 && strcmp(row_get(&rows, 0, "state"), "answered") == 0;
     if (!circuit_lets_through(work, ask->provider, &circuit) && !answered)
@@ -337,10 +346,10 @@ static enum outcome ask_once(struct work *work, const char *name, const struct a
     once.taken_us = monotonic_us();
     TRY(work_query(work, &begin_once, &rows, id, runtime.stage->name, work->event.id, number(work, work->event.run), name, ask->provider,
                    work->tenant, work->event.correlation_id, ask->recipient, ask->purpose, ask->subject, ask->version, once.resend,
-                   ask->content, once.lease));
+                   ask->content, once.lease, work->event.time, time_print(work->kafka_us, kafka_time)));
     if (rows.count == 0)
         return retry(work, 0, "another instance began it");
-    return once_call(work, name, ask, &once, circuit, ret);
+    return once_send(work, name, ask, &once, strcmp(row_get(&rows, 0, "may_be_sent"), "t") == 0, circuit, ret);
 }
 
 /* --- both ------------------------------------------------------------------------------------------------------------------- */

@@ -257,7 +257,7 @@ static void add_ask_rows(struct committer *committer, const struct work *work)
         const struct answer *answer = &kept->answer;
         if (kept->kind == ASK_AGAIN && !kept->saved && work->verdict != VERDICT_PARKED)
             batch_add(&committer->asks, PARAMS(kept->ask_id, work->event.id, number(committer, work->event.run), kept->name,
-                kept->provider, work->tenant, work->event.correlation_id, number(committer, work->attempts), answer->body.at,
+                kept->provider, work->tenant, work->event.correlation_id, number(committer, work->attempts), kept->unrecorded ? NULL : answer->body.at,
                 answer->provider_id, answer->model, number(committer, answer->tokens_in), number(committer, answer->tokens_out),
                 number(committer, answer->cost_micros), number(committer, kept->took_us)));
     }
@@ -516,6 +516,7 @@ static void commit_again(struct work *work, enum verdict verdict)
 static void reject_work(struct work *work, const struct problem *why)
 {
     work->why = *why;
+    work->keeps_rows = false;
     emit_rejection(work);
     commit_again(work, VERDICT_REJECTED);
 }
@@ -565,7 +566,7 @@ static void settle_failure(struct work *work, const struct commit_failure *failu
     bool of_ledger = failure->statement == &insert_ledger || failure->statement == &update_ledger;
     if (failure->error == PG_CONFLICT && of_ledger)
         look_up_again(work);
-    else if (work->verdict == VERDICT_REJECTED)
+    else if (work->verdict == VERDICT_REJECTED && !work->keeps_rows)
         pause_and_retry(work, failure);
     else if (failure->error == PG_CONFLICT && work->reruns < reruns_max && work->verdict != VERDICT_PARKED)
         rerun(work, failure);

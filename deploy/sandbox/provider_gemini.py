@@ -488,11 +488,22 @@ async def generate_content(request):
         return gemini_error(500, f"the sandbox could not answer: {error}")
 
 
+async def get_model(request):
+    model = request.match_info["model"]
+    refused = refusal(request.app[STATE], request)
+    if refused:
+        return refused
+    if not MODEL.fullmatch(model):
+        return gemini_error(404, f"models/{model} is not found for API version v1beta.")
+    return web.json_response({"name": f"models/{model}", "supportedGenerationMethods": ["generateContent"]})
+
+
 async def not_streamed(_request):
     return gemini_error(501, "the sandbox answers whole: use generateContent")
 
 
 routes = [
+    web.get(BASE + "/v1beta/models/{model}", get_model),
     web.post(BASE + "/v1beta/models/{model}:generateContent", generate_content),
     web.post(BASE + "/v1beta/models/{model}:streamGenerateContent", not_streamed),
 ]

@@ -433,4 +433,18 @@ async def chat_completions(request):
         return openai_error(500, f"the sandbox could not answer: {error}")
 
 
-routes = [web.post(BASE + "/chat/completions", chat_completions)]
+async def get_model(request):
+    try:
+        authenticate(request.app[STATE], request)
+        model = request.match_info["model"]
+        if not MODEL.fullmatch(model):
+            raise Refused(404, f"The model '{model}' does not exist", param="model", code="model_not_found")
+        return answered({"id": model, "object": "model", "created": 0, "owned_by": "openai"})
+    except Refused as refused:
+        return refused.response
+
+
+routes = [
+    web.get(BASE + "/models/{model}", get_model),
+    web.post(BASE + "/chat/completions", chat_completions),
+]

@@ -34,6 +34,7 @@ extern const struct command command_resume;
 extern const struct command command_replay;
 extern const struct command command_rewind;
 extern const struct command command_dlq;
+extern const struct command command_doctor;
 
 /* Says it on standard error as "sb NAME: …" and returns the code: `return command_fail(argv, EXIT_FAILED, "%s",
  * why.text)`. */

@@ -1,10 +1,12 @@
 #include "deploy/sb/conversation.h"
 
+#include <getopt.h>
 #include <string.h>
 
 #include "common/crypto.h"
 #include "common/phone.h"
 #include "deploy/sb/command.h"
+#include "deploy/sb/standing.h"
 
 /* Each gives `id`, a conversation, and `at`, when something of it was last heard of; $1 is what was given. */
 /* clang-format off */
@@ -57,6 +59,20 @@ static void add(struct conversations *ret, struct conversation new)
     memmove(&ret->found[at + 1], &ret->found[at], (kept - at) * sizeof(new));
     ret->found[at] = new;
     ret->count = kept + 1;
+}
+
+int conversation_open(int argc, char **argv, struct session *ret, const char **ret_given, bool *ret_json)
+{
+    static const struct option options[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
+
+    *ret_json = false;
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1; *ret_json = true)
+        if (option != 'j')
+            return command_misused(argv, NULL);
+    if (optind != argc - 1)
+        return command_misused(argv, "it takes one id: of a call, an event, a message, or a phone number");
+    *ret_given = argv[optind];
+    return session_open(ret, STANDING_ROLE, argv);
 }
 
 bool conversations_find(struct session *session, const char *given, struct conversations *ret, struct problem *why)

@@ -18,6 +18,9 @@ struct conversations {
     int64_t left_out;
 };
 
+/* For commands of the form "sb NAME ID [--json]".  -1, or the exit code. */
+int conversation_open(int argc, char **argv, struct session *ret, const char **ret_given, bool *ret_json);
+
 /* What `given` leads to.  Nothing found is no failure: `count` 0.  False: the database could not be asked. */
 bool conversations_find(struct session *session, const char *given, struct conversations *ret, struct problem *why);
 

@@ -75,7 +75,8 @@ static bool erase_rows(struct person *person, struct outcome_line *line, struct 
         return true;
     int bytes = table->fate == ROW_DELETED
                     ? snprintf(text, sizeof(text), "DELETE FROM %s WHERE %s", table->name, table->found)
-                    : snprintf(text, sizeof(text), "UPDATE %s SET %s WHERE %s", table->name, table->blank, table->found);
+                    : snprintf(text, sizeof(text), "UPDATE %s SET %s WHERE %s", table->name, table->blank,
+                               table->found);
     if (bytes >= (int)sizeof(text))
         return fail(why, "the statement for the table %s is too long", table->name);
     PGresult *result = person_query(person, text, PARAMS(), why);
@@ -121,7 +122,8 @@ static void print_topics(const struct person_topics *topics)
     for (size_t i = 0; i < topics->count; i++)
         printf("topic %s: events of theirs stand in it until %.10s\n", topics->topics[i].name,
                time_print(topics->topics[i].until_us, time));
-    printf("dead.ingest: webhooks of theirs that could not be read cannot be told from others; it keeps them 30 days\n");
+    printf("dead.ingest: webhooks of theirs that could not be read cannot be told from others;"
+           " it keeps them 30 days\n");
 }
 
 static void print_readable(const struct report *report, bool dry_run)
@@ -142,7 +144,8 @@ static void print_readable(const struct report *report, bool dry_run)
     printf(report->files_missing ? ", %zu were not there\n" : "\n", report->files_missing);
     print_topics(&report->topics);
     if (report->later > 0)
-        printf("%" PRId64 " rows were written meanwhile, and erased too: run it again when nothing of theirs is under way\n",
+        printf("%" PRId64 " rows were written meanwhile, and erased too:"
+               " run it again when nothing of theirs is under way\n",
                report->later);
     if (dry_run)
         printf("nothing was changed\n");

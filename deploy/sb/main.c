@@ -15,6 +15,7 @@ static const struct command *const commands[] = {
     &command_up,     &command_down,   &command_status, &command_topics, &command_tail,   &command_logs,
     &command_trace,  &command_why,    &command_impact, &command_dlq,    &command_replay, &command_rewind,
     &command_pause,  &command_resume, &command_token,  &command_verify, &command_export, &command_erase,
+    &command_doctor,
 };
 
 int command_fail(char **argv, int code, const char *format, ...)

@@ -17,7 +17,8 @@ static const struct setting settings_table[] = {
     { 0 },
 };
 
-/* The sets, as temporary tables of the session, which outlive the blanking of what they were found by.  $1: the value; $2: "phone", "e-mail" or "id". */
+/* The sets, as temporary tables of the session, which outlive the blanking of what they were found by.
+ * $1: the value; $2: "phone", "e-mail" or "id". */
 static const char make_sets[] =
     "CREATE TEMPORARY TABLE person_contacts (tenant text, contact_id uuid);"
     "CREATE TEMPORARY TABLE person_calls (tenant text, call_id text);"
@@ -27,7 +28,8 @@ static const char make_sets[] =
     "CREATE TEMPORARY TABLE person_subjects (subject text)";
 static const char find_users[] =
     "INSERT INTO person_users SELECT tenant, email, user_id FROM users"
-    " WHERE $2 = 'phone' AND (phone = $1 OR answers = $1) OR $2 = 'e-mail' AND email = $1 OR $2 = 'id' AND user_id = $1";
+    " WHERE $2 = 'phone' AND (phone = $1 OR answers = $1) OR $2 = 'e-mail' AND email = $1"
+    " OR $2 = 'id' AND user_id = $1";
 static const char find_contacts[] =
     "INSERT INTO person_contacts SELECT tenant, contact_id FROM contact_cards"
     " WHERE $2 = 'phone' AND phone = $1 OR $2 = 'id' AND (contact_id::text = lower($1)"
@@ -46,7 +48,8 @@ static const char find_visits[] =
 /* A message's recipient is kept as a number; its reports are keyed by Twilio's form of it. */
 static const char find_addresses[] =
     "WITH known AS ("
-    " SELECT phone AS address FROM contact_cards JOIN person_contacts USING (tenant, contact_id) WHERE phone IS NOT NULL"
+    " SELECT phone AS address FROM contact_cards JOIN person_contacts USING (tenant, contact_id)"
+    " WHERE phone IS NOT NULL"
     " UNION SELECT unnest(ARRAY[u.email, u.phone, u.answers]) FROM users u JOIN person_users USING (tenant, email)"
     " UNION SELECT $1 WHERE $2 <> 'id')"
     " INSERT INTO person_addresses SELECT prefix || address FROM known, unnest(ARRAY['', 'whatsapp:']) AS prefix"

@@ -1,4 +1,5 @@
-/* person.h: everything that is kept of one person, in all tables, recordings and topics: for `sb export` and `sb erase`.
+/* person.h: everything that is kept of one person, in all tables, recordings and topics: for `sb export` and
+ * `sb erase`.
  *
  * Which rows are a person's, and what of them is theirs, stands in one table (person_tables.c); a unit test holds it
  * against the database's catalog, so that no new table or column is forgotten.

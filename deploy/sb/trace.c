@@ -1,5 +1,4 @@
 /* sb trace: what happened to a conversation, event by event, as a waterfall; with what was asked of providers. */
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -386,24 +385,19 @@ static bool trace_all(struct session *session, const struct conversations *found
 
 static int trace_run(int argc, char **argv)
 {
-    static const struct option options[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
     struct session session;
     struct conversations found;
     struct problem why;
-    bool json = false;
+    const char *given;
+    bool json;
 
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1; json = true)
-        if (option != 'j')
-            return command_misused(argv, NULL);
-    if (optind != argc - 1)
-        return command_misused(argv, "it takes one id: of a call, an event, a message, or a phone number");
-    int code = session_open(&session, STANDING_ROLE, argv);
+    int code = conversation_open(argc, argv, &session, &given, &json);
     if (code >= 0)
         return code;
-    if (!conversations_find(&session, argv[optind], &found, &why))
+    if (!conversations_find(&session, given, &found, &why))
         return session_close(&session, command_fail(argv, EXIT_FAILED, "%s", why.text));
     if (found.count == 0)
-        return session_close(&session, conversations_none(argv, argv[optind]));
+        return session_close(&session, conversations_none(argv, given));
     bool good = trace_all(&session, &found, json, &why);
     return session_close(&session, good ? EXIT_FINE : command_fail(argv, EXIT_FAILED, "%s", why.text));
 }

@@ -1,5 +1,4 @@
 /* sb why: where a conversation stands now, a sentence for each stage and each thing that holds it up there. */
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -381,18 +380,13 @@ static int answer(struct why *why, const char *given, bool as_json, char **argv)
 
 static int why_run(int argc, char **argv)
 {
-    static const struct option options[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
     static struct why why;
     struct session session;
     struct problem problem;
-    bool json = false;
+    const char *given;
+    bool json;
 
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1; json = true)
-        if (option != 'j')
-            return command_misused(argv, NULL);
-    if (optind != argc - 1)
-        return command_misused(argv, "it takes one id: of a call, an event, a message, or a phone number");
-    int code = session_open(&session, STANDING_ROLE, argv);
+    int code = conversation_open(argc, argv, &session, &given, &json);
     if (code >= 0)
         return code;
     why.session = &session;
@@ -401,7 +395,7 @@ static int why_run(int argc, char **argv)
         fail(&problem, "KAFKA_BROKERS is not set");
     else
         why.look = look_new(session.settings.kafka_brokers, &problem);
-    code = answer(&why, argv[optind], json, argv);
+    code = answer(&why, given, json, argv);
     if (why.look == NULL)
         code = command_fail(argv, EXIT_FAILED, "%s; what no stage has read yet is not told", problem.text);
     look_free(why.look);

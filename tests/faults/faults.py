@@ -231,22 +231,26 @@ def provider(about, *rules, stub=None):
     return fault
 
 
+EVERYONE = ("twilio", "openai", "shunya", "files", "callrail")
 POST = {"provider": "twilio", "method": "POST"}
 PROVIDERS = [
     provider("429 with Retry-After", *({"provider": name, "what": "status", "status": 429, "headers": {"Retry-After": "1"}, "probability": 0.4}
-                                       for name in ("twilio", "openai", "files")), stub=(429, {"Retry-After": "1"}, "")),
-    provider("5xx", *({"provider": name, "what": "status", "status": 503, "probability": 0.4} for name in ("twilio", "openai", "files")),
+                                       for name in EVERYONE), stub=(429, {"Retry-After": "1"}, "")),
+    provider("5xx", *({"provider": name, "what": "status", "status": 503, "probability": 0.4} for name in EVERYONE),
              stub=(503, {}, "")),
-    provider("all of them down", *({"provider": name, "what": "status", "status": 500} for name in ("twilio", "openai", "files"))),
+    provider("all of them down", *({"provider": name, "what": "status", "status": 500} for name in EVERYONE)),
     provider("answers after the time-out", *({"provider": name, "what": "stall", "seconds": 5, "when": "after", "probability": 0.3}
-                                             for name in ("twilio", "openai"))),
+                                             for name in ("twilio", "openai", "shunya"))),
     provider("connections cut after it acted", {**POST, "what": "cut", "when": "after", "probability": 0.4},
-             {"provider": "openai", "what": "cut", "when": "after", "probability": 0.4}, stub=(200, {}, "", "cut", "acts")),
+             *({"provider": name, "what": "cut", "when": "after", "probability": 0.4} for name in ("openai", "shunya")), stub=(200, {}, "", "cut", "acts")),
     provider("500 although it acted", {**POST, "what": "status", "status": 500, "when": "after", "probability": 0.4}),
     provider("each report three times", {"provider": "twilio", "what": "duplicate_webhook", "copies": 3}),
     provider("reports in reverse", {"provider": "twilio", "what": "reorder_webhooks"}),
     provider("reports before the answer", {**POST, "what": "stall", "seconds": 1, "when": "after"}),
     provider("reports never", {"provider": "twilio", "what": "no_webhook", "probability": 0.7}),
+    provider("jobs' webhooks never", {"provider": "shunya", "what": "no_webhook", "probability": 0.8}),
+    provider("jobs' webhooks three times, before the answer", {"provider": "shunya", "what": "duplicate_webhook", "copies": 3},
+             {"provider": "shunya", "method": "POST", "what": "stall", "seconds": 1, "when": "after"}),
 ]
 
 DECKS = {

@@ -20,7 +20,8 @@ from daemons import BUILD
 from environment import ROOT, free_port, wait_until
 
 SB = BUILD / "bin" / "sb"
-COMMANDS = ("up", "down", "status", "topics", "tail", "logs", "trace", "why", "impact", "token", "verify", "export", "erase")
+COMMANDS = ("up", "down", "status", "topics", "tail", "logs", "trace", "why", "impact", "token", "verify", "export", "erase",
+            "doctor")
 DAEMONS = ("ingest", "transcribe", "analyze", "notifier")
 FINE, FAILED, WRONG = 0, 1, 2
 UP_S = 180

@@ -192,6 +192,27 @@ def test_a_request_whose_answer_was_lost_is_looked_up_first(echo, topics, databa
     assert list(provider.acted.values()) == [1]
 
 
+def test_what_was_sent_since_a_restored_copy_is_looked_up_first(echo, topics, database, provider, key):
+    """The copy knows of none of it: neither of the events, nor that one of them asked."""
+    sent, other = tell(topics, key, n=1, once=provider.url + "/once"), key + "-other"
+    topics.wait("echo.out", key)
+    database.execute("DELETE FROM asks WHERE event_id = %s", (sent["id"],))
+    database.execute("DELETE FROM ledger WHERE event_id = %s", (sent["id"],))
+    database.execute("INSERT INTO restores (backup_at) VALUES ('2026-01-02T03:04:05Z')")
+    try:
+        topics.send("echo.in", key, sent)
+        asked = "SELECT state, answer, attempt FROM asks WHERE event_id = %s AND state = 'answered'"
+        row = wait_until(lambda: database.execute(asked, (sent["id"],)).fetchone(), "the answer being found")
+        assert row == ("answered", "found", 1)
+        assert len(provider.asked("/once", "POST")) == 1, "not asked again"
+        tell(topics, other, n=1, once=provider.url + "/once")
+        topics.wait("echo.out", other)
+        assert len(provider.asked("/once", "POST")) == 2, "what was not found is asked"
+        assert sorted(provider.acted.values()) == [1, 1]
+    finally:
+        database.execute("DELETE FROM restores")
+
+
 def test_a_request_that_was_lost_before_it_acted_is_sent_again(echo, topics, provider, key):
     provider.behave = lambda method, path, number: (500, {}, "") if number == 1 else (200, {}, "done")
     tell(topics, key, n=1, once=provider.url + "/once")

@@ -28,7 +28,7 @@ BEGIN
         CREATE POLICY echo ON erased FOR SELECT TO switchboard_echo USING (true);
     END IF;
 END $$;
-GRANT SELECT ON erased TO switchboard_echo;
+GRANT SELECT ON erased, restores TO switchboard_echo;
 GRANT SELECT, INSERT, UPDATE, DELETE ON crashes, instances TO switchboard_echo;
 GRANT SELECT ON pauses TO switchboard_echo;
 GRANT EXECUTE ON FUNCTION runtime_partitions(integer, integer) TO switchboard_echo;

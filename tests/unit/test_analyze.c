@@ -41,7 +41,7 @@ static enum outcome analyze_with(int provider, ask_answerer *answer_ask)
 {
     analyze.llm_provider = provider;
     return try_event(
-        &stage, analyze_routes[0].handle,
+        &stage, analyze_call,
         &(struct event){ .type = "call.transcribed", .subject = "CAL1", .data = text_of(event_data), .run = 2 }, rows,
         answer_ask);
 }

@@ -376,7 +376,7 @@ static void it_is_looked_for_in_the_list(void **state)
     expect_text(
         provider_got(arena),
         "GET /2010-04-01/Accounts/AC1/Messages.json?To=whatsapp%3A%2B15550100147&DateSent%3E=2026-11-21"
-        "&PageSize=200 HTTP/1.1\r\n");
+        "&PageSize=1000 HTTP/1.1\r\n");
     expect_text(provider_got(arena), "Authorization: Basic QUMxOnRva2VuLW9uZQ==\r\n");
     expect_text(queries.at, "find_sent " DELIVERY "\nfind_known whatsapp:+15550100147|2026-11-21\n");
     (void)state;

@@ -1,5 +1,5 @@
-/* What `sb export` and `sb erase` know of the database: every column of every table is named as a person's or as nobody's.
- * Needs TEST_DATABASE_URL, whose user may make databases. */
+/* What `sb export` and `sb erase` know of the database: every column of every table is named as a person's or as
+ * nobody's.  Needs TEST_DATABASE_URL, whose user may make databases. */
 #include "common/crypto.h"
 #include "deploy/sb/person.h"
 

@@ -1,0 +1,139 @@
+/* doctor_findings.c: checks that are one question to Postgres each; what is of a use case bears its name. */
+#include "deploy/sb/doctor.h"
+
+#define WEEK "now() - interval '7 days'"
+#define MINUTE_OF(time) "to_char(" time ", 'YYYY-MM-DD HH24:MI')"
+#define ASK(name_, text_) { .name = "sb_doctor_" name_, .text = text_ }
+
+const struct doctor_finding doctor_findings[] = {
+    { "circuits", NULL, DOCTOR_BAD, "no provider fails for everyone",
+      "mend what the reason says; the stage tries by itself until it succeeds",
+      ASK("circuits",
+          "SELECT format('%s asks %s no more: %s (since %s, %s events wait)', stage, c ->> 'provider', c ->> 'why',"
+          " left(c ->> 'since', 16), c ->> 'waiting') AS what"
+          " FROM instances, jsonb_array_elements(state -> 'circuits') AS c"
+          " WHERE seen_at > now() - interval '1 minute'") },
+    { "paused", NULL, DOCTOR_UNKNOWN, "nothing is paused", "\"sb resume\" lets it go on",
+      ASK("paused",
+          "SELECT format('the %s %s is paused since %s by %s%s', kind, name, " MINUTE_OF("since") ", by,"
+          " CASE WHEN why = '' THEN '' ELSE ': ' || why END) AS what FROM pauses ORDER BY since") },
+    { "refused", NULL, DOCTOR_BAD, "no webhook was refused within a day",
+      "\"sb verify PROVIDER\" with such a request tells which key or address would have matched",
+      ASK("refused",
+          "SELECT format('%s of %s on %s were refused, last at %s: %s', r ->> 'count', r ->> 'source', r ->> 'path',"
+          " left(r ->> 'last_at', 16), r ->> 'explanation') AS what"
+          " FROM instances, jsonb_array_elements(state -> 'refused') AS r"
+          " WHERE stage = 'ingest' AND (r ->> 'last_at')::timestamptz > now() - interval '1 day'"
+          " ORDER BY r ->> 'last_at' DESC") },
+    { "uncertain", NULL, DOCTOR_BAD, "what became of every message and job is known",
+      "look at the provider whether it went out, and tell whom it was for if it did not",
+      ASK("uncertain",
+          "SELECT format('%s \"%s\" to %s may or may not have gone out, the oldest at %s', count(*), purpose, provider,"
+          " " MINUTE_OF("min(updated_at)") ") AS what"
+          " FROM asks WHERE state = 'uncertain' GROUP BY purpose, provider") },
+    { "overdue", NULL, DOCTOR_BAD, "no request waits beyond its lease",
+      "is the stage alive, and its event parked? It looks the thing up before it asks again",
+      ASK("overdue",
+          "SELECT format('%s requests of %s to %s have had no answer since %s', count(*), stage, provider,"
+          " " MINUTE_OF("min(lease_until)") ") AS what"
+          " FROM asks WHERE state = 'sent' AND lease_until < now() - interval '5 minutes' GROUP BY stage, provider") },
+    { "blocked", NULL, DOCTOR_BAD, "no message of this week is blocked", "set what the reason names, for the next ones",
+      ASK("blocked",
+          "SELECT format('%s messages of %s are blocked: %s', count(*), coalesce(tenant, 'nobody'), error) AS what"
+          " FROM asks WHERE kind = 'once' AND provider_status = 'blocked' AND created_at > " WEEK
+          " GROUP BY tenant, error ORDER BY count(*) DESC LIMIT 20") },
+    { "undelivered", NULL, DOCTOR_BAD, "every message of this week that was reported on arrived",
+      "Twilio's page on the error code tells: a number without WhatsApp, a template that is not approved",
+      ASK("undelivered",
+          "SELECT format('%s messages of %s were not delivered: error %s', count(*), coalesce(tenant, 'nobody'),"
+          " coalesce(error_code, 'unknown')) AS what FROM asks WHERE kind = 'once' AND created_at > " WEEK
+          " AND provider_status IN ('failed', 'undelivered') GROUP BY tenant, error_code ORDER BY count(*) DESC"
+          " LIMIT 20") },
+    { "parked", NULL, DOCTOR_UNKNOWN, "no event waits for a later try",
+      "they are tried again by themselves, for RETRY_AGE_MAX",
+      ASK("parked",
+          "SELECT format('%s events of %s wait since %s: %s', count(*), stage, " MINUTE_OF("min(first_at)") ","
+          " (array_agg(why ORDER BY first_at))[1]) AS what FROM parked GROUP BY stage") },
+    { "spool", NULL, DOCTOR_BAD, "every accepted webhook is in Kafka",
+      "it empties itself when Kafka is back; what Kafka refused for good is set aside, with the reason in the log",
+      ASK("spool",
+          "SELECT format('%s messages wait in the spool of %s (since %s), %s are set aside', spool ->> 'messages',"
+          " instance, coalesce(left(spool ->> 'since', 16), 'now'), spool ->> 'aside') AS what"
+          " FROM (SELECT instance, state -> 'spool' AS spool FROM instances WHERE stage = 'ingest') AS told"
+          " WHERE jsonb_typeof(spool) = 'object'"
+          " AND (spool ->> 'messages')::bigint + (spool ->> 'aside')::bigint > 0") },
+    { "partitions", NULL, DOCTOR_BAD, "the ledger has its partitions, and none that is over",
+      "something holds a lock on the table for long (a backup?): pg_stat_activity shows it; a stage tries each minute",
+      ASK("partitions",
+          "SELECT format('the partition %s is missing', name) AS what FROM"
+          " (SELECT t || to_char((now() AT TIME ZONE 'UTC')::date + n, '_YYYYMMDD') AS name"
+          "  FROM unnest(ARRAY['ledger', 'emitted']) AS t, generate_series(0, 1) AS n) AS wanted"
+          " WHERE to_regclass(name) IS NULL"
+          " UNION ALL SELECT format('the partition %s should have been dropped', c.relname)"
+          " FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid"
+          " WHERE inhparent = 'emitted'::regclass AND c.relname ~ '_\\d{8}$'"
+          " AND to_date(right(c.relname, 8), 'YYYYMMDD') < (now() AT TIME ZONE 'UTC')::date - 4") },
+
+    { "no end", "calls", DOCTOR_BAD, "every call that began this week has ended",
+      "are CallRail's post-call webhooks on for the company? It sends nothing twice: its list of calls has the end",
+      ASK("no_end",
+          "SELECT format('%s calls of %s began and never ended, the oldest at %s', count(*), tenant,"
+          " " MINUTE_OF("min(call_at)") ") AS what"
+          " FROM calls WHERE status IN ('ringing', 'in_progress') AND updated_at < now() - interval '2 hours'"
+          " AND call_at > " WEEK " GROUP BY tenant") },
+    { "unassigned", "calls", DOCTOR_BAD, "every number that was called has a company",
+      "give the number to its company (table tracking_numbers); its calls move with it",
+      ASK("unassigned",
+          "SELECT format('%s calls came to %s, which is nobody''s', count(*), coalesce(tracking_number, 'no number'))"
+          " AS what FROM calls WHERE tenant = 'unassigned' GROUP BY tracking_number ORDER BY count(*) DESC LIMIT 20") },
+    { "no transcript", "calls", DOCTOR_BAD, "every recorded call of this week has its transcript",
+      "is transcribe alive? \"dead letters\" tells of recordings that could not be fetched or read",
+      ASK("no_transcript",
+          "SELECT format('%s calls of %s have a recording and no transcript, the oldest of %s', count(*), c.tenant,"
+          " " MINUTE_OF("min(c.call_at)") ") AS what"
+          " FROM calls c LEFT JOIN call_transcripts t USING (tenant, call_id)"
+          " WHERE c.recording_url IS NOT NULL AND t.call_id IS NULL AND c.updated_at < now() - interval '1 hour'"
+          " AND c.call_at > " WEEK " GROUP BY c.tenant") },
+    { "no analysis", "calls", DOCTOR_BAD, "every transcript of this week was understood",
+      "is analyze alive, and its model's key good? \"dead letters\" tells of answers that could not be used",
+      ASK("no_analysis",
+          "SELECT format('%s transcripts of %s have no analysis', count(*), t.tenant) AS what"
+          " FROM call_transcripts t LEFT JOIN call_analyses a USING (tenant, call_id) WHERE a.call_id IS NULL"
+          " AND t.updated_at BETWEEN " WEEK " AND now() - interval '1 hour' GROUP BY t.tenant") },
+    { "no appointment", "calls", DOCTOR_BAD, "every booked call made its appointment",
+      "no event of theirs tells why: look at the log of analyze at that time",
+      ASK("no_appointment",
+          "SELECT format('%s booked calls of %s made no appointment, the last was understood at %s', count(*),"
+          " a.tenant, " MINUTE_OF("max(a.updated_at)") ") AS what"
+          " FROM call_analyses a LEFT JOIN appointments p USING (tenant, call_id)"
+          " WHERE a.booking_status = 'booked' AND p.call_id IS NULL AND a.updated_at > " WEEK " GROUP BY a.tenant") },
+    { "nobody told", "calls", DOCTOR_BAD, "somebody was told of every booked or hot call",
+      "set ADMIN_WHATSAPP_TO, or give the company's reps a phone number",
+      ASK("nobody_told",
+          "SELECT format('nobody was told of %s calls of %s', count(*), coalesce(tenant, 'nobody')) AS what"
+          " FROM ledger WHERE stage = 'notifier' AND outcome = 'skipped' AND why LIKE 'nobody to tell%'"
+          " AND day > (" WEEK ")::date GROUP BY tenant") },
+    { "no recording", "calls", DOCTOR_UNKNOWN, "answered calls come with their recordings",
+      "turn call recording on in CallRail for the company",
+      ASK("no_recording",
+          "SELECT format('%s of %s answered calls of %s came without a recording',"
+          " count(*) FILTER (WHERE recording_url IS NULL), count(*), tenant) AS what"
+          " FROM calls WHERE answered AND status = 'completed' AND customer_number IS NOT NULL"
+          " AND call_at > " WEEK " AND updated_at < now() - interval '1 hour' GROUP BY tenant"
+          " HAVING count(*) FILTER (WHERE recording_url IS NULL) * 2 > count(*)") },
+    { "unattributed", "calls", DOCTOR_UNKNOWN, "who took the calls is known",
+      "give users the e-mail that CallRail knows them by, or the number they answer (users.answers)",
+      ASK("unattributed",
+          "SELECT format('it is not known who took %s of %s answered calls of %s',"
+          " count(*) FILTER (WHERE csr_user_id IS NULL), count(*), tenant) AS what"
+          " FROM calls WHERE answered AND tenant <> 'unassigned' AND call_at > " WEEK " GROUP BY tenant"
+          " HAVING count(*) FILTER (WHERE csr_user_id IS NULL) > 0") },
+    { "invented quotes", "calls", DOCTOR_UNKNOWN, "models quote what was said",
+      "another model, or look at its answers (asks.answer)",
+      ASK("invented",
+          "SELECT format('%s quotes of %s (%s) stand in no transcript and were dropped, in %s calls',"
+          " sum(dropped_without_evidence), provider, coalesce(model, 'no model'), count(*)) AS what"
+          " FROM call_analyses WHERE dropped_without_evidence > 0 AND updated_at > " WEEK
+          " GROUP BY provider, model") },
+    { 0 },
+};

@@ -1,0 +1,195 @@
+/* doctor_providers.c: keys and addresses; every provider that has a key is asked for something that changes nothing. */
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/http_client.h"
+#include "deploy/sb/doctor.h"
+
+#define ASK_MS           10000
+#define ANSWER_BYTES_MAX (4 * 1024 * 1024)
+
+struct provider_keys {
+    const char *twilio, *gemini, *openai;
+};
+#define AT(field) offsetof(struct provider_keys, field)
+static const struct setting keys_table[] = {
+    { "TWILIO_AUTH_TOKEN", SET_SECRET, AT(twilio), NULL, .help = "Twilio's token" },
+    { "GEMINI_API_KEY", SET_SECRET, AT(gemini), NULL, .help = "Gemini's key" },
+    { "OPENAI_API_KEY", SET_SECRET, AT(openai), NULL, .help = "OpenAI's key" },
+    { 0 },
+};
+
+/* What is asked of one provider. */
+struct question {
+    const char *provider, *key_setting, *other_setting; /* what a refusal, and what "not found" is about */
+    const char *url;
+    const char *header; /* with the key */
+    const char *user, *password;
+};
+
+static void judge(struct doctor *doctor, const struct question *question, const struct http_reply *reply,
+                  const struct problem *why)
+{
+    if (reply->result != HTTP_ANSWERED)
+        doctor_say(doctor, DOCTOR_BAD, "is the network there, and is its …_BASE_URL right?", "%s: %s",
+                   question->provider, why->text);
+    else if (reply->status / 100 == 2)
+        doctor_say(doctor, DOCTOR_OK, NULL, "%s answers, and knows the key", question->provider);
+    else if (reply->status == 401 || reply->status == 403 || reply->status == 400)
+        doctor_say(doctor, DOCTOR_BAD, arena_printf(doctor->arena, "set %s to a valid key", question->key_setting),
+                   "%s refuses our key (HTTP status %ld)", question->provider, reply->status);
+    else if (reply->status == 404)
+        doctor_say(doctor, DOCTOR_BAD, arena_printf(doctor->arena, "mend %s", question->other_setting),
+                   "%s does not know what is asked for (HTTP status 404)", question->provider);
+    else
+        doctor_say(doctor, reply->status == 429 ? DOCTOR_UNKNOWN : DOCTOR_BAD,
+                   "wait, or look at the provider's status page", "%s answers with HTTP status %ld",
+                   question->provider, reply->status);
+}
+
+static void ask_provider(struct doctor *doctor, struct http_client *client, const struct question *question)
+{
+    const char *headers[] = { question->header, NULL };
+    struct http_request request = { .method = "GET",
+                                    .url = question->url,
+                                    .headers = question->header ? headers : NULL,
+                                    .basic_user = question->user,
+                                    .basic_password = question->password,
+                                    .timeout_ms = ASK_MS,
+                                    .answer_bytes_max = ANSWER_BYTES_MAX };
+    struct http_reply reply;
+    struct problem why = { 0 };
+
+    http_call(client, &request, doctor->arena, &reply, &why);
+    judge(doctor, question, &reply, &why);
+}
+
+static const char *first_of(struct doctor *doctor, const char *keys)
+{
+    return arena_copy_text(doctor->arena, (struct text){ keys, strcspn(keys, ",") });
+}
+
+static void ask_twilio(struct doctor *doctor, struct http_client *client, const char *tokens)
+{
+    const char *account = doctor_setting(doctor, "TWILIO_ACCOUNT_SID");
+
+    if (tokens == NULL || account == NULL)
+        return; /* "messages" tells of it */
+    ask_provider(doctor, client,
+                 &(struct question){ .provider = "twilio",
+                                     .key_setting = "TWILIO_AUTH_TOKEN and TWILIO_ACCOUNT_SID",
+                                     .other_setting = "TWILIO_ACCOUNT_SID",
+                                     .url = arena_printf(doctor->arena,
+                                                         "%s/2010-04-01/Accounts/%s/Messages.json?PageSize=1",
+                                                         doctor_setting(doctor, "TWILIO_BASE_URL"), account),
+                                     .user = account,
+                                     .password = first_of(doctor, tokens) });
+}
+
+static void ask_gemini(struct doctor *doctor, struct http_client *client, const char *keys)
+{
+    if (keys == NULL)
+        return;
+    ask_provider(doctor, client,
+                 &(struct question){ .provider = "gemini",
+                                     .key_setting = "GEMINI_API_KEY",
+                                     .other_setting = "GEMINI_MODEL",
+                                     .url = arena_printf(doctor->arena, "%s/v1beta/models/%s",
+                                                         doctor_setting(doctor, "GEMINI_BASE_URL"),
+                                                         doctor_setting(doctor, "GEMINI_MODEL")),
+                                     .header = arena_printf(doctor->arena, "x-goog-api-key: %s",
+                                                            first_of(doctor, keys)) });
+}
+
+static void ask_openai(struct doctor *doctor, struct http_client *client, const char *keys)
+{
+    if (keys == NULL)
+        return;
+    ask_provider(doctor, client,
+                 &(struct question){ .provider = "openai",
+                                     .key_setting = "OPENAI_API_KEY",
+                                     .other_setting = "OPENAI_MODEL",
+                                     .url = arena_printf(doctor->arena, "%s/models/%s",
+                                                         doctor_setting(doctor, "OPENAI_BASE_URL"),
+                                                         doctor_setting(doctor, "OPENAI_MODEL")),
+                                     .header = arena_printf(doctor->arena, "Authorization: Bearer %s",
+                                                            first_of(doctor, keys)) });
+}
+
+static void look_at_providers(struct doctor *doctor)
+{
+    struct http_client_settings settings = { .connections_max = 4,
+                                             .connections_per_host_max = 2,
+                                             .user_agent = "Switchboard" };
+    struct provider_keys keys;
+    struct problem why;
+    size_t before = doctor->line_count;
+
+    if (!doctor_setting(doctor, "TWILIO_BASE_URL") || !doctor_setting(doctor, "GEMINI_BASE_URL")) {
+        doctor_say(doctor, DOCTOR_UNKNOWN, NULL,
+                   "the daemons that ask them are not on this machine, or cannot read their settings");
+        return;
+    }
+    struct http_client *client = settings_read(keys_table, &keys, &why) ? http_client_start(&settings, &why) : NULL;
+    if (client == NULL) {
+        doctor_say(doctor, DOCTOR_UNKNOWN, NULL, "%s", why.text);
+        return;
+    }
+    ask_twilio(doctor, client, keys.twilio);
+    ask_gemini(doctor, client, keys.gemini);
+    ask_openai(doctor, client, keys.openai);
+    http_client_stop(client);
+    if (doctor->line_count == before)
+        doctor_say(doctor, DOCTOR_OK, NULL, "none has a key: messages are blocked, speech and analysis are done here");
+}
+
+/* --- what call tracking needs -------------------------------------------------------------------------------- */
+
+/* Without a key to check them by, every webhook of CallRail is refused. */
+static void look_at_signing_keys(struct doctor *doctor)
+{
+    static const struct statement find_keyless = {
+        .name = "sb_find_keyless",
+        .text = "SELECT coalesce(string_agg(tenant, ', ' ORDER BY tenant), '') AS tenants FROM companies"
+                " WHERE callrail_keys IS NULL AND tenant <> 'unassigned'",
+    };
+    struct rows rows;
+
+    if (doctor_setting(doctor, "INGEST_LISTEN") == NULL)
+        doctor_say(doctor, DOCTOR_UNKNOWN, NULL, "ingest is not on this machine, or cannot read its settings");
+    else if (doctor_setting(doctor, "CALLRAIL_SIGNING_KEY"))
+        doctor_say(doctor, DOCTOR_OK, NULL, "webhooks of every company can be let in");
+    else if (doctor_query(doctor, &find_keyless, PARAMS(), &rows))
+        doctor_say(doctor, DOCTOR_BAD, "set CALLRAIL_SIGNING_KEY, or the company's own (companies.callrail_keys)",
+                   "CALLRAIL_SIGNING_KEY is not set: CallRail's webhooks are refused, but for companies with a key of"
+                   " their own; without one: %s", row_get(&rows, 0, "tenants"));
+}
+
+static void look_at_messages(struct doctor *doctor)
+{
+    static const char *const needed[] = { "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM",
+                                          "TWILIO_CONTENT_SID_LEAD" };
+    size_t before = doctor->line_count;
+
+    if (doctor_setting(doctor, "TWILIO_BASE_URL") == NULL) {
+        doctor_say(doctor, DOCTOR_UNKNOWN, NULL, "notifier is not on this machine, or cannot read its settings");
+        return;
+    }
+    for (size_t i = 0; i < LENGTH(needed); i++)
+        if (doctor_setting(doctor, needed[i]) == NULL)
+            doctor_say(doctor, DOCTOR_BAD, "set it, or switch the company's messages off (companies.alert_whatsapp)",
+                       "%s is not set: messages are blocked", needed[i]);
+    if (doctor_setting(doctor, "PUBLIC_URL") == NULL)
+        doctor_say(doctor, DOCTOR_BAD, "set it to the address at which providers reach ingest",
+                   "PUBLIC_URL is not set: Twilio is not told where to report what became of a message");
+    if (doctor->line_count == before)
+        doctor_say(doctor, DOCTOR_OK, NULL, "messages can be sent, and are reported on");
+}
+
+const struct doctor_check doctor_provider_checks[] = {
+    { "providers", NULL, look_at_providers },
+    { "signing keys", "calls", look_at_signing_keys },
+    { "messages", "calls", look_at_messages },
+    { 0 },
+};
