@@ -32,7 +32,8 @@ DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is ta
 INSTANCES_MAX = 3
 KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "CALLRAIL_API_KEY": "fire-callrail-key", "CALLRAIL_ACCOUNT_ID": "ACCfire",
         "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token", "TWILIO_WHATSAPP_FROM": "+14155238886",
-        "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16, "OPENAI_API_KEY": "fire-openai-key", "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret"}
+        "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16, "OPENAI_API_KEY": "fire-openai-key",
+        "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret"}
 
 
 class Disk:
