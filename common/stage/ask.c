@@ -240,6 +240,18 @@ static enum outcome once_save(struct work *work, const struct once *once, const 
     return outcome;
 }
 
+/* Kept in memory until it is written. */
+static enum outcome once_answered(struct work *work, const char *name, const struct ask *ask, const struct once *once,
+                                  struct answer *answer, int64_t took_us)
+{
+    struct kept_answer *kept = kept_add(work, name, once->id, ask, answer, took_us, false);
+    *answer = kept->answer;
+    kept->attempt = arena_copy(work->keep, once->attempt);
+    TRY(once_save(work, once, "answered", answer, NULL, took_us));
+    kept->saved = true;
+    return DONE;
+}
+
 /* The row is ours and says `sent`: ask, and write how it ended. */
 static enum outcome once_call(struct work *work, const char *name, const struct ask *ask, const struct once *once,
                               struct circuit *circuit, struct answer *ret)
@@ -251,14 +263,8 @@ static enum outcome once_call(struct work *work, const char *name, const struct 
     enum outcome outcome = ask_now(work, ask, once->id, circuit, ret, &took_us);
     struct problem why = work->why;
     int64_t retry_ms = work->retry_ms;
-    if (outcome == DONE) {
-        struct kept_answer *kept = kept_add(work, name, once->id, ask, ret, took_us, false);
-        *ret = kept->answer;
-        kept->attempt = arena_copy(work->keep, once->attempt);
-        TRY(once_save(work, once, "answered", ret, NULL, took_us));
-        kept->saved = true;
-        return DONE;
-    }
+    if (outcome == DONE)
+        return once_answered(work, name, ask, once, ret, took_us);
     const char *state = !work->uncertain ? "refused" : ask->look_up ? "sent" : "uncertain";
     enum outcome saved = once_save(work, once, state, NULL, why.text, took_us);
     if (saved != DONE)
@@ -289,8 +295,7 @@ static enum outcome once_look_up(struct work *work, const char *name, const stru
     if (outcome != DONE || !*ret_found)
         return outcome;
     ret->recorded = true;
-    *ret = kept_add(work, name, once->id, ask, ret, 0, true)->answer;
-    return once_save(work, once, "answered", ret, NULL, 0);
+    return once_answered(work, name, ask, once, ret, 0);
 }
 
 static enum outcome once_send(struct work *work, const char *name, const struct ask *ask, const struct once *once, bool may_be_sent,

@@ -598,6 +598,23 @@ def test_postgres_goes_and_comes_back(echo, topics, database, schema_ready, key)
     echo.ready()
 
 
+def test_postgres_goes_while_an_answer_is_looked_up(echo, topics, provider, schema_ready, key):
+    if not schema_ready.postgres:
+        pytest.skip("Postgres is not ours to stop: TEST_DATABASE_URL is set")
+
+    def behave(method, path, number):
+        if method == "GET":
+            schema_ready.postgres.stop("immediate")
+        return (200, {}, "", "cut", "acts")
+    provider.behave = behave
+    told = tell(topics, key, n=1, once=provider.url + "/once")
+    wait_until(lambda: [line for line in echo.log().splitlines() if key in line and '"attempt":2' in line], "the answer not being kept")
+    schema_ready.postgres.start()
+    assert topics.wait("echo.out", key)[0]["data"]["answer"] == "found"
+    with schema_ready.connect() as database:
+        assert database.execute("SELECT state, answer FROM asks WHERE event_id = %s", (told["id"],)).fetchone() == ("answered", "found")
+
+
 def test_postgres_was_away_while_nothing_happened(echo, topics, schema_ready, key):
     """Each connection finds out for itself that it was lost; then events are taken again."""
     if not schema_ready.postgres:
