@@ -14,7 +14,7 @@ import psycopg
 from fleet import INSTANCES_MAX, SESSION_MS, pick
 
 PRODUCT = ("ingest", "transcribe", "analyze", "notifier", "echo")
-POINTS = ("ask.before", "ask.sending", "ask.answered", "ask.after", "lookup.after", "commit.before", "commit.after", "commit.unknown",
+POINTS = ("ask.before", "ask.leased", "ask.sending", "ask.answered", "ask.after", "lookup.after", "commit.before", "commit.after", "commit.unknown",
           "produce.before", "produce.after", "offset.before", "rebalance", "resume.before")
 ASKING = ("transcribe", "notifier", "echo")
 DOOR_POINTS = ("door.accepted", "door.reported", "spool.before", "spool.after")

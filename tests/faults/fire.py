@@ -94,6 +94,8 @@ class Rounds:
                              "faults": faults, "seconds": round(took_s), **findings.as_json(), "clean": clean})
         if clean:
             load.record.path.unlink()
+        if unfinished:
+            (self.options.keep / f"left.{number}.json").write_text(json.dumps(world.left(), indent=2))
         return clean
 
     def write(self):

@@ -3,6 +3,7 @@
 The database lies in a tablespace and the doors' spools in a folder of small memory file systems, when we are root: so their disks can be
 made full without touching anybody else's."""
 
+import json
 import os
 import random
 import signal
@@ -21,18 +22,18 @@ from daemons import BUILD, Daemon
 from environment import ROOT, Environment, free_port, wait_until
 from provider_stub import ProviderStub
 
-STAGES = {"ingest": ["inbound.callrail", "inbound.twilio", "inbound.shunya", "due.ingest"],
-          "transcribe": ["calls", "visits", "jobs", "due.transcribe"], "analyze": ["transcripts", "jobs", "due.analyze"],
-          "notifier": ["results", "messages"], "echo": ["echo.in", "echo.more"]}
+STAGES = {stage["name"]: stage["reads"] for folder in ("schemas", "tests/stage/schemas")
+          for stage in json.loads((ROOT / folder / "topics.json").read_text())["stages"]}
 SESSION_MS = 6000                   # the least a broker takes
 RESTART_S = 0.3
 LEAVE_S = 40                        # more than a daemon's DRAIN_DEADLINE
 FILL_TRIES, FILL_MARGIN = 20, 256 * 1024
 DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is taken from memory
 INSTANCES_MAX = 3
-KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "CALLRAIL_API_KEY": "fire-callrail-key", "CALLRAIL_ACCOUNT_ID": "ACCfire", "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token",
-        "TWILIO_WHATSAPP_FROM": "+14155238886", "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16,
-        "OPENAI_API_KEY": "fire-openai-key", "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret"}
+KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "CALLRAIL_API_KEY": "fire-callrail-key", "CALLRAIL_ACCOUNT_ID": "ACCfire",
+        "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token", "TWILIO_WHATSAPP_FROM": "+14155238886",
+        "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16, "OPENAI_API_KEY": "fire-openai-key",
+        "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret"}
 
 
 class Disk:
@@ -257,7 +258,7 @@ class World:
                 continue
             consumer = Consumer({"bootstrap.servers": self.environment.brokers, "group.id": stage, "log_level": 0})
             try:
-                topics = [*topics, "replay." + stage, "due." + stage]
+                topics = [*topics, "replay." + stage]
                 known = consumer.list_topics(timeout=5).topics
                 places = [TopicPartition(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
                 behind[stage] = 0
@@ -291,6 +292,12 @@ class World:
             return behind
         except Exception as error:      # whatever is still coming back
             return [f"not all of it answers: {type(error).__name__}"]
+
+    def left(self):
+        """The rows of what did not come to its end, to look into it."""
+        with self.connect_when_there() as database:
+            return [row for table, which in (("parked", "true"), ("asks", "state = 'sent'"))
+                    for row, in database.execute(f"SELECT to_jsonb({table}) FROM {table} WHERE {which}")]
 
     def unreconciled(self, database):
         """CallRail's list must have been looked through once more since all was given back; nobody waits for that for longer than it takes."""

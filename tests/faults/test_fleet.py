@@ -10,6 +10,7 @@ from daemons import Topics, event
 from environment import wait_until
 
 CALLS, RECOVER_S = 20, 60
+LEASE_MS = 31_000                   # longer than a lease lasts before its request must have left
 JUMPS = (timedelta(hours=-25), timedelta(minutes=61))
 
 
@@ -74,4 +75,14 @@ def test_what_is_parked_waits_and_ages_by_one_clock_for_all(world, echo, jump):
     topics.wait("echo.out", key)
     assert not topics.find("dead.echo", key)
     database.close()
+    topics.close()
+
+
+def test_a_request_does_not_leave_when_its_lease_is_over(world, echo):
+    topics = Topics(world.environment.brokers)
+    url = world.stub.url + "/once/late"
+    world.set_points("echo", 0, [f"ask.leased=delay:{LEASE_MS} nth=1"])
+    topics.send("echo.in", "late", event("echo.asked", "late", {"n": 1, "once": url}))
+    topics.wait("echo.out", "late")
+    assert [method for method, path, _ in world.stub.requests if path == "/once/late"] == ["GET", "POST"], "looked up first"
     topics.close()

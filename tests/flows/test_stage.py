@@ -5,6 +5,7 @@ anything else."""
 
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -217,6 +218,17 @@ def test_a_request_that_was_lost_before_it_acted_is_sent_again(echo, topics, pro
     tell(topics, key, n=1, once=provider.url + "/once")
     assert topics.wait("echo.out", key)[0]["data"]["answer"] == "done"
     assert list(provider.acted.values()) == [1]
+
+
+def test_an_answer_counts_also_when_another_instance_took_over_meanwhile(echo, topics, database, provider, key):
+    over = threading.Event()
+    provider.behave = lambda *_: (over.wait(10) and 200, {}, "done")
+    told = tell(topics, key, n=1, once=provider.url + "/once")
+    wait_until(lambda: provider.asked("/once", "POST"), "the request")
+    database.execute("UPDATE asks SET attempt = attempt + 1 WHERE event_id = %s", (told["id"],))
+    over.set()
+    assert topics.wait("echo.out", key)[0]["data"]["answer"] == "done"
+    assert database.execute("SELECT state, answer FROM asks WHERE event_id = %s", (told["id"],)).fetchone() == ("answered", "done")
 
 
 def test_a_probe_that_finds_its_answer_closes_the_circuit(echo, topics, provider, key):
@@ -584,6 +596,23 @@ def test_postgres_goes_and_comes_back(echo, topics, database, schema_ready, key)
     with schema_ready.connect() as fresh:
         expect_each_once(topics, fresh, keys, 10)
     echo.ready()
+
+
+def test_postgres_goes_while_an_answer_is_looked_up(echo, topics, provider, schema_ready, key):
+    if not schema_ready.postgres:
+        pytest.skip("Postgres is not ours to stop: TEST_DATABASE_URL is set")
+
+    def behave(method, path, number):
+        if method == "GET":
+            schema_ready.postgres.stop("immediate")
+        return (200, {}, "", "cut", "acts")
+    provider.behave = behave
+    told = tell(topics, key, n=1, once=provider.url + "/once")
+    wait_until(lambda: [line for line in echo.log().splitlines() if key in line and '"attempt":2' in line], "the answer not being kept")
+    schema_ready.postgres.start()
+    assert topics.wait("echo.out", key)[0]["data"]["answer"] == "found"
+    with schema_ready.connect() as database:
+        assert database.execute("SELECT state, answer FROM asks WHERE event_id = %s", (told["id"],)).fetchone() == ("answered", "found")
 
 
 def test_postgres_was_away_while_nothing_happened(echo, topics, schema_ready, key):
