@@ -56,8 +56,9 @@ def the(lines, word):
 
 
 def test_what_is_well_is_said_in_a_line_each(doctor, ingest, topics):
-    whole = lambda lines: any(verdict == OK and "has all" in what and "topics as in the map" in what for verdict, what, _ in lines)  # noqa: E731
-    wait_until(lambda: whole(doctor("kafka")), "the new topics being there", pause_s=0.5)
+    # partitions that were made a moment ago have no leader yet, which is told as it is
+    wait_until(lambda: [what for verdict, what, _ in doctor("kafka") if verdict == OK and "has all" in what and "topics as in the map" in what],
+               "Kafka having made all topics")
     lines = {(verdict, what) for verdict, what, _ in doctor()}
     for what in ("ingest can use its settings", "the roles of all stages can be taken", "1 ingest live"):
         assert (OK, what) in lines
@@ -203,18 +204,13 @@ def test_parked_events(doctor, database, key):
 def test_providers_with_keys_are_asked_for_something_harmless(doctor, sandbox):  # noqa: F811
     settings = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": KEYS["TWILIO_AUTH_TOKEN"], "TWILIO_BASE_URL": sandbox.url + "/twilio",
                 "GEMINI_API_KEY": KEYS["GEMINI_API_KEY"], "GEMINI_BASE_URL": sandbox.url + "/gemini",
-                "OPENAI_API_KEY": KEYS["OPENAI_API_KEY"], "OPENAI_BASE_URL": sandbox.url + "/openai/v1",
-                "CALLRAIL_API_KEY": KEYS["CALLRAIL_API_KEY"], "CALLRAIL_ACCOUNT_ID": KEYS["CALLRAIL_ACCOUNT_ID"],
-                "CALLRAIL_BASE_URL": sandbox.url + "/callrail/v3"}
+                "OPENAI_API_KEY": KEYS["OPENAI_API_KEY"], "OPENAI_BASE_URL": sandbox.url + "/openai/v1"}
     lines = doctor("providers", **settings)
-    assert [line[:2] for line in lines] == [(OK, f"{name} answers, and knows the key") for name in ("twilio", "callrail", "gemini", "openai")]
+    assert [line[:2] for line in lines] == [(OK, f"{name} answers, and knows the key") for name in ("twilio", "gemini", "openai")]
     assert sandbox.control("GET", "/messages")["messages"] == [], "nothing was sent"
     lines = doctor("providers", **{**settings, "TWILIO_AUTH_TOKEN": "wrong", "GEMINI_API_KEY": "wrong", "OPENAI_MODEL": "no such model"[:2]})
     assert the(lines, "twilio refuses our key")[0] == BAD and "TWILIO_AUTH_TOKEN" in the(lines, "twilio refuses our key")[2]
     assert the(lines, "gemini refuses our key")[0] == BAD
-    lines = doctor("providers", **{**settings, "CALLRAIL_API_KEY": "wrong"})
-    assert the(lines, "callrail refuses our key")[2] == "set CALLRAIL_API_KEY to a valid key"
-    lines = doctor("providers", **{**settings, "TWILIO_AUTH_TOKEN": "wrong", "GEMINI_API_KEY": "wrong", "OPENAI_MODEL": "no such model"[:2]})
     assert the(lines, "openai does not know what is asked for")[2] == "mend OPENAI_MODEL"
     assert the(doctor("providers", **{**settings, "TWILIO_BASE_URL": f"http://127.0.0.1:{free_port()}"}), "twilio: could not reach")[0] == BAD
 
@@ -246,10 +242,7 @@ def test_what_usually_goes_wrong_with_calls(doctor, database, company):
     call(database, company, status="ringing", answered=None)
     heard = call(database, company)
     booked = call(database, company)
-    call(database, company, brought_by="fetch")
-    database.execute("INSERT INTO reconciliations (account, complete_until, walk_began_at, next_check_at, failures, why)"
-                     " VALUES (%s, now(), now(), now(), 3, 'HTTP status 503'), (%s, now() - interval '2 days', now(), now(), 0, NULL)",
-                     (company + "-away", company + "-behind"))
+    call(database, company)
     database.execute("INSERT INTO call_transcripts (tenant, call_id, provider, text, segments, speakers, words, source_time, updated_at)"
                      " VALUES (%s, %s, 'local', 'x', '[]', 1, 1, now(), now() - interval '2 hours')", (company, heard))
     database.execute("INSERT INTO call_analyses (tenant, call_id, provider, lead_qualification, booking_status, call_outcome_category, sentiment_score,"
@@ -261,9 +254,6 @@ def test_what_usually_goes_wrong_with_calls(doctor, database, company):
     expected = {f"1 calls of {company} began and never ended": BAD, f"1 calls of {company} have a recording and no transcript": BAD, f"1 transcripts of {company} have no analysis": BAD,
                 f"1 booked calls of {company} made no appointment": BAD, f"nobody was told of 1 calls of {company}": BAD,
                 f"3 of 4 answered calls of {company} came without a recording": UNKNOWN,
-                f"CallRail was asked 3 times in vain for the calls of account {company}-away: HTTP status 503": BAD,
-                f"the calls of account {company}-behind were last looked through to the end at": BAD,
-                f"the webhooks of 1 of 5 calls of {company} never came": UNKNOWN,
                 f"it is not known who took 4 of 4 answered calls of {company}": UNKNOWN, f"3 quotes of {company} (no model)": UNKNOWN}
     for what, verdict in expected.items():
         found = the(lines, what)
@@ -274,10 +264,6 @@ def test_what_calls_need_is_set(doctor, company):
     lines = doctor("signing keys", "calls")
     assert the(lines, "CallRail's webhooks are refused")[0] == BAD and company in lines[0][1] and "companies.callrail_keys" in lines[0][2]
     assert doctor("signing keys", "calls", CALLRAIL_SIGNING_KEY="x") == [(OK, "webhooks of every company can be let in", None)]
-    (verdict, what, mend), = doctor("missing calls", "calls")
-    assert verdict == UNKNOWN and "CALLRAIL_API_KEY is not set" in what and "CALLRAIL_ACCOUNT_ID" in mend
-    lines = doctor("missing calls", "calls", CALLRAIL_API_KEY="x", CALLRAIL_ACCOUNT_ID="ACC1")
-    assert lines == [(OK, "CallRail is asked for calls whose webhooks never came", None)]
     needed = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "x", "TWILIO_WHATSAPP_FROM": "+12025550100",
               "TWILIO_CONTENT_SID_LEAD": "HX" + "0" * 32, "PUBLIC_URL": "https://hooks.example.test"}
     assert [line[0] for line in doctor("messages", "calls")] == [BAD] * len(needed)
