@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The sample day: three calls.  One is booked and reaches the sales representative's WhatsApp, one ends with the
-price, and one is missed and CallRail never tells of it.
+"""The sample day: three calls and a visit.  One call is booked and reaches the sales representative's WhatsApp, one
+ends with the price, and one is missed and CallRail never tells of it; the visit that was booked is won.
 
 The calls are spoken by flite, their recordings lie on the provider sandbox, and CallRail's webhooks arrive signed.
 Everything after that is the pipeline's own work; the day only watches, and says what came out."""
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import sample
 import speech
+import visit
 import watch
 from paper import Paper
 
@@ -29,7 +30,7 @@ POLL_S = 0.2
 HTTP_TIMEOUT_S = 10.0
 TRANSCRIPT_TURNS_SHOWN_MAX = 20
 LOST_MINUTES = 40  # a call is missed by CallRail's webhooks no sooner than 25 minutes after its end
-TOKEN_KNOWN_S = 20.0  # from a new token to the first answer
+API_S = 20.0  # from a new token, or a change, to its answer
 API_ANSWER_SHOWN_BYTES = 200
 API_CALLS_MAX = 100  # the day's are among the newest
 
@@ -145,6 +146,10 @@ class Day:
         self.database = sample.open_database(self.settings)
         self.company = sample.make_company(self.database, self.settings, self.sandbox.sends_messages)
         self.token = sample.make_token(ROOT, self.company, self.settings)
+        self.csr, self.rep = (
+            sample.make_token(ROOT, self.company, self.settings, user["role"], user["email"])
+            for user in (sample.CSR, sample.REP)
+        )
         for played in self.played:
             if played.call.script:
                 self.record(played)
@@ -253,17 +258,72 @@ class Day:
             self.out.fact("WhatsApp", f"to {result['recipient']}, {result['delivery']}:")
             self.out.lines(result["content"].splitlines())
 
-    def ask_api(self, path):
+    def ask_api(self, path, value=None, token=None):
         """(answer, None), or (None, what is wrong); a new token is known at the door a moment later."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        deadline = time.monotonic() + TOKEN_KNOWN_S
+        headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
+        body = None if value is None else json.dumps(value).encode()
+        if body:
+            headers["Idempotency-Key"] = uuid.uuid4().hex
+        deadline = time.monotonic() + API_S
         while True:
-            status, body = http("GET", self.ingest + path, headers=headers)
-            if status == 200:
-                return json.loads(body)["data"], None
+            status, answer = http("POST" if body else "GET", self.ingest + path, body, headers)
+            if status in (200, 201):
+                return json.loads(answer)["data"], None
             if time.monotonic() > deadline:
-                return None, f"HTTP {status}: {body[:API_ANSWER_SHOWN_BYTES].decode('utf-8', 'replace')}"
+                return None, f"HTTP {status}: {answer[:API_ANSWER_SHOWN_BYTES].decode('utf-8', 'replace')}"
             time.sleep(POLL_S)
+
+    def visit(self):
+        """The appointment of the first call is kept; gives what is missing of the visit."""
+        self.out.head(visit.TITLE)
+        going = visit.prepare(self.sandbox, str(self.played[0].result["appointment_id"]))
+        wanted = {"appointment_id": going.appointment_id}
+        session, problem = self.ask_api("/api/v1/recordings/sessions/start", wanted, self.rep)
+        if problem:
+            return [("the visit's recording session", problem)]
+        going.session_id = session["session_id"]
+        visit.heard_by_sandbox(self.sandbox, going)
+        self.watcher.listen_for(going.session_id, told=False)
+        began = time.time()
+        recording = {"audio_url": f"{self.sandbox.url}/files/{going.file}"}
+        _, problem = self.ask_api(f"/api/v1/recordings/sessions/{going.session_id}/stop", recording, self.rep)
+        if problem:
+            return [("the end of the visit's recording", problem)]
+        return self.follow_visit(going, began)
+
+    def follow_visit(self, going, began):
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            for step in sorted(self.watcher.news(POLL_S), key=lambda step: step.at):
+                self.out.step(step.at - began, step.who, step.what, step.text, good=step.good)
+            row = visit.results(self.database, self.company, going)
+            missing = visit.missing(row, self.watcher.rejected)
+            if not missing or self.watcher.rejected or time.monotonic() > deadline:
+                break
+        self.out.line()
+        for name, text in visit.facts_of(row) if row else []:
+            self.out.fact(name, text)
+        return missing
+
+    def show_figures(self):
+        """The figures as the CSR, the rep and the executive see them; gives what is missing."""
+        self.out.head("The figures of 30 days, by GET /api/v1/metrics/…")
+        missing = []
+        # the visit counts on the day of its appointment, which is still ahead
+        until = sample.day_of(self.played[0].result["scheduled_start"], self.company.time_zone)
+        query = f"?to={until}" if until else ""
+        for who, path, token, words in (
+            (sample.CSR["name"], "csr/overview/self", self.csr, sample.figures_of_calls),
+            ("all CSRs", "exec/csr/overview", self.token, sample.figures_of_calls),
+            (sample.REP["name"], "sales/rep/overview/self" + query, self.rep, sample.figures_of_visits),
+            ("all reps", "exec/sales/overview" + query, self.token, sample.figures_of_visits),
+        ):
+            overview, problem = self.ask_api(f"/api/v1/metrics/{path}", token=token)
+            if problem:
+                missing.append((f"the figures of {who}", problem))
+            else:
+                self.out.fact(who, words(overview))
+        return missing
 
     def show_calls(self):
         """The day as the API lists it; gives what is missing there."""
@@ -309,7 +369,7 @@ def play(day, out):
         day.show_result(played)
         if missing:
             break  # the next ones only meet the same
-    missing = missing or day.show_calls()
+    missing = missing or day.visit() or day.show_calls() or day.show_figures()
     if missing:
         out.head(f"Missing after {time.time() - began:.0f} s")
         for number, (what, hint) in enumerate(missing):
@@ -324,7 +384,7 @@ def main():
     parser = argparse.ArgumentParser(
         prog="day.py",
         description="Plays the sample day: a call from webhook to WhatsApp, one that is not booked, one that never "
-        "arrived. "
+        "arrived, and a visit that is won. "
         "Reads the environment, .env and .run/env; ends with 1 when anything is missing.",
     )
     parser.parse_args()

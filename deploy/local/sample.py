@@ -239,6 +239,10 @@ def when(moment, time_zone):
     )
 
 
+def day_of(moment, time_zone):
+    return moment.astimezone(ZoneInfo(time_zone)).date().isoformat() if moment else None
+
+
 def facts_of(row):
     """(name, words) of what the tables say of the call."""
     if not row:
@@ -285,14 +289,31 @@ def line_of(call):
     return f"{call['status']}, {understood}, {BROUGHT_BY[call['brought_by']]}"
 
 
+def figures_of_calls(overview):
+    """What a CSR, or an executive of all of them, sees of the last 30 days, in a line."""
+    share = f"{100 * overview['booking_rate']:.0f} % of those answered"
+    return (
+        f"{overview['total_calls']} calls, {overview['answered_calls']} answered, {overview['missed_calls']} missed, "
+        f"{overview['booked_calls']} booked ({share})"
+    )
+
+
+def figures_of_visits(overview):
+    return (
+        f"visits {overview['visits']}, {overview['won']} won, {overview['lost']} lost, {overview['pending']} pending; "
+        f"{overview['appointments_ahead']} appointments ahead"
+    )
+
+
 def as_list(value):
     return json.loads(value) if isinstance(value, str) else value or []
 
 
-def make_token(root, company, settings):
-    """A token for the API, as an operator makes one."""
+def make_token(root, company, settings, role="admin", email=None):
+    """A token for the API, as an operator makes one; with `email` it is that person's."""
     program = root / "build/bin/sb"
-    wanted = ["--tenant", company.tenant, "--role", "admin", "--label", "sample day", "--expires", "1d"]
+    wanted = ["--tenant", company.tenant, "--role", role, "--label", "sample day", "--expires", "1d"]
+    wanted += ["--email", email] if email else []
     try:
         made = subprocess.run(
             [program, "token", "create", *wanted],

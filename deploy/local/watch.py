@@ -45,11 +45,22 @@ def describe_rejection(data):
 
 
 # the raw webhooks of inbound.* are left out: each is told of by what the recorder makes of it
+def describe_visit_recording(data):
+    return "its recording can be fetched"
+
+
+def describe_visit(data):
+    return f"{data['outcome']}, by {data['provider']}"
+
+
 DESCRIBE = {
     "call.progressed": describe_progress,
     "call.recorded": describe_recording,
     "call.transcribed": describe_transcript,
     "call.analyzed": describe_analysis,
+    "visit.recorded": describe_visit_recording,
+    "visit.transcribed": describe_transcript,
+    "visit.analyzed": describe_visit,
     "delivery.changed": describe_delivery,
     "message.reported": describe_report,
     "event.rejected": describe_rejection,

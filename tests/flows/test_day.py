@@ -86,6 +86,18 @@ def test_a_lost_call_must_have_been_fetched(part):
     assert what == "the call, missed, in calls, fetched from CallRail"
 
 
+VISITED = {"status": "completed", "recording": "v.wav", "words": 54, "outcome": "won", "appointment_outcome": "won", "lead": "closed"}
+
+
+def test_all_of_a_visit_that_is_won_must_be_there(part):
+    visit = part("visit")
+    assert visit.missing(VISITED, []) == []
+    for name in VISITED:
+        assert len(visit.missing({**VISITED, name: None}, [])) == 1, name
+    assert visit.missing({**VISITED, "outcome": "pending"}, [])[0] == ("the visit being won", "stage analyze: it is pending")
+    assert visit.missing(VISITED, ["transcribe cannot handle it"])[0][1] == "transcribe cannot handle it"
+
+
 def test_each_call_has_a_caller_of_its_own(part):
     sample = part("sample")
     assert len({call.caller for call in sample.CALLS}) == len(sample.CALLS) == 3
