@@ -15,20 +15,15 @@
 #define TWILIO_BODY_BYTES_MAX (64 * 1024)
 #define TWILIO_SID_BYTES_MAX 64         /* as in the schemas; theirs have 34 */
 
-static const struct statement find_known = {
-    .name = "find_known",
-    .text = "SELECT provider_id FROM asks WHERE kind = 'once' AND recipient = $1 AND provider = 'twilio'"
-            " AND provider_id IS NOT NULL"
-            " AND updated_at >= $2::timestamptz",
-    .params = 2,
-};
-/* `day`: in UTC, as Twilio counts, the one before when our clock was just past midnight. */
+/* A row for each message to that number that is known to be another one; all at once, or a report that comes in between would make ours
+ * another one.  `day`: in UTC, as Twilio counts, the one before when our clock was just past midnight. */
 static const struct statement find_sent = {
     .name = "find_sent",
-    .text = "SELECT provider_id, to_char((created_at - interval '1 hour') AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day"
-            " FROM asks"
-            " WHERE ask_id = $1::uuid",
-    .params = 1,
+    .text = "SELECT ours.provider_id, to_char(ours.day, 'YYYY-MM-DD') AS day, other.provider_id AS other"
+            " FROM (SELECT *, (created_at - interval '1 hour') AT TIME ZONE 'UTC' AS day FROM asks WHERE ask_id = $1::uuid) AS ours"
+            " LEFT JOIN asks AS other ON other.kind = 'once' AND other.recipient = $2 AND other.provider = 'twilio'"
+            " AND other.provider_id IS NOT NULL AND other.updated_at >= date_trunc('day', ours.day) AT TIME ZONE 'UTC'",
+    .params = 2,
 };
 /* What the answer says of it; reports may have said more already. */
 static const struct statement note_accepted = {
@@ -173,11 +168,13 @@ static bool says_the_same(struct work *work, const struct whatsapp_message *mess
     return true;
 }
 
-static bool is_known(const struct rows *known, const char *sid)
+static bool is_another(const struct rows *sent, const char *sid)
 {
-    for (int i = 0; i < known->count; i++)
-        if (strcmp(row_get(known, i, "provider_id"), sid) == 0)
+    for (int i = 0; i < sent->count; i++) {
+        const char *other = row_get(sent, i, "other");
+        if (other && strcmp(other, sid) == 0)
             return true;
+    }
     return false;
 }
 
@@ -185,9 +182,9 @@ static enum outcome twilio_look_up(struct work *work, void *request, struct answ
 {
     const struct notifier *notifier = work_context(work);
     const struct whatsapp_message *message = request;
-    struct rows sent, known;
+    struct rows sent;
     const char *recipient = address(work, message->to);
-    TRY(work_query(work, &find_sent, &sent, ask_id(work)));
+    TRY(work_query(work, &find_sent, &sent, ask_id(work), recipient));
     if (sent.count == 0)
         return reject(work, "the row of the message is gone");
     if (row_get(&sent, 0, "provider_id")) {     /* a status callback told us */
@@ -195,7 +192,6 @@ static enum outcome twilio_look_up(struct work *work, void *request, struct answ
         *ret_found = true;
         return DONE;
     }
-    TRY(work_query(work, &find_known, &known, recipient, row_get(&sent, 0, "day")));
     struct buf query;
     buf_init(&query, TWILIO_BODY_BYTES_MAX);
     add_field(&query, "To", recipient);
@@ -218,7 +214,7 @@ static enum outcome twilio_look_up(struct work *work, void *request, struct answ
         return retry(work, 0, "twilio's list of messages cannot be read");
     cJSON_ArrayForEach(item, messages) {
         const char *sid = tree_string(item, "sid"), *body = tree_string(item, "body");
-        if (sid && body && !is_known(&known, sid) && says_the_same(work, message, body)) {
+        if (sid && body && !is_another(&sent, sid) && says_the_same(work, message, body)) {
             read_message(work, item, ret);
             *ret_found = true;
             return DONE;

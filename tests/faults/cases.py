@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from checker import OK, REFUSED, UNKNOWN, Expected, Observed
 from confluent_kafka import Producer
-from fleet import KEYS
+from fleet import KEYS, moment
 
 NAMESPACE = uuid.UUID("5f1e0f1e-0000-4000-8000-5f1e0f1e0f1e")
 ANSWER_S = 15                   # a sender waits so long for an answer
@@ -290,7 +290,7 @@ class Calls:
             call = re.search(rf"Caller ({re.escape(load.prefix)}-c\S+)", message["body"])
             if call:
                 identity = f"{call[1]}/call.completed"
-                yield Observed("message", call[1], identity, message["sid"])
+                yield Observed("message", call[1], identity, message["sid"], moment(message["at"]).timestamp())
                 if self.RANKS.get(statuses.get(message["sid"]), -1) >= told.get(message["sid"], 0):
                     yield Observed("reported", call[1], identity, message["sid"])
 

@@ -100,8 +100,8 @@ def index(observations):
     return found, repeats
 
 
-def check(operations, expectations, observations, inbound, excuse=lambda expected, count: False, ordered=()):
-    """`inbound[case]`: the kind that says an operation was kept.  `excuse`: whether this second effect is one that cannot be had
+def check(operations, expectations, observations, inbound, excuse=lambda expected, places: False, ordered=()):
+    """`inbound[case]`: the kind that says an operation was kept.  `excuse`: whether an effect at more places than it may have cannot be had
     otherwise.  `ordered`: the kinds that must keep the order of their key."""
     findings = Findings()
     operations = {operation.identity: operation for operation in operations}
@@ -130,10 +130,11 @@ def find_wrong_numbers(findings, expectations, found, kept, excuse):
     for expected in expectations:
         if expected.because not in kept:
             continue                    # lost, and counted as that; or never kept, and nothing may follow: see find_unasked
-        number = len(found.get((expected.kind, expected.identity), ()))
+        places = found.get((expected.kind, expected.identity), {}).values()
+        number = len(places)
         if number < expected.least:
             findings.add("stuck", f"{expected.kind} {expected.identity}: {number} instead of {expected.least}")
-        elif number > expected.most and excuse(expected, number):
+        elif number > expected.most and excuse(expected, places):
             findings.excused.add(f"{expected.kind} {expected.identity}: {number}")
         elif number > expected.most:
             findings.add("twice", f"{expected.kind} {expected.identity}: {number} instead of {expected.most}")

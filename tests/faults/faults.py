@@ -56,7 +56,6 @@ def zombie(world, rng):
     other = world.fleet.add(stage) if len(world.fleet.of(stage)) < 2 else None
     seconds = SESSION_MS / 1000 + rng.uniform(1, 4)
     daemon.process.send_signal(signal.SIGSTOP)
-    world.froze(stage, seconds)
     try:
         yield f"{daemon.instance} for {seconds:.1f} s", seconds
     finally:
@@ -76,8 +75,6 @@ def at_a_point(world, rng):
     ms = {"stop": rng.randrange(500, SESSION_MS + 3000), "delay": rng.randrange(20, 400)}.get(action)
     how = f"nth={rng.randrange(1, 40)}" if action in ("kill", "stop") else "p=0.3"
     rule = f"{point}={action}{f':{ms}' if ms else ''} {how}"
-    if action == "stop":
-        world.froze(stage, ms / 1000)
     world.set_points(stage, rng.randrange(2**31), [rule])
     try:
         yield f"{stage}: {rule}", rng.uniform(4, 8) + (ms / 1000 if action == "stop" else 0)
@@ -114,7 +111,6 @@ def frozen_beyond_its_lease(world, rng):
     """What cannot be had: between the check of the lease and the request.  Another instance sends; then this one does."""
     other = world.fleet.add("notifier")
     world.set_points("notifier", rng.randrange(2**31), [f"ask.sending=stop:{BEYOND_LEASE_MS} nth=1"], only=1)
-    world.froze("notifier", BEYOND_LEASE_MS / 1000)
     try:
         yield f"notifier-1 at ask.sending for {BEYOND_LEASE_MS // 1000} s", BEYOND_LEASE_MS / 1000 + 5
     finally:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -177,7 +178,6 @@ class World:
         assert self.environment.kafka and self.environment.postgres, "the faults need a Kafka and a Postgres of their own: unset TEST_…"
         self.folder = self.environment.folder / "daemons"
         self.folder.mkdir()
-        self.frozen_s = {}                          # stage: the longest time one of its processes stood still
         self.postgres_disk = Disk(self.environment.folder / "disk", DATABASE_DISK_MB)
         self.spool_disk = Disk(self.folder / "spool", SPOOL_DISK_MB)
         self.make_database()
@@ -230,8 +230,10 @@ class World:
         with open(path, "r+b" if path.exists() else "wb", buffering=0) as clock:
             clock.write(struct.pack("=q", off_s))
 
-    def froze(self, stage, seconds):
-        self.frozen_s[stage] = max(seconds, self.frozen_s.get(stage, 0))
+    def thaws(self, stage, seconds):
+        """When a process of the stage went on that a fault point had frozen for longer than that."""
+        stops = [json.loads(line) for daemon in self.fleet.instances[stage] for line in daemon.log().splitlines() if '"action":"stop"' in line]
+        return [moment(stop["time"]).timestamp() + stop["for_ms"] / 1000 for stop in stops if stop["for_ms"] > seconds * 1000]
 
     def set_points(self, stage, seed, rules, only=None):
         """The fault points of a stage's instances: a file of each, renamed into its place."""
@@ -337,6 +339,11 @@ class World:
         self.environment.close()
         for disk in (self.postgres_disk, self.spool_disk):
             disk.close()
+
+
+def moment(text):
+    """ISO 8601, as the daemons and the sandbox write it."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def pick(rng: random.Random, things):

@@ -8,6 +8,7 @@ import pytest
 from cases import OK, post
 from daemons import Topics, event
 from environment import wait_until
+from fleet import moment
 
 CALLS, RECOVER_S = 20, 60
 LEASE_MS = 31_000                   # longer than a lease lasts before its request must have left
@@ -51,7 +52,7 @@ def test_a_clock_jumps_and_goes_back_while_the_process_runs(world, echo):
         said = len(echo.log())
         world.set_points("echo", 0, ["offset.before=delay:1 nth=1"])
         line = wait_until(lambda: (log := echo.log()[said:]).endswith("\n") and log.splitlines()[-1], "a fault point's line")
-        return datetime.fromisoformat(json.loads(line)["time"]) - datetime.now(timezone.utc)
+        return moment(json.loads(line)["time"]) - datetime.now(timezone.utc)
 
     for jump in (*JUMPS, timedelta()):
         world.set_clock(echo.instance, int(jump.total_seconds()))

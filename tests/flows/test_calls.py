@@ -232,6 +232,33 @@ def test_without_callbacks_twilio_is_asked_what_it_has(pipeline, rules, sends):
     assert len(pipeline.asked("twilio", method="POST")) == sends and pipeline.asked("twilio", method="GET")
 
 
+@pytest.fixture
+def gate(pipeline):
+    """Holds up the notifier where it reads what is known of a message: the statement sees what was there when it began."""
+    pipeline.database.execute("""
+        CREATE FUNCTION gate() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+            IF current_query() LIKE '%YYYY-MM-DD%' THEN PERFORM pg_advisory_xact_lock_shared(42); END IF;
+            RETURN true;
+        END $$;
+        CREATE POLICY gate ON asks AS RESTRICTIVE USING (gate());
+        SELECT pg_advisory_lock(42)""")
+    yield lambda: pipeline.database.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted").fetchone()
+    pipeline.database.execute("SELECT pg_advisory_unlock_all(); DROP POLICY gate ON asks; DROP FUNCTION gate")
+
+
+def test_a_report_that_comes_while_twilio_is_asked_makes_no_second_message(pipeline, gate):
+    told(pipeline, SILENT, {"what": "cut", **ACTED})
+    company = pipeline.company()
+    call_id = pipeline.call(company, BOOKED)
+    wait_until(gate, "the notifier looking for the message")
+    message, = pipeline.messages(company.rep)
+    pipeline.database.execute("UPDATE asks SET provider_id = %s, provider_status = 'read', state = 'answered', answer = 'read'"
+                              " WHERE subject = %s AND kind = 'once' AND stage = 'notifier'", (message["sid"], call_id))
+    pipeline.database.execute("SELECT pg_advisory_unlock(42)")
+    assert pipeline.settled("notifier", call_id, "call.analyzed")["outcome"] == "done"
+    assert len(pipeline.messages(company.rep)) == len(pipeline.asked("twilio", method="POST")) == 1
+
+
 def test_how_long_twilio_asks_us_to_wait_we_wait(pipeline):
     pipeline.sandbox.fault(provider="twilio", method="POST", what="status", status=429, headers={"Retry-After": "2"})
     pipeline.delivery(pipeline.call(pipeline.company(), BOOKED), "read")
