@@ -40,8 +40,8 @@ def say(text):
     print(text, flush=True)
 
 
-def run_unit(program, count, **environment):
-    """One cmocka program; what it prints is shown when something is wrong or skipped."""
+def run_unit(program, count, tries=2, **environment):
+    """One cmocka program; what it prints is shown when something is wrong.  What fails is tried once more, as in run_pytest()."""
     began = time.monotonic()
     try:
         done = subprocess.run([program], env={**os.environ, **SANITIZERS, **environment}, capture_output=True, text=True, errors="replace",
@@ -54,10 +54,15 @@ def run_unit(program, count, **environment):
     skipped = sum(int(number) for number in re.findall(r"\[  SKIPPED \] .*?(\d+) test", output))
     if code != 0 and failed == 0:
         failed = 1
-    count.add(passed, failed, skipped)
+    again = code != 0 and tries > 1
+    if not again:
+        count.add(passed, failed, skipped)
     verdict = "ok  " if code == 0 else "FAIL"
     shown = "\n" + output[-6000:] if code != 0 else ""
     say(f"  {verdict} {program.relative_to(BUILD)}: {passed} passed, {failed} failed, {skipped} skipped ({time.monotonic() - began:.1f} s){shown}")
+    if again:
+        say(f"-- {program.name} is tried once more")
+        run_unit(program, count, tries - 1, **environment)
 
 
 def unit_of(build):

@@ -398,6 +398,10 @@ static void a_full_spool_refuses_and_comes_back(void **state)
     }
     assert_true(world->not_kept > 0);
     assert_true(world->by_spool > 100);
+    while (door_ready(world->door, &why) && world->kept < MESSAGES_MAX - 10) {     /* a smaller group may still have fitted */
+        keep(world);
+        serve_until_told(world);
+    }
     assert_false(door_ready(world->door, &why));
     assert_non_null(strstr(why.text, "disk"));
     rd_kafka_mock_broker_set_up(world->cluster, 1);
