@@ -2,7 +2,6 @@
 #include "deploy/sb/command.h"
 
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,25 +16,6 @@ static const struct command *const commands[] = {
     &command_pause,  &command_resume, &command_token,  &command_verify, &command_export, &command_erase,
     &command_doctor,
 };
-
-int command_fail(char **argv, int code, const char *format, ...)
-{
-    char sentence[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(sentence, sizeof(sentence), format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "%s: %s\n", argv[0], sentence);
-    return code;
-}
-
-int command_misused(char **argv, const char *what)
-{
-    if (what)
-        fprintf(stderr, "%s: %s\n", argv[0], what);
-    fprintf(stderr, "try \"%s --help\"\n", argv[0]);
-    return EXIT_WRONG;
-}
 
 static void print_overview(FILE *to)
 {

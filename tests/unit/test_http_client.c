@@ -210,7 +210,7 @@ static void reads_retry_after(void **state)
     }
 }
 
-/* The first header of an answer goes on with what the answer before ended: to libcurl before 8.1.1 that was memory it had freed. */
+/* It begins in the middle of a header: to libcurl before 8.1.1 that was more of the last answer's, which it had freed. */
 static void an_answer_has_nothing_of_the_one_before(void **state)
 {
     (void)state;
