@@ -1,7 +1,9 @@
 /* analyze.h: what the stage's files share: its settings and the models. */
 #pragma once
 
-#include "common/stage.h"
+#include "analyze/findings.h"
+#include "analyze/sop.h"
+#include "common/shunya.h"
 
 #include "answers.h"
 #include "events.h"
@@ -14,7 +16,13 @@
 enum llm_provider { LLM_GEMINI, LLM_OPENAI, LLM_RULES };
 extern const char *const llm_providers[];       /* by enum llm_provider, NULL-terminated */
 
+/* ANALYZE_CALLS_WITH: who analyses calls and visits. */
+enum analyze_with { WITH_LLM, WITH_SHUNYA };
+extern const char *const analyze_withs[];       /* by enum analyze_with, NULL-terminated */
+
 struct analyze {
+    int with;
+    struct shunya shunya;
     int llm_provider;
     const char *gemini_key, *gemini_url, *gemini_model;
     const char *openai_key, *openai_url, *openai_model;
@@ -62,9 +70,36 @@ struct rules_call {
     const char *started_at;         /* local wall-clock time of the call at the company: "2026-11-21T09:30" */
     int weekday;                    /* of that day: 1 Monday … 7 Sunday */
     bool voicemail;                 /* nobody answered: it is what the caller left */
+    const struct sop *sop;          /* NULL: the usual steps */
 };
 /* Fills `ret` (call_analysis; strings in `arena`). `ret->appointment->scheduled_start` is local wall-clock time
  * without offset. */
 void rules_analyze(const struct rules_call *call, struct arena *arena, struct call_analysis *ret);
 
-extern const struct route analyze_routes[];     /* calls.c */
+/* --- rules_visit.c: the same of a visit --------------------------------------------------------------------------- */
+void rules_analyze_visit(const char *transcript, struct arena *arena, struct visit_analysis *ret);
+
+/* --- shunya.c --------------------------------------------------------------------------------------------------------
+ * Orders the analysis of a transcript. DONE with what came back, or with an absent `ret_json`: a job brings it, to
+ * finish_call() or finish_visit(). */
+struct shunya_order {
+    const char *id, *kind;          /* of the call or visit, and which: "call", "visit" */
+    const char *transcript;
+};
+enum outcome shunya_analyze(struct work *work, const struct shunya_order *order, struct text *ret_json);
+/* Reads it; a visit must have an outcome. */
+bool shunya_analysis_of(const char *kind, struct text json, struct arena *arena, struct shunya_analysis *ret,
+                        struct problem *why);
+const char *shunya_summary(struct work *work, const struct shunya_analysis *analysis);
+struct findings shunya_objections(struct work *work, const struct shunya_analysis *analysis);
+const char *shunya_sop_score(struct work *work, const struct shunya_analysis *analysis);    /* NULL: it does not say */
+const char *shunya_missed_steps(struct work *work, const struct shunya_analysis *analysis);
+#define VENDOR_EVIDENCE "\"vendor\""  /* what a vendor says rests on no words of ours */
+extern const struct job_type analysis_jobs;
+
+/* --- calls.c, visits.c -------------------------------------------------------------------------------------------- */
+stage_handler analyze_call, analyze_visit;
+enum outcome finish_call(struct work *work, const struct job *job);
+enum outcome finish_visit(struct work *work, const struct job *job);
+enum outcome analyze_call_again(struct work *work, const struct job *job);
+enum outcome analyze_visit_again(struct work *work, const struct job *job);

@@ -1,6 +1,6 @@
 /* calls.c: call.transcribed → call.analyzed: what a call meant, its lead's status, and the appointment it made. */
 #include "analyze/analyze.h"
-#include "common/json.h"
+#include "common/metrics.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +11,15 @@ static const struct statement find_transcript = {
             " to_char(c.call_at AT TIME ZONE co.time_zone, 'YYYY-MM-DD\"T\"HH24:MI') AS call_local,"
             " extract(isodow FROM c.call_at AT TIME ZONE co.time_zone)::integer AS weekday,"
             " to_char(c.call_at AT TIME ZONE co.time_zone, 'FMDay') AS weekday_name,"
-            " co.time_zone, co.name AS company, t.text, t.words"
+            " co.time_zone, co.name AS company, t.text, t.words, b.appointment_id,"
+            " (SELECT jsonb_agg(jsonb_build_object('step', s.step, 'phrases', s.phrases) ORDER BY s.number)"
+            "  FROM sop_steps s WHERE s.tenant = c.tenant) AS sop_steps,"
+            " a.corrections #>> '{lead_qualification,value}' AS corrected_qualification,"
+            " a.corrections #>> '{booking_status,value}' AS corrected_booking,"
+            " a.corrections #>> '{call_outcome_category,value}' AS corrected_category,"
+            " a.corrections #>> '{sentiment_score,value}' AS corrected_sentiment"
             " FROM calls c JOIN call_transcripts t USING (tenant, call_id) JOIN companies co USING (tenant)"
+            " LEFT JOIN call_analyses a USING (tenant, call_id) LEFT JOIN appointments b USING (tenant, call_id)"
             " WHERE c.source = 'callrail' AND c.call_id = $1",
     .params = 1,
 };
@@ -21,6 +28,11 @@ static const struct statement read_time = {
     .text = "SELECT $1::timestamp AT TIME ZONE $2 AS at",
     .params = 2,
 };
+/* What a person has corrected stays as that person said (ingest/corrections.c). */
+#define UNLESS_CORRECTED(field, as) #field " = coalesce((a.corrections " as ", EXCLUDED." #field ")"
+#define TEXT_UNLESS_CORRECTED(field) UNLESS_CORRECTED(field, "#>> '{" #field ",value}')")
+#define NUMBER_UNLESS_CORRECTED(field) UNLESS_CORRECTED(field, "#>> '{" #field ",value}')::double precision")
+#define JSON_UNLESS_CORRECTED(field) UNLESS_CORRECTED(field, "#> '{" #field ",value}')")
 static const struct statement upsert_analysis = {
     .name = "upsert_analysis",
     .text = "INSERT INTO call_analyses AS a (tenant, call_id, provider, model, prompt_version, lead_qualification,"
@@ -31,31 +43,35 @@ static const struct statement upsert_analysis = {
             " $12::jsonb, $13, $14::jsonb,"
             " $15::integer, $16::timestamptz, $17::integer)"
             " ON CONFLICT (tenant, call_id) DO UPDATE SET provider = EXCLUDED.provider, model = EXCLUDED.model,"
-            " prompt_version = EXCLUDED.prompt_version, lead_qualification = EXCLUDED.lead_qualification,"
-            " booking_status = EXCLUDED.booking_status, call_outcome_category = EXCLUDED.call_outcome_category,"
-            " sentiment_score = EXCLUDED.sentiment_score, objections = EXCLUDED.objections,"
-            " sop_score = EXCLUDED.sop_score,"
-            " sop_missed_steps = EXCLUDED.sop_missed_steps, summary = EXCLUDED.summary, evidence = EXCLUDED.evidence,"
+            " prompt_version = EXCLUDED.prompt_version, " TEXT_UNLESS_CORRECTED(lead_qualification) ", "
+            TEXT_UNLESS_CORRECTED(booking_status) ", " TEXT_UNLESS_CORRECTED(call_outcome_category) ", "
+            NUMBER_UNLESS_CORRECTED(sentiment_score) ", " JSON_UNLESS_CORRECTED(objections) ", "
+            NUMBER_UNLESS_CORRECTED(sop_score) ", " JSON_UNLESS_CORRECTED(sop_missed_steps) ", "
+            TEXT_UNLESS_CORRECTED(summary) ", evidence = EXCLUDED.evidence,"
             " dropped_without_evidence = EXCLUDED.dropped_without_evidence, source_time = EXCLUDED.source_time,"
             " run = EXCLUDED.run,"
             " updated_at = now()"
             " WHERE (EXCLUDED.source_time, EXCLUDED.run) >= (a.source_time, a.run)",
     .params = 17,
 };
-/* The latest call by call time decides; a closed lead stays closed. */
+/* The latest call by call time decides; a closed lead stays closed.  After the analysis' row, which says what was
+ * corrected. */
 static const struct statement update_lead = {
     .name = "update_lead",
-    .text = "UPDATE leads SET status = $3, status_call_at = $4::timestamptz, updated_at = now()"
-            " WHERE tenant = $1 AND lead_id = $2::uuid AND status <> 'closed'"
-            " AND (status_call_at IS NULL OR status_call_at <= $4::timestamptz)",
+    .text = "UPDATE leads l SET status = a.lead_qualification, status_call_at = $4::timestamptz, updated_at = now()"
+            " FROM call_analyses a WHERE a.tenant = $1 AND a.call_id = $3"
+            " AND l.tenant = $1 AND l.lead_id = $2::uuid AND l.status <> 'closed'"
+            " AND (l.status_call_at IS NULL OR l.status_call_at <= $4::timestamptz)",
     .params = 4,
 };
+#define BOOKING "(SELECT booking_status FROM call_analyses WHERE tenant = $1 AND call_id = "
 static const struct statement upsert_appointment = {
     .name = "upsert_appointment",
     .text = "INSERT INTO appointments AS a (tenant, appointment_id, call_id, lead_id, scheduled_start, service_type,"
             " location, quote,"
             " source_time, run, assigned_rep_id)"
-            " VALUES ($1, $2::uuid, $3, $4::uuid, $5::timestamptz, $6, $7, $8, $9::timestamptz, $10::integer, $11)"
+            " SELECT $1, $2::uuid, $3, $4::uuid, $5::timestamptz, $6, $7, $8, $9::timestamptz, $10::integer, $11"
+            " WHERE " BOOKING "$3) = 'booked'"
             " ON CONFLICT (tenant, call_id) DO UPDATE SET scheduled_start = EXCLUDED.scheduled_start,"
             " service_type = EXCLUDED.service_type,"
             " location = EXCLUDED.location, quote = EXCLUDED.quote, source_time = EXCLUDED.source_time,"
@@ -65,12 +81,14 @@ static const struct statement upsert_appointment = {
             " AND a.outcome = 'pending'",
     .params = 11,
 };
-/* An earlier run's, which this one does not find: what nobody has touched yet goes. */
+/* Of a call that is not booked, be it that an earlier run had found so: what nobody has touched yet goes. */
 static const struct statement delete_appointment = {
     .name = "delete_appointment",
-    .text = "DELETE FROM appointments WHERE tenant = $1 AND call_id = $2 AND status = 'scheduled'"
-            " AND outcome = 'pending'"
-            " AND (source_time, run) <= ($3::timestamptz, $4::integer)",
+    .text = "DELETE FROM appointments a WHERE a.tenant = $1 AND a.call_id = $2 AND a.status = 'scheduled'"
+            " AND a.outcome = 'pending'"
+            " AND (a.source_time, a.run) <= ($3::timestamptz, $4::integer) AND " BOOKING "$2) <> 'booked'"
+            " AND NOT EXISTS (SELECT 1 FROM recording_sessions s"
+            " WHERE s.tenant = a.tenant AND s.appointment_id = a.appointment_id)",
     .params = 4,
 };
 static const struct statement find_reps = {
@@ -82,6 +100,9 @@ static const struct statement find_reps = {
 /* The call's row, by name. */
 struct transcript {
     const char *tenant, *call_id, *lead_id, *call_at, *call_local, *weekday_name, *time_zone, *company, *text;
+    const char *appointment_id; /* which the call made in an earlier run; NULL: none */
+    const struct sop *sop;
+    const char *corrected_qualification, *corrected_booking, *corrected_category, *corrected_sentiment;
     int weekday;
     bool voicemail;             /* nobody answered: it is what the caller left */
     struct evidence *evidence;
@@ -92,15 +113,26 @@ static bool check_analysis(struct text json, struct arena *arena, void *ret, str
     return call_analysis_read(json, arena, ret, why);
 }
 
+/* The prompt has the usual steps. */
+static const char *company_steps(const struct transcript *transcript, struct arena *arena)
+{
+    if (transcript->sop == &sop_usual)
+        return "";
+    return arena_printf(arena, "\nIn this company the agent's steps are these alone:\n%s",
+                        sop_print(transcript->sop, arena));
+}
+
 static enum outcome ask_model(struct work *work, const struct transcript *transcript, struct call_analysis *ret,
                               struct answer *answer)
 {
     const struct llm_request request = {
         .instructions = call_analysis_prompt,
         .content =
-            arena_printf(work_arena(work), "Company: %s\nThe call began on %s, %s (time zone %s).%s\n\nTranscript:\n%s",
+            arena_printf(work_arena(work),
+                         "Company: %s\nThe call began on %s, %s (time zone %s).%s\n%s\nTranscript:\n%s",
                          transcript->company, transcript->weekday_name, transcript->call_local, transcript->time_zone,
-                         transcript->voicemail ? " Nobody answered; this is the voicemail." : "", transcript->text),
+                         transcript->voicemail ? " Nobody answered; this is the voicemail." : "",
+                         company_steps(transcript, work_arena(work)), transcript->text),
         .schema_name = "call_analysis",
         .schema = call_analysis_schema,
     };
@@ -112,7 +144,7 @@ static enum outcome apply_rules(struct work *work, const struct transcript *tran
                                 struct answer *answer)
 {
     const struct rules_call call = { transcript->text, transcript->call_local, transcript->weekday,
-                                     transcript->voicemail };
+                                     transcript->voicemail, transcript->sop };
     rules_analyze(&call, work_arena(work), ret);
     *answer = (struct answer){ .model = "rules" };
     if (!ret->appointment || !ret->appointment->scheduled_start)
@@ -121,33 +153,6 @@ static enum outcome apply_rules(struct work *work, const struct transcript *tran
     TRY(work_query(work, &read_time, &rows, ret->appointment->scheduled_start, transcript->time_zone));
     ret->appointment->scheduled_start = row_get(&rows, 0, "at");
     return DONE;
-}
-
-/* Drops what nobody said; gives how many that were. */
-static int drop_without_evidence(struct work *work, const struct transcript *transcript, struct call_analysis *analysis)
-{
-    struct arena *arena = work_arena(work);
-    const struct evidence *evidence = transcript->evidence;
-    int dropped = 0;
-    size_t kept = 0;
-    for (size_t i = 0; i < analysis->objections_count; i++)
-        if (evidence_holds(evidence, analysis->objections[i].quote, arena))
-            analysis->objections[kept++] = analysis->objections[i];
-    dropped += (int)(analysis->objections_count - kept);
-    analysis->objections_count = kept;
-
-    kept = 0;
-    for (size_t i = 0; i < analysis->evidence_count; i++)
-        if (evidence_holds(evidence, analysis->evidence[i].quote, arena))
-            analysis->evidence[kept++] = analysis->evidence[i];
-    dropped += (int)(analysis->evidence_count - kept);
-    analysis->evidence_count = kept;
-
-    if (analysis->appointment && !evidence_holds(evidence, analysis->appointment->quote, arena)) {
-        analysis->appointment = NULL;
-        dropped++;
-    }
-    return dropped;
 }
 
 /* A name of one word may be a word like any other ("will", "mark"): it counts where somebody is spoken of. */
@@ -192,14 +197,6 @@ static enum outcome find_named_rep(struct work *work, const struct transcript *t
     return DONE;
 }
 
-static bool has_evidence(const struct call_analysis *analysis, const char *field)
-{
-    for (size_t i = 0; i < analysis->evidence_count; i++)
-        if (strcmp(analysis->evidence[i].field, field) == 0)
-            return true;
-    return false;
-}
-
 /* In a voicemail nobody agrees to anything, and no agent has steps to follow. */
 static void judge_voicemail(struct call_analysis *analysis)
 {
@@ -211,10 +208,10 @@ static void judge_voicemail(struct call_analysis *analysis)
 }
 
 /* A value that claims something needs words it rests on; without them it falls back to the one that claims nothing. */
-static int fall_back(struct call_analysis *analysis, bool voicemail)
+static int fall_back(struct call_analysis *analysis, const struct findings *evidence, bool voicemail)
 {
     int dropped = 0;
-    bool said_booked = analysis->appointment || has_evidence(analysis, "booking_status");
+    bool said_booked = analysis->appointment || findings_have(evidence, "booking_status");
     if (strcmp(analysis->booking_status, "not_booked") != 0 && !said_booked) {
         analysis->booking_status = "not_booked";
         dropped++;
@@ -222,14 +219,15 @@ static int fall_back(struct call_analysis *analysis, bool voicemail)
     bool booked = strcmp(analysis->booking_status, "booked") == 0;
     if (!booked)
         analysis->appointment = NULL;
-    if (strcmp(analysis->lead_qualification, "cold") != 0 && !booked && !has_evidence(analysis, "lead_qualification")) {
+    if (strcmp(analysis->lead_qualification, "cold") != 0 && !booked
+        && !findings_have(evidence, "lead_qualification")) {
         analysis->lead_qualification = "cold";
         dropped++;
     }
     const char *category = analysis->call_outcome_category;
     bool says_booked = strcmp(category, "booked") == 0, known = voicemail && strcmp(category, "voicemail") == 0;
-    bool rests_on_words = has_evidence(analysis, "call_outcome_category") || has_evidence(analysis, "booking_status")
-                          || has_evidence(analysis, "lead_qualification");
+    bool rests_on_words = findings_have(evidence, "call_outcome_category") || findings_have(evidence, "booking_status")
+                          || findings_have(evidence, "lead_qualification");
     if (booked) {
         analysis->call_outcome_category = "booked";
     } else if (says_booked || (strcmp(category, "other") != 0 && !known && !rests_on_words)) {
@@ -239,159 +237,266 @@ static int fall_back(struct call_analysis *analysis, bool voicemail)
     return dropped;
 }
 
-/* --- lists as JSON, for their columns ----------------------------------------------------------------------------- */
+/* --- what is written ---------------------------------------------------------------------------------------------- */
 
-static void list_begin(struct buf *json)
+/* A call as it was understood, by whomever. */
+struct understood {
+    const char *provider, *model, *prompt_version;
+    const char *lead_qualification, *booking_status, *category, *summary;
+    double sentiment_score;
+    struct findings objections;
+    const char *sop_score, *missed_steps;       /* a number or NULL, and JSON */
+    const char *evidence;                       /* JSON */
+    int dropped;
+    const char *scheduled_start, *service_type, *location, *quote, *rep;    /* of an appointment; each may be NULL */
+};
+
+static void describe_appointment(struct work *work, const struct transcript *transcript, const struct understood *call,
+                                 const char *appointment_id)
 {
-    buf_init(json, LLM_ANSWER_BYTES_MAX);
-    buf_add_char(json, '[');
+    const char *run = arena_printf(work_arena(work), "%d", work_source_run(work)), *time = work_source_time(work);
+    if (strcmp(call->booking_status, "booked") == 0)
+        effect_row(work, &upsert_appointment, transcript->tenant, appointment_id, transcript->call_id,
+                   transcript->lead_id, call->scheduled_start, call->service_type, call->location, call->quote, time,
+                   run, call->rep);
+    effect_row(work, &delete_appointment, transcript->tenant, transcript->call_id, time, run);
 }
 
-static const char *list_end(struct buf *json, struct work *work)
+/* The event says what the row does. */
+static void tell(struct work *work, const struct transcript *transcript, const struct understood *call,
+                 const char *appointment_id)
 {
-    buf_add_char(json, ']');
-    const char *text = arena_copy_text(work_arena(work), buf_text(json));
-    buf_done(json);
-    return text;
-}
-
-static void list_quote(struct buf *json, const char *label_name, const char *label, const char *quote)
-{
-    json_separate(json);
-    buf_add_char(json, '{');
-    json_name(json, label_name);
-    json_write_string(json, label);
-    json_name(json, "quote");
-    json_write_string(json, quote);
-    buf_add_char(json, '}');
-}
-
-static const char *objections_json(struct work *work, const struct call_analysis *analysis)
-{
-    struct buf json;
-    list_begin(&json);
-    for (size_t i = 0; i < analysis->objections_count; i++)
-        list_quote(&json, "category", analysis->objections[i].category, analysis->objections[i].quote);
-    return list_end(&json, work);
-}
-
-static const char *evidence_json(struct work *work, const struct call_analysis *analysis)
-{
-    struct buf json;
-    list_begin(&json);
-    for (size_t i = 0; i < analysis->evidence_count; i++)
-        list_quote(&json, "field", analysis->evidence[i].field, analysis->evidence[i].quote);
-    return list_end(&json, work);
-}
-
-static const char *missed_steps_json(struct work *work, const struct call_analysis *analysis)
-{
-    struct buf json;
-    list_begin(&json);
-    for (size_t i = 0; i < analysis->sop_compliance.missed_steps_count; i++) {
-        json_separate(&json);
-        json_write_string(&json, analysis->sop_compliance.missed_steps[i]);
-    }
-    return list_end(&json, work);
-}
-
-static const char *decimal(struct work *work, double number)
-{
-    struct buf text;
-    buf_init(&text, 64);
-    json_write_number(&text, number);
-    const char *copy = arena_copy_text(work_arena(work), buf_text(&text));
-    buf_done(&text);
-    return copy;
-}
-
-static void describe(struct work *work, const struct event *event, const struct transcript *transcript,
-                     const struct call_analysis *analysis, const struct answer *answer, int dropped, const char *rep)
-{
-    const struct analyze *analyze = work_context(work);
-    struct arena *arena = work_arena(work);
-    const char *run = arena_printf(arena, "%d", work_run(work)), *tenant = transcript->tenant,
-               *call_id = transcript->call_id;
-    const char *provider = llm_providers[analyze->llm_provider];
-    const char *prompt_version = analyze->llm_provider == LLM_RULES ? NULL : call_analysis_prompt_version;
-    effect_row(work, &upsert_analysis, tenant, call_id, provider, answer->model, prompt_version,
-               analysis->lead_qualification, analysis->booking_status, analysis->call_outcome_category,
-               decimal(work, analysis->sentiment_score), objections_json(work, analysis),
-               transcript->voicemail ? NULL : decimal(work, analysis->sop_compliance.score),
-               missed_steps_json(work, analysis), analysis->summary, evidence_json(work, analysis),
-               arena_printf(arena, "%d", dropped), event->time, run);
-    if (transcript->lead_id)
-        effect_row(work, &update_lead, tenant, transcript->lead_id, analysis->lead_qualification, transcript->call_at);
-
-    bool booked = strcmp(analysis->booking_status, "booked") == 0;
-    char *appointment_id = arena_alloc(arena, UUID_BYTES);
-    uuid_of(appointment_id, "appointment", tenant, call_id, NULL);
-    const struct call_analysis_appointment *agreed = analysis->appointment;
-    if (booked)
-        effect_row(work, &upsert_appointment, tenant, appointment_id, call_id, transcript->lead_id,
-                   agreed ? agreed->scheduled_start : NULL, agreed ? agreed->service_type : NULL,
-                   agreed ? agreed->location : NULL, agreed ? agreed->quote : NULL, event->time, run, rep);
-    else
-        effect_row(work, &delete_appointment, tenant, call_id, event->time, run);
-
-    effect_event(work, &EVENT_CALL_ANALYZED, call_id, &(struct call_analyzed){
-        .call_id = call_id,
-        .provider = provider,
-        .model = answer->model,
-        .prompt_version = prompt_version,
-        .lead_qualification = analysis->lead_qualification,
-        .booking_status = analysis->booking_status,
-        .call_outcome_category = analysis->call_outcome_category,
-        .sentiment_score = analysis->sentiment_score,
-        .has_objections = true, .objections = (int64_t)analysis->objections_count,
-        .has_dropped_without_evidence = true, .dropped_without_evidence = dropped,
-        .appointment_id = booked ? appointment_id : NULL,
+    const char *qualification = transcript->corrected_qualification, *booking = transcript->corrected_booking,
+               *category = transcript->corrected_category, *sentiment = transcript->corrected_sentiment;
+    booking = booking ? booking : call->booking_status;
+    effect_event(work, &EVENT_CALL_ANALYZED, transcript->call_id, &(struct call_analyzed){
+        .call_id = transcript->call_id,
+        .provider = call->provider,
+        .model = call->model,
+        .prompt_version = call->prompt_version,
+        .lead_qualification = qualification ? qualification : call->lead_qualification,
+        .booking_status = booking,
+        .call_outcome_category = category ? category : call->category,
+        .sentiment_score = sentiment ? strtod(sentiment, NULL) : call->sentiment_score,
+        .has_objections = true, .objections = (int64_t)call->objections.count,
+        .has_dropped_without_evidence = true, .dropped_without_evidence = call->dropped,
+        .appointment_id = strcmp(booking, "booked") == 0 ? appointment_id : NULL,
         .lead_id = transcript->lead_id,
-        .summary = analysis->summary,
+        .summary = call->summary,
     });
 }
 
-static enum outcome analyze_call(struct work *work, const struct event *event)
+static void describe(struct work *work, const struct transcript *transcript, const struct understood *call)
 {
-    struct call_transcribed transcribed;
-    TRY(work_read_data(work, event, call_transcribed_read, &transcribed));
-    struct rows rows;
-    TRY(work_query(work, &find_transcript, &rows, transcribed.call_id));
-    if (rows.count == 0)
-        return reject(work, "call \"%s\" has no transcript", transcribed.call_id);
-    struct transcript transcript = { .tenant = row_get(&rows, 0, "tenant"),
-                                     .call_id = transcribed.call_id,
-                                     .lead_id = row_get(&rows, 0, "lead_id"),
-                                     .call_at = row_get(&rows, 0, "call_at"),
-                                     .call_local = row_get(&rows, 0, "call_local"),
-                                     .weekday_name = row_get(&rows, 0, "weekday_name"),
-                                     .time_zone = row_get(&rows, 0, "time_zone"),
-                                     .company = row_get(&rows, 0, "company"),
-                                     .text = row_get(&rows, 0, "text"),
-                                     .weekday = atoi(row_get(&rows, 0, "weekday")),
-                                     .voicemail = strcmp(row_get(&rows, 0, "status"), "missed") == 0 };
-    work_set_tenant(work, transcript.tenant);
-    if (atoi(row_get(&rows, 0, "words")) == 0)
-        return skip(work, "nobody said anything that was understood");
+    struct arena *arena = work_arena(work);
+    const char *tenant = transcript->tenant, *call_id = transcript->call_id;
+    /* one that was made before the call's number had a company keeps its id */
+    const char *appointment_id = transcript->appointment_id;
+    if (!appointment_id)
+        appointment_id = uuid_of(arena_alloc(arena, UUID_BYTES), "appointment", tenant, call_id, NULL);
+    effect_row(work, &upsert_analysis, tenant, call_id, call->provider, call->model, call->prompt_version,
+               call->lead_qualification, call->booking_status, call->category, number_text(work, call->sentiment_score),
+               findings_json(work, &call->objections, "category"), call->sop_score, call->missed_steps, call->summary,
+               call->evidence, arena_printf(arena, "%d", call->dropped), work_source_time(work),
+               arena_printf(arena, "%d", work_source_run(work)));
+    if (transcript->lead_id)
+        effect_row(work, &update_lead, tenant, transcript->lead_id, call_id, transcript->call_at);
+    describe_appointment(work, transcript, call, appointment_id);
+    tell(work, transcript, call, appointment_id);
+}
 
-    transcript.evidence = evidence_prepare(transcript.text, work_arena(work));
+/* --- by our own models and rules ---------------------------------------------------------------------------------- */
+
+static enum outcome judge(struct work *work, const struct transcript *transcript)
+{
     const struct analyze *analyze = work_context(work);
+    struct arena *arena = work_arena(work);
+    bool by_rules = analyze->llm_provider == LLM_RULES;
     struct call_analysis analysis;
     struct answer answer;
-    TRY(analyze->llm_provider == LLM_RULES ? apply_rules(work, &transcript, &analysis, &answer)
-                                           : ask_model(work, &transcript, &analysis, &answer));
-    int dropped = drop_without_evidence(work, &transcript, &analysis);
-    if (transcript.voicemail)
+    struct findings objections, evidence;
+    TRY(by_rules ? apply_rules(work, transcript, &analysis, &answer)
+                 : ask_model(work, transcript, &analysis, &answer));
+    FINDINGS_TAKE(&objections, arena, analysis.objections, analysis.objections_count, category);
+    FINDINGS_TAKE(&evidence, arena, analysis.evidence, analysis.evidence_count, field);
+    int dropped = findings_drop_unsaid(&objections, transcript->evidence, arena)
+                  + findings_drop_unsaid(&evidence, transcript->evidence, arena);
+    if (analysis.appointment && !evidence_holds(transcript->evidence, analysis.appointment->quote, arena)) {
+        analysis.appointment = NULL;
+        dropped++;
+    }
+    if (transcript->voicemail)
         judge_voicemail(&analysis);
-    dropped += fall_back(&analysis, transcript.voicemail);
-    const char *rep = NULL;
-    if (strcmp(analysis.booking_status, "booked") == 0)
-        TRY(find_named_rep(work, &transcript, &rep));
-    describe(work, event, &transcript, &analysis, &answer, dropped, rep);
+    dropped += fall_back(&analysis, &evidence, transcript->voicemail);
+    const struct call_analysis_sop_compliance *sop = &analysis.sop_compliance;
+    const struct call_analysis_appointment *agreed = analysis.appointment;
+    struct understood call = {
+        .provider = llm_providers[analyze->llm_provider],
+        .model = answer.model,
+        .prompt_version = by_rules ? NULL : call_analysis_prompt_version,
+        .lead_qualification = analysis.lead_qualification,
+        .booking_status = analysis.booking_status,
+        .category = analysis.call_outcome_category,
+        .summary = analysis.summary,
+        .sentiment_score = analysis.sentiment_score,
+        .objections = objections,
+        .sop_score = transcript->voicemail ? NULL : number_text(work, sop->score),
+        .missed_steps = texts_json(work, sop->missed_steps, sop->missed_steps_count),
+        .evidence = findings_json(work, &evidence, "field"),
+        .dropped = dropped,
+        .scheduled_start = agreed ? agreed->scheduled_start : NULL,
+        .service_type = agreed ? agreed->service_type : NULL,
+        .location = agreed ? agreed->location : NULL,
+        .quote = agreed ? agreed->quote : NULL,
+    };
+    if (strcmp(call.booking_status, "booked") == 0)
+        TRY(find_named_rep(work, transcript, &call.rep));
+    describe(work, transcript, &call);
     return DONE;
 }
 
-const struct route analyze_routes[] = {
-    { .type = &EVENT_CALL_TRANSCRIBED, .handle = analyze_call },
-    { 0 },
-};
+/* --- by Shunya ---------------------------------------------------------------------------------------------------- */
+
+static const char *const categories[] = { "booked", "qualified_not_booked", "not_qualified", "service_not_offered",
+                                          "existing_customer", "wrong_number", "spam", "voicemail", "missed", "other" };
+static struct metric unknown_categories =
+    METRIC_COUNTER("analyze_unknown_categories_total",
+                   "outcomes of calls that a vendor names and we do not know, kept as given", "provider");
+
+static void count_unknown(const char *category)
+{
+    for (size_t i = 0; i < LENGTH(categories); i++)
+        if (strcmp(categories[i], category) == 0)
+            return;
+    metric_add(&unknown_categories, 1, "shunya");
+}
+
+/* With an offset it is said; without one it is the company's own time. */
+static enum outcome read_start(struct work *work, const struct transcript *transcript, const char *start,
+                               const char **ret)
+{
+    int64_t us;
+    struct rows rows;
+    *ret = NULL;
+    if (!start || !start[0])
+        return DONE;
+    if (time_read(text_of(start), &us)) {
+        *ret = work_time(work, us);
+        return DONE;
+    }
+    if (!time_read(text_of(arena_printf(work_arena(work), "%sZ", start)), &us)
+        && !time_read(text_of(arena_printf(work_arena(work), "%s:00Z", start)), &us))
+        return fail_at(work_why(work), "/appointment/scheduled_start", "must be a time"), REJECT;
+    TRY(work_query(work, &read_time, &rows, start, transcript->time_zone));
+    *ret = row_get(&rows, 0, "at");
+    return DONE;
+}
+
+/* The rep whom Shunya names, when the company has him; else the one who was named in the call. */
+static enum outcome find_assigned_rep(struct work *work, const struct transcript *transcript, const char *named,
+                                      const char **ret)
+{
+    struct rows reps;
+    TRY(work_query(work, &find_reps, &reps, transcript->tenant));
+    for (int i = 0; named && i < reps.count; i++)
+        if (strcmp(row_get(&reps, i, "user_id"), named) == 0) {
+            *ret = row_get(&reps, i, "user_id");
+            return DONE;
+        }
+    return find_named_rep(work, transcript, ret);
+}
+
+static enum outcome take_shunya(struct work *work, const struct transcript *transcript, struct text json)
+{
+    struct shunya_analysis told;
+    if (!shunya_analysis_of("call", json, work_arena(work), &told, work_why(work)))
+        return REJECT;
+    const struct shunya_analysis_appointment *agreed = told.appointment;
+    struct understood call = {
+        .provider = "shunya",
+        .lead_qualification = told.lead_qualification,
+        .booking_status = told.booking_status,
+        .category = told.call_outcome_category,
+        .summary = shunya_summary(work, &told),
+        .sentiment_score = told.sentiment_score,
+        .objections = shunya_objections(work, &told),
+        .sop_score = shunya_sop_score(work, &told),
+        .missed_steps = shunya_missed_steps(work, &told),
+        .evidence = VENDOR_EVIDENCE,
+        .service_type = agreed ? agreed->service_type : NULL,
+        .location = agreed ? agreed->location : NULL,
+    };
+    if (strcmp(call.booking_status, "booked") == 0) {
+        TRY(read_start(work, transcript, agreed ? agreed->scheduled_start : NULL, &call.scheduled_start));
+        TRY(find_assigned_rep(work, transcript, agreed ? agreed->assigned_rep_id : NULL, &call.rep));
+    }
+    count_unknown(call.category);
+    describe(work, transcript, &call);
+    return DONE;
+}
+
+/* --- the way ------------------------------------------------------------------------------------------------------ */
+
+static enum outcome find(struct work *work, const char *call_id, struct transcript *ret, bool *ret_silent)
+{
+    struct rows rows;
+    TRY(work_query(work, &find_transcript, &rows, call_id));
+    if (rows.count == 0)
+        return reject(work, "call \"%s\" has no transcript", call_id);
+    *ret = (struct transcript){ .tenant = row_get(&rows, 0, "tenant"),
+                                .call_id = call_id,
+                                .lead_id = row_get(&rows, 0, "lead_id"),
+                                .call_at = row_get(&rows, 0, "call_at"),
+                                .call_local = row_get(&rows, 0, "call_local"),
+                                .weekday_name = row_get(&rows, 0, "weekday_name"),
+                                .time_zone = row_get(&rows, 0, "time_zone"),
+                                .company = row_get(&rows, 0, "company"),
+                                .text = row_get(&rows, 0, "text"),
+                                .appointment_id = row_get(&rows, 0, "appointment_id"),
+                                .sop = sop_read(row_get(&rows, 0, "sop_steps"), work_arena(work)),
+                                .corrected_qualification = row_get(&rows, 0, "corrected_qualification"),
+                                .corrected_booking = row_get(&rows, 0, "corrected_booking"),
+                                .corrected_category = row_get(&rows, 0, "corrected_category"),
+                                .corrected_sentiment = row_get(&rows, 0, "corrected_sentiment"),
+                                .weekday = atoi(row_get(&rows, 0, "weekday")),
+                                .voicemail = strcmp(row_get(&rows, 0, "status"), "missed") == 0 };
+    ret->evidence = evidence_prepare(ret->text, work_arena(work));
+    *ret_silent = atoi(row_get(&rows, 0, "words")) == 0;
+    work_set_tenant(work, ret->tenant);
+    return DONE;
+}
+
+static enum outcome understand(struct work *work, const char *call_id)
+{
+    const struct analyze *analyze = work_context(work);
+    struct transcript transcript;
+    struct text json;
+    bool silent;
+    TRY(find(work, call_id, &transcript, &silent));
+    if (silent)
+        return skip(work, "nobody said anything that was understood");
+    if (analyze->with != WITH_SHUNYA)
+        return judge(work, &transcript);
+    TRY(shunya_analyze(work, &(struct shunya_order){ call_id, "call", transcript.text }, &json));
+    return json.at ? take_shunya(work, &transcript, json) : DONE;
+}
+
+enum outcome analyze_call(struct work *work, const struct event *event)
+{
+    struct call_transcribed transcribed;
+    TRY(work_read_data(work, event, call_transcribed_read, &transcribed));
+    return understand(work, transcribed.call_id);
+}
+
+enum outcome analyze_call_again(struct work *work, const struct job *job)
+{
+    return understand(work, job->subject);
+}
+
+enum outcome finish_call(struct work *work, const struct job *job)
+{
+    struct transcript transcript;
+    bool silent;
+    TRY(find(work, job->subject, &transcript, &silent));
+    return take_shunya(work, &transcript, job->result);
+}

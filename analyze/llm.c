@@ -4,6 +4,7 @@
 #include <string.h>
 
 const char *const llm_providers[] = { [LLM_GEMINI] = "gemini", [LLM_OPENAI] = "openai", [LLM_RULES] = "rules", NULL };
+const char *const analyze_withs[] = { [WITH_LLM] = "llm", [WITH_SHUNYA] = "shunya", NULL };
 
 static enum outcome llm_ask_once(struct work *work, const char *name, const struct llm_request *request,
                                  struct answer *ret)

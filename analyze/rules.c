@@ -4,41 +4,15 @@
  * phrases are plain words (words.h), since a local recogniser gives nothing else.  It says less than a model: where
  * no rule speaks, the values that claim nothing stand (cold, not_booked, other, 0). */
 #include "analyze/analyze.h"
+#include "analyze/phrases.h"
 #include "analyze/spoken_time.h"
-#include "analyze/words.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define TURNS_MAX 20000                 /* as many segments as a transcript may have */
-#define OBJECTIONS_MAX 20
 #define EVIDENCE_MAX 20
-#define QUOTE_BYTES_MAX 300             /* of UTF-8; the schema allows 500 characters */
 #define QUOTED_SUMMARY_BYTES_MAX 200
-#define BOOKED_TIME_BYTES 120           /* behind the words that book, the time may follow: "booked for tuesday at ten" */
-
-struct turn {
-    enum speaker speaker;
-    const char *said;               /* as transcribed */
-    const char *words;              /* as in words.h, a blank before and after each */
-};
-
-struct conversation {
-    struct turn *turns;
-    int count;
-    struct arena *arena;
-};
-
-/* A phrase that was said; `turn` NULL: it was not. */
-struct heard {
-    const struct turn *turn;
-    const char *at;                 /* in its words */
-};
-
-struct phrase {
-    const char *words;
-    enum speaker by;
-};
+#define BOOKED_TIME_BYTES 120   /* behind the words that book, the time may follow: "booked for tuesday at ten" */
 
 /* --- the phrases -------------------------------------------------------------------------------------------------- */
 
@@ -137,108 +111,6 @@ static const struct phrase voicemail_phrases[] = {
 };
 
 static const struct {
-    const char *category;
-    struct phrase phrase;
-} objection_phrases[] = {
-    { "price", { "too expensive", CUSTOMER } },
-    { "price", { "too much money", CUSTOMER } },
-    { "price", { "that is a lot", CUSTOMER } },
-    { "price", { "thats a lot", CUSTOMER } },
-    { "price", { "more than i", CUSTOMER } },
-    { "price", { "cannot afford", CUSTOMER } },
-    { "price", { "cant afford", CUSTOMER } },
-    { "price", { "too high", CUSTOMER } },
-    { "price", { "cheaper", CUSTOMER } },
-    { "price", { "over my budget", CUSTOMER } },
-    { "timing", { "too late", CUSTOMER } },
-    { "timing", { "not soon enough", CUSTOMER } },
-    { "timing", { "cannot wait", CUSTOMER } },
-    { "timing", { "cant wait", CUSTOMER } },
-    { "timing", { "not a good time", CUSTOMER } },
-    { "timing", { "too busy", CUSTOMER } },
-    { "competitor", { "another company", CUSTOMER } },
-    { "competitor", { "somebody else", CUSTOMER } },
-    { "competitor", { "other quotes", CUSTOMER } },
-    { "competitor", { "shop around", CUSTOMER } },
-    { "competitor", { "shopping around", CUSTOMER } },
-    { "trust", { "bad reviews", CUSTOMER } },
-    { "trust", { "do not trust", CUSTOMER } },
-    { "trust", { "dont trust", CUSTOMER } },
-    { "trust", { "bad experience", CUSTOMER } },
-    { "authority", { "ask my husband", CUSTOMER } },
-    { "authority", { "ask my wife", CUSTOMER } },
-    { "authority", { "talk to my husband", CUSTOMER } },
-    { "authority", { "talk to my wife", CUSTOMER } },
-    { "authority", { "ask my boss", CUSTOMER } },
-    { "authority", { "ask my landlord", CUSTOMER } },
-    { "need", { "do not need it", CUSTOMER } },
-    { "need", { "dont need it", CUSTOMER } },
-    { "need", { "not sure i need", CUSTOMER } },
-};
-
-/* The agent's steps; each is done when one of its phrases is said. */
-#define STEP_PHRASES_MAX 10
-static const struct {
-    const char *step;
-    struct phrase phrases[STEP_PHRASES_MAX];
-} sop_steps[] = {
-    { "greets and names the company",
-      { { "thank you for calling", AGENT },
-        { "thanks for calling", AGENT },
-        { "this is", AGENT },
-        { "how can i help", AGENT },
-        { "how may i help", AGENT },
-        { "good morning", AGENT },
-        { "good afternoon", AGENT } } },
-    { "asks for the customer's name",
-      { { "your name", AGENT }, { "who am i speaking", AGENT }, { "who is calling", AGENT } } },
-    { "asks what is needed",
-      { { "how can i help", AGENT },
-        { "how may i help", AGENT },
-        { "what can i do for you", AGENT },
-        { "what seems to be", AGENT },
-        { "what is the problem", AGENT },
-        { "tell me", AGENT } } },
-    { "asks for the address or a phone number",
-      { { "your address", AGENT },
-        { "the address", AGENT },
-        { "where do you live", AGENT },
-        { "your phone number", AGENT },
-        { "best number", AGENT },
-        { "what street", AGENT } } },
-    { "offers an appointment",
-      { { "appointment", AGENT },
-        { "can come", AGENT },
-        { "could come", AGENT },
-        { "can send", AGENT },
-        { "does that work", AGENT },
-        { "would that work", AGENT },
-        { "what time", AGENT },
-        { "schedule", AGENT } } },
-    { "repeats what was agreed or thanks",
-      { { "see you", AGENT },
-        { "thank you", AGENT },
-        { "you are all set", AGENT },
-        { "you are booked", AGENT },
-        { "we will be there", AGENT },
-        { "have a good", AGENT },
-        { "have a nice", AGENT } } },
-};
-
-static const struct {
-    const char *word;
-    int mood;
-} mood_words[] = {
-    { "great", 2 },         { "perfect", 2 },     { "wonderful", 2 },     { "excellent", 2 }, { "awesome", 2 },
-    { "fantastic", 2 },     { "thanks", 1 },      { "thank", 1 },         { "good", 1 },      { "nice", 1 },
-    { "happy", 1 },         { "please", 1 },      { "yes", 1 },           { "works", 1 },     { "glad", 1 },
-    { "no", -1 },           { "expensive", -1 },  { "problem", -1 },      { "wait", -1 },     { "late", -1 },
-    { "wrong", -1 },        { "broken", -1 },     { "terrible", -2 },     { "awful", -2 },    { "horrible", -2 },
-    { "angry", -2 },        { "ridiculous", -2 }, { "unacceptable", -2 }, { "worst", -2 },    { "never", -1 },
-    { "disappointed", -2 }, { "rude", -2 },       { "complaint", -2 },
-};
-
-static const struct {
     const char *words, *service;
 } services[] = {
     { "water heater", "water heater" },
@@ -267,100 +139,6 @@ static const struct {
     { "installation", "installation" },
 };
 
-/* --- turns and phrases in them ------------------------------------------------------------------------------------ */
-
-static const char *plain_words(struct arena *arena, const char *said)
-{
-    char *words = arena_alloc(arena, 2 * strlen(said) + 2), *out = words;
-    struct word word;
-    *out++ = ' ';
-    for (; word_next(said, &word); said = word.to) {
-        out = stpcpy(out, word.text);
-        *out++ = ' ';
-    }
-    return words;
-}
-
-static void read_turns(const char *transcript, struct conversation *conversation)
-{
-    size_t lines = 1;
-    for (const char *at = transcript; (at = strchr(at, '\n')); at++)
-        lines++;
-    conversation->turns =
-        arena_alloc(conversation->arena, (lines < TURNS_MAX ? lines : TURNS_MAX) * sizeof(*conversation->turns));
-    for (const char *line = transcript; *line && conversation->count < TURNS_MAX;) {
-        struct text text = { line, strcspn(line, "\n") };
-        struct turn *turn = &conversation->turns[conversation->count++];
-        turn->said = turn_said(arena_copy_text(conversation->arena, text), &turn->speaker);
-        turn->said += strspn(turn->said, " ");
-        turn->words = plain_words(conversation->arena, turn->said);
-        line += text.bytes + (line[text.bytes] == '\n');
-    }
-}
-
-/* "not an emergency", "do not book it": within the two words before. */
-static bool is_denied(const char *words, const char *at)
-{
-    static const char *const denials[] = { " not ",  " dont ", " never ",  " isnt ",
-                                           " wont ", " cant ", " cannot ", " none " };
-    const char *from = at - 1;
-    for (int passed = 0; from > words && passed < 2; passed++)
-        for (from--; *from != ' ';)
-            from--;
-    for (size_t i = 0; i < LENGTH(denials); i++)
-        if (memmem(from, (size_t)(at - from), denials[i], strlen(denials[i])))
-            return true;
-    return false;
-}
-
-/* Where the words have the phrase, as whole words that nobody denies; NULL: nowhere. */
-static const char *find_words(const char *words, const char *phrase)
-{
-    size_t bytes = strlen(phrase);
-    for (const char *at = words; (at = strstr(at, phrase)); at++)
-        if (at[-1] == ' ' && at[bytes] == ' ' && !is_denied(words, at))
-            return at;
-    return NULL;
-}
-
-/* A recording of one channel does not tell who speaks: then anybody may have said it. */
-static bool said_by(const struct turn *turn, enum speaker by)
-{
-    return by == ANYONE || turn->speaker == ANYONE || turn->speaker == by;
-}
-
-static struct heard find_phrase(const struct conversation *conversation, const struct phrase *phrases, size_t count)
-{
-    for (const struct turn *turn = conversation->turns; turn < conversation->turns + conversation->count; turn++)
-        for (size_t i = 0; i < count && phrases[i].words; i++) {
-            const char *at = said_by(turn, phrases[i].by) ? find_words(turn->words, phrases[i].words) : NULL;
-            if (at)
-                return (struct heard){ turn, at };
-        }
-    return (struct heard){ NULL, NULL };
-}
-#define FIND(conversation, phrases) find_phrase((conversation), (phrases), LENGTH(phrases))
-
-/* The turn as it was said; of a long one, the whole words around the phrase. */
-static const char *quote_of(const struct conversation *conversation, struct heard heard, size_t bytes_max)
-{
-    const char *said = heard.turn->said, *from = NULL, *to = said, *phrase = said;
-    struct word word;
-    if (strlen(said) <= bytes_max)
-        return said;
-    for (const char *blank = heard.turn->words; blank < heard.at - 1; blank++)
-        if (*blank == ' ' && word_next(phrase, &word))
-            phrase = word.to;
-    for (const char *at = said; word_next(at, &word); at = word.to) {
-        if (!from && word.from + bytes_max / 2 >= phrase)
-            from = to = word.from;
-        if (from && (size_t)(word.to - from) > bytes_max)
-            break;
-        to = from ? word.to : to;
-    }
-    return from ? arena_copy_text(conversation->arena, (struct text){ from, (size_t)(to - from) }) : "";
-}
-
 /* --- the parts of the analysis ------------------------------------------------------------------------------------ */
 
 static void add_evidence(const struct conversation *conversation, struct call_analysis *ret, const char *field,
@@ -368,7 +146,7 @@ static void add_evidence(const struct conversation *conversation, struct call_an
 {
     if (heard.turn && ret->evidence_count < EVIDENCE_MAX)
         ret->evidence[ret->evidence_count++] =
-            (struct call_analysis_evidence){ .field = field, .quote = quote_of(conversation, heard, QUOTE_BYTES_MAX) };
+            (struct call_analysis_evidence){ field, heard_quote(conversation, heard, QUOTE_BYTES_MAX) };
 }
 
 /* What the customer asks for; else what anybody speaks of. */
@@ -435,7 +213,7 @@ static void judge_booking(const struct conversation *conversation, const struct 
     ret->appointment = arena_alloc(conversation->arena, sizeof(*ret->appointment));
     *ret->appointment = (struct call_analysis_appointment){
         .scheduled_start = spoken_time_is_whole(&time) ? spoken_time_print(&time, conversation->arena) : NULL,
-        .service_type = service_of(conversation), .quote = quote_of(conversation, booking, QUOTE_BYTES_MAX) };
+        .service_type = service_of(conversation), .quote = heard_quote(conversation, booking, QUOTE_BYTES_MAX) };
 }
 
 static void judge_lead(const struct conversation *conversation, struct call_analysis *ret)
@@ -461,7 +239,7 @@ static struct heard find_outcome(const struct conversation *conversation, struct
         { "voicemail", voicemail_phrases, LENGTH(voicemail_phrases), true },
     };
     for (size_t i = 0; i < LENGTH(kinds); i++) {
-        struct heard heard = find_phrase(conversation, kinds[i].phrases, kinds[i].count);
+        struct heard heard = phrase_find(conversation, kinds[i].phrases, kinds[i].count);
         if (!heard.turn)
             continue;
         ret->call_outcome_category = kinds[i].category;
@@ -483,40 +261,11 @@ static void judge_outcome(const struct conversation *conversation, struct call_a
 
 static void find_objections(const struct conversation *conversation, struct call_analysis *ret)
 {
-    for (const struct turn *turn = conversation->turns; turn < conversation->turns + conversation->count; turn++)
-        for (size_t i = 0;
-             i < LENGTH(objection_phrases) && ret->objections_count < OBJECTIONS_MAX && said_by(turn, CUSTOMER); i++) {
-            const char *at = find_words(turn->words, objection_phrases[i].phrase.words);
-            if (!at)
-                continue;
-            ret->objections[ret->objections_count++] =
-                (struct call_analysis_objections){ .category = objection_phrases[i].category,
-                                                   .quote = quote_of(conversation, (struct heard){ turn, at },
-                                                                     QUOTE_BYTES_MAX) };
-            break;
-        }
-}
-
-static double mood(const struct conversation *conversation)
-{
-    int sum = 0, count = 0;
-    for (int i = 0; i < conversation->count; i++)
-        for (size_t j = 0; said_by(&conversation->turns[i], CUSTOMER) && j < LENGTH(mood_words); j++)
-            if (find_words(conversation->turns[i].words, mood_words[j].word)) {
-                sum += mood_words[j].mood;
-                count += abs(mood_words[j].mood);
-            }
-    return count > 0 ? (double)sum / count : 0;
-}
-
-static void check_steps(const struct conversation *conversation, struct call_analysis *ret)
-{
-    ret->sop_compliance.missed_steps = arena_alloc(conversation->arena, LENGTH(sop_steps) * sizeof(char *));
-    for (size_t i = 0; i < LENGTH(sop_steps); i++)
-        if (!FIND(conversation, sop_steps[i].phrases).turn)
-            ret->sop_compliance.missed_steps[ret->sop_compliance.missed_steps_count++] = sop_steps[i].step;
-    ret->sop_compliance.score =
-        (double)(LENGTH(sop_steps) - ret->sop_compliance.missed_steps_count) / LENGTH(sop_steps);
+    struct findings found = conversation_objections(conversation);
+    ret->objections = arena_alloc(conversation->arena, OBJECTIONS_MAX * sizeof(*ret->objections));
+    for (; ret->objections_count < found.count; ret->objections_count++)
+        ret->objections[ret->objections_count] = (struct call_analysis_objections){
+            found.items[ret->objections_count].label, found.items[ret->objections_count].quote };
 }
 
 static const char *summary(const struct conversation *conversation, const struct call_analysis *analysis)
@@ -525,7 +274,7 @@ static const char *summary(const struct conversation *conversation, const struct
     if (!wish.turn)
         wish = FIND(conversation, warm_phrases);
     for (int i = 0; !wish.turn && i < conversation->count; i++)
-        if (said_by(&conversation->turns[i], CUSTOMER) && conversation->turns[i].words[1])
+        if (turn_is_by(&conversation->turns[i], CUSTOMER) && conversation->turns[i].words[1])
             wish = (struct heard){ &conversation->turns[i], conversation->turns[i].words + 1 };
     const char *booked = strcmp(analysis->booking_status, "booked") == 0 ? "An appointment was made."
                          : strcmp(analysis->booking_status, "service_not_offered") == 0
@@ -536,22 +285,23 @@ static const char *summary(const struct conversation *conversation, const struct
             ? arena_printf(conversation->arena, " The customer objected: \"%s\"", analysis->objections[0].quote)
             : "";
     return wish.turn ? arena_printf(conversation->arena, "The customer said: \"%s\" %s%s",
-                                    quote_of(conversation, wish, QUOTED_SUMMARY_BYTES_MAX), booked, objected)
+                                    heard_quote(conversation, wish, QUOTED_SUMMARY_BYTES_MAX), booked, objected)
                      : booked;
 }
 
 void rules_analyze(const struct rules_call *call, struct arena *arena, struct call_analysis *ret)
 {
-    struct conversation conversation = { .arena = arena };
-    read_turns(call->transcript, &conversation);
+    struct conversation conversation;
+    conversation_read(call->transcript, arena, &conversation);
     *ret = (struct call_analysis){
-        .objections = arena_alloc(arena, OBJECTIONS_MAX * sizeof(*ret->objections)),
         .evidence = arena_alloc(arena, EVIDENCE_MAX * sizeof(*ret->evidence)) };
     judge_booking(&conversation, call, ret);
     judge_lead(&conversation, ret);
     judge_outcome(&conversation, ret);
     find_objections(&conversation, ret);
-    ret->sentiment_score = mood(&conversation);
-    check_steps(&conversation, ret);
+    ret->sentiment_score = conversation_mood(&conversation);
+    struct call_analysis_sop_compliance *sop = &ret->sop_compliance;
+    sop->missed_steps =
+        sop_missed(call->sop ? call->sop : &sop_usual, &conversation, &sop->missed_steps_count, &sop->score);
     ret->summary = summary(&conversation, ret);
 }

@@ -11,6 +11,7 @@
 
 #define EVENT_ATTRIBUTE_LENGTH_MAX 256
 #define TENANT_LENGTH_MAX 63
+#define TOPIC_NAME_BYTES 256            /* Kafka allows 249 characters */
 #define TRACE_ID_BYTES 16
 #define SPAN_ID_BYTES 8
 #define TRACE_ID_AT 3                   /* in "00-<trace id>-<span id>-<flags>" */
@@ -35,6 +36,15 @@ const struct event_type *event_type_find(const char *name)
             return *type;
     }
     return NULL;
+}
+
+const struct topic *event_topic(const struct event_type *type, const char *stage)
+{
+    char name[TOPIC_NAME_BYTES];
+    if (type->per_stage == NULL)
+        return type->topic;
+    snprintf(name, sizeof(name), "%s%s", type->per_stage, stage);
+    return topic_find(name);
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */

@@ -23,13 +23,16 @@ const struct topic *topic_find(const char *name);
 
 struct event_type {
     const char *name;               /* "call.recorded" */
-    const struct topic *topic;      /* NULL: goes to more than one (event.rejected, to dead.<stage>) */
+    const struct topic *topic;      /* NULL: each stage has one of its own for it … */
+    const char *per_stage;          /* … whose name begins so: "dead."; else NULL */
     const char *schema;             /* dataschema: "/schemas/events/call.recorded.json" */
     void (*write)(struct buf *out, const void *data);           /* `data` is the generated struct */
     bool (*check)(struct text json, struct problem *why);       /* valid by its schema? */
 };
 extern const struct event_type *const event_types[];            /* generated; NULL ends it */
 const struct event_type *event_type_find(const char *name);
+/* The topic on which `stage` sends events of the type. */
+const struct topic *event_topic(const struct event_type *type, const char *stage);
 
 struct event {
     const char *id;                 /* UUID */

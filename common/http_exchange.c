@@ -8,11 +8,13 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/json.h"
 #include "common/log.h"
 
 #define PROBLEM_BYTES_MAX 4096
+#define FILE_PIECE_BYTES (64 * 1024)
 
 struct text http_body(const struct http_exchange *exchange)
 {
@@ -114,11 +116,10 @@ static void response_add_header(struct MHD_Response *response, const char *name,
         log_error("left out a header of an answer: it is not a valid one", LOG_TEXT("header", name));
 }
 
-struct MHD_Response *response_new(const char *content_type, struct text body, const struct http_answer_header *headers)
+/* `response` NULL ends the process. */
+static struct MHD_Response *response_describe(struct MHD_Response *response, const char *content_type,
+                                              const struct http_answer_header *headers)
 {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(body.bytes, (void *)(uintptr_t)body.at, MHD_RESPMEM_MUST_COPY);
-
     if (response == NULL) {
         log_error("could not make an answer: out of memory");
         abort();
@@ -128,6 +129,13 @@ struct MHD_Response *response_new(const char *content_type, struct text body, co
     for (; headers != NULL && headers->name != NULL; headers++)
         response_add_header(response, headers->name, headers->value);
     return response;
+}
+
+struct MHD_Response *response_new(const char *content_type, struct text body, const struct http_answer_header *headers)
+{
+    return response_describe(
+        MHD_create_response_from_buffer(body.bytes, (void *)(uintptr_t)body.at, MHD_RESPMEM_MUST_COPY), content_type,
+        headers);
 }
 
 void problem_print(struct buf *out, int status, const char *detail, const char *pointer)
@@ -182,6 +190,43 @@ void http_answer(struct http_exchange *exchange, int status, const char *content
                  const struct http_answer_header *headers)
 {
     exchange_answer(exchange, status, response_new(content_type, body, headers));
+}
+
+/* --- files -------------------------------------------------------------------------------------------------------- */
+
+struct sent_file {
+    int fd;
+    int64_t offset;
+    struct http_connection *connection;
+};
+
+static ssize_t sent_file_read(void *cls, uint64_t at, char *ret, size_t bytes_max)
+{
+    struct sent_file *file = cls;
+
+    if (file->connection->phase == HTTP_RECEIVING)
+        connection_enter(file->connection, HTTP_RECEIVING);
+    ssize_t bytes = pread(file->fd, ret, bytes_max, file->offset + (int64_t)at);
+    return bytes > 0 ? bytes : MHD_CONTENT_READER_END_WITH_ERROR; /* the file is shorter than it was */
+}
+
+static void sent_file_free(void *cls)
+{
+    struct sent_file *file = cls;
+
+    close(file->fd);
+    free(file);
+}
+
+void http_answer_file(struct http_exchange *exchange, int status, const char *content_type, int fd, int64_t offset,
+                      int64_t bytes, const struct http_answer_header *headers)
+{
+    struct sent_file *file = must_alloc(sizeof(*file));
+
+    *file = (struct sent_file){ fd, offset, exchange->connection };
+    struct MHD_Response *response = MHD_create_response_from_callback((uint64_t)bytes, FILE_PIECE_BYTES, sent_file_read,
+                                                                      file, sent_file_free);
+    exchange_answer(exchange, status, response_describe(response, content_type, headers));
 }
 
 void http_answer_problem(struct http_exchange *exchange, int status, const char *detail, const char *pointer)

@@ -75,6 +75,10 @@ struct http_answer_header {
 /* Answers; content is copied.  `headers` may be NULL.  Any thread. */
 void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct text body,
                  const struct http_answer_header *headers);
+/* Answers with `bytes` of an open file from `offset` on; takes `fd`.  It is read in pieces while it is sent, on the loop
+ * thread, and the request's deadline begins anew with each, so only a client that stops taking them is left. */
+void http_answer_file(struct http_exchange *exchange, int status, const char *content_type, int fd, int64_t offset,
+                      int64_t bytes, const struct http_answer_header *headers);
 /* RFC 9457 problem details: {"type","title","status","detail","pointer"?}; `detail` is a sentence, `pointer` may be
  * NULL. */
 void http_answer_problem(struct http_exchange *exchange, int status, const char *detail, const char *pointer);

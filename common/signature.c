@@ -38,24 +38,35 @@ static bool next_item(struct text *list, struct text *ret)
     return true;
 }
 
-/* An empty secret signs for everybody, so an empty item is passed over (and counted as a place in the list). */
-static int find_signer(enum hash hash, struct text secrets, struct text signature, const struct text *parts,
-                       size_t count)
+enum printed { IN_BASE64, IN_HEX };
+
+static size_t print_code(enum printed printed, const uint8_t *code, size_t code_bytes, char *ret)
 {
-    uint8_t code[SHA256_BYTES];
-    char expected[BASE64_BYTES(SHA256_BYTES)];
+    if (printed == IN_HEX) {
+        hex_print(code, code_bytes, ret);
+        return 2 * code_bytes;
+    }
+    base64_print(code, code_bytes, ret);
+    return BASE64_BYTES(code_bytes) - 1;
+}
+
+/* An empty secret signs for everybody, so an empty item is passed over (and counted as a place in the list). */
+static int find_signer(enum hash hash, enum printed printed, struct text secrets, struct text signature,
+                       const struct text *parts, size_t count)
+{
+    uint8_t code[SHA256_BYTES] = { 0 };
+    char expected[2 * SHA256_BYTES + 1];
     size_t code_bytes = hash == HASH_SHA1 ? SHA1_BYTES : SHA256_BYTES;
-    size_t expected_bytes = BASE64_BYTES(code_bytes) - 1;
     int signer = SIGNATURE_WRONG;
     struct text secret;
 
-    if (signature.at == NULL || signature.bytes != expected_bytes)
+    if (signature.at == NULL || signature.bytes != print_code(printed, code, code_bytes, expected))
         return SIGNATURE_WRONG;
     for (int place = 0; next_item(&secrets, &secret); place++) {
         if (secret.bytes == 0)
             continue;
         (hash == HASH_SHA1 ? hmac_sha1 : hmac_sha256)(secret, parts, count, code);
-        base64_print(code, code_bytes, expected);
+        size_t expected_bytes = print_code(printed, code, code_bytes, expected);
         if (secret_equal(signature.at, expected, expected_bytes) && signer == SIGNATURE_WRONG)
             signer = place;
     }
@@ -66,7 +77,7 @@ static int find_signer(enum hash hash, struct text secrets, struct text signatur
 
 int signature_callrail(struct text secrets, struct text header, struct text body)
 {
-    return find_signer(HASH_SHA1, secrets, header, &body, 1);
+    return find_signer(HASH_SHA1, IN_BASE64, secrets, header, &body, 1);
 }
 
 /* --- Twilio ------------------------------------------------------------------------------------------------------- */
@@ -194,9 +205,9 @@ static int find_twilio_signer(enum hash hash, struct text secrets, struct text h
     parts[0] = url.before;
     parts[1] = (struct text){ "", 0 };
     parts[2] = url.after;
-    int without = find_signer(hash, secrets, header, parts, count);
+    int without = find_signer(hash, IN_BASE64, secrets, header, parts, count);
     parts[1] = url.port.bytes > 0 ? url.port : text_of(url.https ? ":443" : ":80");
-    int with = find_signer(hash, secrets, header, parts, count);
+    int with = find_signer(hash, IN_BASE64, secrets, header, parts, count);
     return without != SIGNATURE_WRONG ? without : with;
 }
 
@@ -220,4 +231,66 @@ int signature_twilio(struct text secrets, struct text header, struct text settin
     if (!form_read(body, arena, &form, NULL))
         return SIGNATURE_WRONG;
     return find_twilio_signer(hash, secrets, header, pieces, parts, 3 + sign_fields(&form, parts + 3));
+}
+
+/* --- Shunya ------------------------------------------------------------------------------------------------------- */
+
+/* Hex has no letter case, but what is compared in constant time must have one. */
+static struct text lower_hex(struct text hex, char ret[2 * SHA256_BYTES])
+{
+    if (hex.at == NULL || hex.bytes != 2 * SHA256_BYTES)
+        return (struct text){ NULL, 0 };
+    for (size_t i = 0; i < hex.bytes; i++)
+        ret[i] = (char)(hex.at[i] >= 'A' && hex.at[i] <= 'F' ? hex.at[i] - 'A' + 'a' : hex.at[i]);
+    return (struct text){ ret, hex.bytes };
+}
+
+static bool seconds_read(struct text digits, int64_t *ret)
+{
+    *ret = 0;
+    if (digits.bytes == 0 || digits.bytes > 15)
+        return false;
+    for (size_t i = 0; i < digits.bytes; i++) {
+        if (digits.at[i] < '0' || digits.at[i] > '9')
+            return false;
+        *ret = *ret * 10 + (digits.at[i] - '0');
+    }
+    return true;
+}
+
+static struct text behind(struct text item, const char *prefix)
+{
+    size_t bytes = strlen(prefix);
+    return text_starts(item, prefix) ? (struct text){ item.at + bytes, item.bytes - bytes } : (struct text){ NULL, 0 };
+}
+
+/* There may be several v1, while the sender changes its secret. */
+static int find_timed_signer(struct text secrets, struct text header, struct text body, int64_t now_s)
+{
+    struct text list = header, item, time = { NULL, 0 };
+    char hex[2 * SHA256_BYTES];
+    int64_t time_s;
+    int signer = SIGNATURE_WRONG;
+
+    while (next_item(&list, &item))
+        if (time.at == NULL)
+            time = behind(item, "t=");
+    if (!seconds_read(time, &time_s) || llabs(now_s - time_s) > SIGNATURE_AGE_S_MAX)
+        return SIGNATURE_WRONG;
+    const struct text parts[] = { time, TEXT("."), body };
+    list = header;
+    while (next_item(&list, &item) && signer == SIGNATURE_WRONG)
+        signer = find_signer(HASH_SHA256, IN_HEX, secrets, lower_hex(behind(item, "v1="), hex), parts, LENGTH(parts));
+    return signer;
+}
+
+int signature_shunya(struct text secrets, struct text header, struct text body, int64_t now_s, bool legacy)
+{
+    char hex[2 * SHA256_BYTES];
+
+    int signer = find_timed_signer(secrets, header, body, now_s);
+    if (signer != SIGNATURE_WRONG || !legacy)
+        return signer;
+    struct text named = behind(header, "sha256=");
+    return find_signer(HASH_SHA256, IN_HEX, secrets, lower_hex(named.at ? named : header, hex), &body, 1);
 }

@@ -19,3 +19,9 @@ int signature_callrail(struct text secrets, struct text header, struct text body
  * (twilio.com/docs/usage/webhooks/webhooks-security) */
 int signature_twilio(struct text secrets, struct text header, struct text settings, struct text url, struct text body,
                      bool is_form);
+
+/* Shunya: header `X-Shunya-Signature`, "t=<unix seconds>,v1=<hex of HMAC-SHA256 over "<t>." and the body>", at most
+ * SIGNATURE_AGE_S_MAX from `now_s`; `legacy`: also hex over the body alone, bare or behind "sha256=", which has no time and
+ * so can be sent again by whoever heard it. */
+#define SIGNATURE_AGE_S_MAX 300
+int signature_shunya(struct text secrets, struct text header, struct text body, int64_t now_s, bool legacy);

@@ -58,14 +58,15 @@ struct route {
     bool preempts;                          /* sets `cancelled` on the running handler of its key when it is consumed */
 };
 
-/* Emits an event of `type` for each due row.  `due` has no parameters, at most SWEEP_ROWS_MAX rows, and the columns
- * id, next_check_at, subject, tenant, data (JSON text).  The event's id holds id and next_check_at; handling it must move that. */
+/* Emits an event of `type` for each due row.  `due` has no parameters unless `parameter` gives it one, at most SWEEP_ROWS_MAX rows, and the
+ * columns id, next_check_at, subject, tenant, data (JSON text).  The event's id holds id and next_check_at; handling it must move that. */
 #define SWEEP_ROWS_MAX 500
 struct sweep {
     const char *name;                       /* NULL ends a table */
     int64_t every_ms;
     const struct statement *due;
-    const struct event_type *type;          /* its topic must be written by this stage */
+    const struct event_type *type;          /* its topic must be written by this stage, and read by it: due.<stage> */
+    const char *(*parameter)(void *context);    /* may be NULL */
 };
 
 struct stage {
@@ -102,6 +103,11 @@ bool work_cancelled(const struct work *work);
 /* The tenant of the events this handler emits; before it is called, the cause's. */
 void work_set_tenant(struct work *work, const char *tenant);
 const char *work_tenant(const struct work *work);           /* may be NULL */
+/* The time (RFC 3339) and run of the events this handler emits; before it is called, the cause's.  For what an earlier event asked for
+ * and this one only brings. */
+void work_set_source(struct work *work, const char *time, int run);
+const char *work_source_time(const struct work *work);
+int work_source_run(const struct work *work);
 char *work_time(struct work *work, int64_t us);             /* RFC 3339, in the arena */
 
 /* Around anything that waits and is neither a query nor an HTTP request of this header (a decoder, a lock): meanwhile another handler
@@ -114,6 +120,10 @@ enum outcome retry(struct work *work, int64_t after_ms, const char *format, ...)
 enum outcome reject(struct work *work, const char *format, ...) PRINTF_LIKE(2, 3);
 enum outcome reject_problem(struct work *work, const struct problem *why);      /* with its JSON pointer */
 enum outcome skip(struct work *work, const char *format, ...) PRINTF_LIKE(2, 3);    /* DONE, without effects; counted, and in the ledger */
+/* REJECT, with the reason that stands in work_why(): of what was described nothing is kept, but this row is committed with the dead
+ * letter, for what must then be known to have failed. */
+#define reject_noting(work, statement, ...) reject_noting_params((work), (statement), PARAMS(__VA_ARGS__))
+enum outcome reject_noting_params(struct work *work, const struct statement *statement, struct params params);
 
 /* --- read -------------------------------------------------------------------------------------------------------------- */
 /* The event's data through a generated reader; REJECT with pointer and reason when it does not hold to its schema. */
@@ -146,11 +156,14 @@ struct answer {
 
 struct ask {
     enum ask_kind kind;
-    const char *provider;           /* "twilio": the circuit's and the metrics' name */
+    const char *provider;           /* "twilio": the circuit's and the metrics' name; one of few */
+    bool no_circuit;                /* whom it asks differs from event to event: the failures of one say nothing of the others */
     /* ASK_ONCE: what it is for, in business terms, so that no replay repeats it: recipient, purpose, subject, version */
     const char *recipient, *purpose, *subject, *version;
     const char *content;            /* ASK_ONCE: what is said, in words, for the operator; may be NULL */
     int64_t timeout_ms;             /* of the whole request; the lease is this + 30 s */
+    bool unrecorded;                /* ASK_AGAIN: that it was asked is recorded, and not the answer: it holds what is none of the event's, and
+                                     * what matters of it stands in the effects; a replay asks anew */
     /* Performs the request: DONE with `ret`, or retry()/reject().  For ASK_ONCE RETRY must mean "not acted on, for sure"; when that is not
      * known it returns ask_uncertain(work, …), and the next run looks it up first. */
     enum outcome (*call)(struct work *work, void *request, struct answer *ret);
@@ -182,6 +195,9 @@ void effect_row_params(struct work *work, const struct statement *statement, str
 /* An event to send after the commit; `data` is the type's generated struct, written at once.  One handler may emit several of a type when
  * their subjects differ. */
 void effect_event(struct work *work, const struct event_type *type, const char *subject, const void *data);
+/* An event that begins a conversation of its own, as the door's do: it is correlated by its subject, and has an id that says what it is, so
+ * that it takes effect once by whomever and however often it is found. */
+void effect_arrival(struct work *work, const struct event_type *type, const char *id, const char *subject, const void *data);
 
 /* --- for tests of handlers: effects without any server ------------------------------------------------------------------ */
 struct work_probe {

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crypto.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/metrics.h"
-#include "ingest/tokens.h"
 
 #define PROBLEM_BYTES_MAX 4096
-#define HEADERS_MAX       4
+#define HEADERS_MAX       6
 
 static struct metric waiting_requests = METRIC_GAUGE("ingest_api_waiting", "API requests that wait for a thread");
 static struct metric refused_tokens =
@@ -19,10 +19,12 @@ static struct metric refused_tokens =
 
 struct waiting {
     struct http_exchange *exchange;
-    api_handler *handle;
+    const struct api_operation *operation;
+    const void *argument;
 };
 
 struct api {
+    struct ingest *ingest;
     struct pg_pool *pool;
     struct tokens *tokens;
     pthread_t *threads;
@@ -36,8 +38,8 @@ struct api {
 
 /* --- answers --------------------------------------------------------------------------------------------- */
 
-static void answer(struct http_exchange *exchange, int status, const char *content_type, struct text body,
-                   const struct http_answer_header *more)
+void api_send(struct http_exchange *exchange, int status, const char *content_type, struct text body,
+              const struct http_answer_header *more)
 {
     struct http_answer_header headers[HEADERS_MAX] = { { "Cache-Control", "no-store" } };
 
@@ -46,48 +48,87 @@ static void answer(struct http_exchange *exchange, int status, const char *conte
     http_answer(exchange, status, content_type, body, headers);
 }
 
+void api_write_problem(struct buf *out, int status, const char *detail, const char *parameter, const char *pointer)
+{
+    buf_add_char(out, '{');
+    json_add_string(out, "type", "about:blank");
+    json_add_string(out, "title", MHD_get_reason_phrase_for((unsigned)status));
+    json_add_integer(out, "status", status);
+    json_add_string(out, "detail", detail);
+    if (parameter)
+        json_add_string(out, "parameter", parameter);
+    if (pointer)
+        json_add_string(out, "pointer", pointer);
+    buf_add_string(out, "}\n");
+}
+
 static void answer_problem(struct http_exchange *exchange, int status, const char *detail, const char *parameter,
-                           const struct http_answer_header *more)
+                           const char *pointer, const struct http_answer_header *more)
 {
     struct buf out;
 
     buf_init(&out, PROBLEM_BYTES_MAX);
-    buf_add_char(&out, '{');
-    json_name(&out, "type");
-    json_write_string(&out, "about:blank");
-    json_name(&out, "title");
-    json_write_string(&out, MHD_get_reason_phrase_for((unsigned)status));
-    json_name(&out, "status");
-    json_write_integer(&out, status);
-    json_name(&out, "detail");
-    json_write_string(&out, detail);
-    if (parameter) {
-        json_name(&out, "parameter");
-        json_write_string(&out, parameter);
-    }
-    buf_add_string(&out, "}\n");
-    answer(exchange, status, "application/problem+json", buf_text(&out), more);
+    api_write_problem(&out, status, detail, parameter, pointer);
+    api_send(exchange, status, "application/problem+json", buf_text(&out), more);
     buf_done(&out);
 }
 
-static void answer_later(struct http_exchange *exchange, const char *detail, const char *after_s)
+void api_send_problem(struct http_exchange *exchange, int status, const char *detail, const char *parameter,
+                      const char *pointer)
 {
-    answer_problem(exchange, 503, detail, NULL,
+    answer_problem(exchange, status, detail, parameter, pointer, NULL);
+}
+
+void api_send_later(struct http_exchange *exchange, const char *detail, const char *after_s)
+{
+    answer_problem(exchange, 503, detail, NULL, NULL,
                    (const struct http_answer_header[]){ { "Retry-After", after_s }, { 0 } });
 }
 
 void api_refuse(struct api_request *request, int status, const char *detail, const char *parameter)
 {
-    answer_problem(request->exchange, status, detail, parameter, NULL);
+    api_send_problem(request->exchange, status, detail, parameter, NULL);
 }
 
-void api_answer(struct api_request *request, struct buf *body)
+void api_refuse_with(struct api_request *request, int status, const char *detail,
+                     const struct http_answer_header *headers)
+{
+    answer_problem(request->exchange, status, detail, NULL, NULL, headers);
+}
+
+void api_refuse_query(struct api_request *request, const struct problem *why)
+{
+    api_refuse(request, 422, why->text, why->pointer[0] ? why->pointer : NULL);
+}
+
+void api_refuse_absent(struct api_request *request, const char *what)
+{
+    api_refuse(request, 404, arena_printf(request->arena, "there is no %s with this id", what), NULL);
+}
+
+const char *api_path_uuid(struct api_request *request, const char *what)
+{
+    const char *id = http_path_value(request->exchange, "id");
+
+    if (uuid_is(text_of(id)))
+        return id;
+    api_refuse_absent(request, what);
+    return NULL;
+}
+
+void api_answer_as(struct api_request *request, int status, const char *content_type, struct buf *body,
+                   const struct http_answer_header *headers)
 {
     if (body->overflowed)
-        answer_problem(request->exchange, 500, "the answer is too large; ask for less with limit", NULL, NULL);
+        api_refuse(request, 500, "the answer is too large; ask for less with limit", NULL);
     else
-        answer(request->exchange, 200, "application/json", buf_text(body), NULL);
+        api_send(request->exchange, status, content_type, buf_text(body), headers);
     buf_done(body);
+}
+
+void api_answer(struct api_request *request, int status, struct buf *body)
+{
+    api_answer_as(request, status, "application/json", body, NULL);
 }
 
 bool api_query(struct api_request *request, const struct statement *statement, struct params params, struct rows *ret)
@@ -100,9 +141,9 @@ bool api_query(struct api_request *request, const struct statement *statement, s
     if (error == PG_WRONG) {
         log_error("an API request failed", LOG_TEXT("path", http_path(request->exchange)),
                   LOG_TEXT("reason", why.text));
-        answer_problem(request->exchange, 500, "the database could not answer this; the log says why", NULL, NULL);
+        api_refuse(request, 500, "the database could not answer this; the log says why", NULL);
     } else {
-        answer_later(request->exchange, "the database does not answer at the moment", API_AGAIN_S);
+        api_send_later(request->exchange, "the database does not answer at the moment", API_AGAIN_S);
     }
     return false;
 }
@@ -120,7 +161,7 @@ static void refuse_token(struct http_exchange *exchange, const char *reason, con
     };
 
     metric_add(&refused_tokens, 1, reason);
-    answer_problem(exchange, 401, detail, NULL, headers);
+    answer_problem(exchange, 401, detail, NULL, NULL, headers);
 }
 
 /* True when the token is valid; else the request is answered. */
@@ -139,17 +180,37 @@ static bool check_token(struct api *api, struct http_exchange *exchange, struct 
     else if (state == TOKEN_REVOKED)
         refuse_token(exchange, "revoked", "the bearer token was revoked");
     else if (state == TOKEN_NOT_CHECKED)
-        answer_later(exchange, "the bearer token cannot be checked at the moment", API_AGAIN_S);
+        api_send_later(exchange, "the bearer token cannot be checked at the moment", API_AGAIN_S);
     return state == TOKEN_VALID;
 }
 
-/* A device has no business with what people say. */
-static bool check_role(struct http_exchange *exchange, const struct token *token)
+static unsigned role_bit(const char *role)
 {
-    if (strcmp(token->role, "station") != 0)
+    static const struct {
+        const char *name;
+        unsigned bit;
+    } roles[] = { { "platform", API_PLATFORM }, { "admin", API_ADMIN }, { "exec", API_EXEC },      { "csr", API_CSR },
+                  { "rep", API_REP },           { "owner", API_OWNER }, { "station", API_STATION } };
+
+    for (size_t i = 0; i < LENGTH(roles); i++)
+        if (strcmp(role, roles[i].name) == 0)
+            return roles[i].bit;
+    return 0;
+}
+
+static bool check_role(struct api_request *request)
+{
+    const struct token *token = request->token;
+    const char *detail = NULL;
+
+    if (!(request->operation->roles & role_bit(token->role)))
+        detail = arena_printf(request->arena, "a token of the role \"%s\" does not open this", token->role);
+    else if (request->operation->of_self && !token->user_id[0])
+        detail = "the token belongs to no person, so there is no self: make one with sb token create --email";
+    if (!detail)
         return true;
     metric_add(&refused_tokens, 1, "role");
-    answer_problem(exchange, 403, "a token of the role \"station\" does not open this", NULL, NULL);
+    api_refuse(request, 403, detail, NULL);
     return false;
 }
 
@@ -161,18 +222,23 @@ static void run(struct api *api, const struct waiting *waiting)
     struct token token;
 
     if (http_client_left(exchange)) {
-        answer_later(exchange, "nobody waits for this any more", API_BUSY_AGAIN_S);
+        api_send_later(exchange, "nobody waits for this any more", API_BUSY_AGAIN_S);
         return;
     }
-    if (!check_token(api, exchange, &token) || !check_role(exchange, &token))
+    if (!check_token(api, exchange, &token))
         return;
     struct api_request request = {
         .exchange = exchange,
         .arena = http_arena(exchange),
+        .ingest = api->ingest,
         .pool = api->pool,
+        .operation = waiting->operation,
         .tenant = strcmp(token.role, "platform") == 0 ? API_ALL_TENANTS : token.tenant,
+        .token = &token,
+        .argument = waiting->argument,
     };
-    waiting->handle(&request);
+    if (check_role(&request))
+        waiting->operation->handle(&request);
 }
 
 static bool take(struct api *api, struct waiting *ret)
@@ -202,12 +268,12 @@ static void *thread_main(void *context)
     return NULL;
 }
 
-static bool put(struct api *api, struct http_exchange *exchange, api_handler *handle)
+static bool put(struct api *api, const struct waiting *waiting)
 {
     pthread_mutex_lock(&api->lock);
-    bool fits = api->count < api->room;
+    bool fits = api->count < api->room && !api->closing;
     if (fits) {
-        api->queue[(api->first + api->count) % api->room] = (struct waiting){ exchange, handle };
+        api->queue[(api->first + api->count) % api->room] = *waiting;
         api->count++;
         metric_set(&waiting_requests, (int64_t)api->count);
         pthread_cond_signal(&api->changed);
@@ -216,7 +282,7 @@ static bool put(struct api *api, struct http_exchange *exchange, api_handler *ha
     return fits;
 }
 
-void api_accept(struct http_exchange *exchange, void *ingest, api_handler *handle)
+void api_accept(struct http_exchange *exchange, void *ingest, const struct api_operation *operation)
 {
     struct api *api = ((struct ingest *)ingest)->api;
     struct text token;
@@ -225,8 +291,14 @@ void api_accept(struct http_exchange *exchange, void *ingest, api_handler *handl
         refuse_token(exchange, "missing", "the header \"Authorization: Bearer sb_…\" is missing");
     else if (!token_read(http_header(exchange, "Authorization"), &token))
         refuse_token(exchange, "malformed", "the header Authorization must be \"Bearer\" and a token, sb_…");
-    else if (!put(api, exchange, handle))
-        answer_later(exchange, "too many requests are waiting", API_BUSY_AGAIN_S);
+    else if (!put(api, &(struct waiting){ .exchange = exchange, .operation = operation }))
+        api_send_later(exchange, "too many requests are waiting", API_BUSY_AGAIN_S);
+}
+
+bool api_resume(struct ingest *ingest, struct http_exchange *exchange, const struct api_operation *operation,
+                const void *argument)
+{
+    return put(ingest->api, &(struct waiting){ exchange, operation, argument });
 }
 
 /* --- start and end --------------------------------------------------------------------------------------- */
@@ -238,6 +310,7 @@ struct api *api_open(struct ingest *ingest, struct problem *why)
 
     metric_register(&waiting_requests);
     metric_register(&refused_tokens);
+    api->ingest = ingest;
     api->room = (size_t)ingest->api_queue_max;
     api->queue = must_alloc(api->room * sizeof(*api->queue));
     api->threads = must_alloc(threads * sizeof(*api->threads));
@@ -276,28 +349,3 @@ void api_close(struct api *api)
     free(api->queue);
     free(api);
 }
-
-/* --- routes ---------------------------------------------------------------------------------------------- */
-
-static void list_calls(struct http_exchange *exchange, void *context)
-{
-    api_accept(exchange, context, api_list_calls);
-}
-
-static void show_call(struct http_exchange *exchange, void *context)
-{
-    api_accept(exchange, context, api_show_call);
-}
-
-static void show_openapi(struct http_exchange *exchange, void *context)
-{
-    (void)context;
-    answer(exchange, 200, "application/yaml", text_of(openapi_yaml), NULL);
-}
-
-const struct http_route ingest_api_routes[] = {
-    { "GET", "/api/v1/calls", list_calls, 0, NULL },
-    { "GET", "/api/v1/calls/{id}", show_call, 0, NULL },
-    { "GET", "/openapi.yaml", show_openapi, 0, NULL },
-    { 0 },
-};

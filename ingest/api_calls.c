@@ -1,18 +1,17 @@
 /* api_calls.c: GET /api/v1/calls and /api/v1/calls/{id}.
  *
- * Postgres answers columns; what they are called and where they stand in the JSON is in tables below.  The columns of a
- * part ("analysis") begin with its name and an underscore; a part whose first column is null is null. */
+ * How far a call has come is seen by the rows it has, and by the ledger where one is missing. */
 #include "ingest/api_calls.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/json.h"
-#include "ingest/api.h"
-#include "ingest/api_query.h"
+#include "ingest/api_list.h"
+#include "ingest/api_rows.h"
+#include "ingest/api_writes.h"
+#include "requests.h"
 
-#define COLUMN_BYTES     64
+#define CALL_ID_BYTES_MAX 128
 #define DELIVERIES_MAX   100  /* of one call */
 #define HISTORY_MAX      1000 /* events of one call */
 #define TEXT_OF_(number) #number
@@ -21,14 +20,15 @@
 /* --- statements ------------------------------------------------------------------------------------------ */
 
 /* clang-format off */
-#define UTC(time) "to_char(" time " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+#define UTC API_UTC
 
-/* How an event of the call `p` ended last in a stage: asked only while the stage's row is missing.  Its day bounds the
- * ledger's partitions. */
+/* How an event of the call `p` ended last in a stage, or a job that it became did not: asked only while the stage's row
+ * is missing.  Its day bounds the ledger's partitions. */
 #define LAST_OUTCOME(name, of_stage, of_type, row)                                                                \
     " LEFT JOIN LATERAL (SELECT e.outcome, e.why FROM ledger e"                                                   \
     " WHERE e.correlation_id = p.call_id AND e.tenant = p.tenant"                                                 \
-    " AND e.stage = '" of_stage "' AND e.event_type = '" of_type "'"                                              \
+    " AND e.stage = '" of_stage "' AND (e.event_type = '" of_type "'"                                             \
+    " OR e.event_type IN ('job.finished', 'job.due') AND e.outcome IN ('rejected', 'parked'))"                    \
     " AND e.day >= (p.created_at AT TIME ZONE 'UTC')::date - 1 AND " row ".call_id IS NULL"                       \
     " ORDER BY e.run DESC, e.committed_at DESC LIMIT 1) " name " ON true"
 
@@ -36,7 +36,11 @@
     " p.call_id, p.tenant, p.source, p.status, p.direction, p.answered, p.voicemail,"                             \
     " " UTC("p.call_at") " AS call_at, " UTC("p.started_at") " AS started_at, p.duration_s,"                      \
     " p.recording_url IS NOT NULL AS recorded, p.tracking_number, p.customer_number, p.customer_name,"            \
-    " p.csr_user_id, " UTC("p.created_at") " AS created_at, " UTC("p.updated_at") " AS updated_at,"               \
+    " p.csr_user_id, p.brought_by, " UTC("p.created_at") " AS created_at,"                                        \
+    " " UTC("p.updated_at") " AS updated_at,"                                                                     \
+    " CASE WHEN p.status <> 'missed' THEN NULL WHEN p.callback_done_at IS NULL THEN 'open' ELSE 'done' END"       \
+    " AS callback_state, floor(extract(epoch FROM now() - p.call_at))::bigint AS callback_age_s,"                 \
+    " " UTC("p.callback_done_at") " AS callback_done_at, p.callback_done_by AS callback_done_by,"                 \
     " cc.contact_id AS contact_contact_id, cc.phone AS contact_phone, cc.name AS contact_name,"                   \
     " l.lead_id AS lead_lead_id, l.status AS lead_status,"                                                        \
     " a.lead_qualification AS analysis_lead_qualification, a.booking_status AS analysis_booking_status,"          \
@@ -44,6 +48,7 @@
     " a.objections AS analysis_objections, a.sop_score AS analysis_sop_score,"                                    \
     " a.sop_missed_steps AS analysis_sop_missed_steps, a.summary AS analysis_summary,"                            \
     " a.evidence AS analysis_evidence, a.dropped_without_evidence AS analysis_dropped_without_evidence,"          \
+    " a.corrections AS analysis_corrections,"                                                                     \
     " a.provider AS analysis_provider, a.model AS analysis_model, a.prompt_version AS analysis_prompt_version,"   \
     " " UTC("a.updated_at") " AS analysis_updated_at, t.call_id IS NOT NULL AS transcribed,"                      \
     " heard.outcome AS transcribe_outcome, heard.why AS transcribe_why,"                                          \
@@ -57,51 +62,58 @@
     LAST_OUTCOME("heard", "transcribe", "call.recorded", "t")                                                     \
     LAST_OUTCOME("understood", "analyze", "call.transcribed", "a")
 
-/* Which calls are in the list: $1 tenant, $2 from, $3 to, $4 status.  Days are the company's own; those of UTC around
- * them let the index be used, whatever its time zone.  (Row-level security keeps a COALESCE out of the index, but not
- * a CASE.) */
+/* Which calls are in the list: $6 from, $7 to, $8 status, $9 callback.  Days are the company's own.  (Row-level security
+ * keeps a COALESCE out of the index, but not a CASE.) */
 #define LISTED(tenancy)                                                                                           \
-    " WHERE " tenancy " AND ($4::text IS NULL OR c.status = $4)"                                                  \
-    " AND c.call_at >= CASE WHEN $2::date IS NULL THEN '-infinity' ELSE ($2::date - 1)::timestamptz END"          \
-    " AND c.call_at < CASE WHEN $3::date IS NULL THEN 'infinity' ELSE ($3::date + 2)::timestamptz END"            \
-    " AND ($2::date IS NULL OR " LOCAL_DAY " >= $2::date)"                                                        \
-    " AND ($3::date IS NULL OR " LOCAL_DAY " <= $3::date)"
-#define LOCAL_DAY                                                                                                 \
-    "(c.call_at AT TIME ZONE (SELECT co.time_zone FROM companies co WHERE co.tenant = c.tenant))::date"
-
-/* $5, $6, $7: the cursor, $8: how many.  The order is total: no call is lost or given twice between two pages. */
-#define LIST_CALLS(calls, tenancy)                                                                                \
-    "WITH page AS MATERIALIZED (SELECT c.* FROM " calls LISTED(tenancy)                                           \
-    " AND (c.call_at, c.call_id, c.tenant) < ($5::timestamptz, $6, $7)"                                           \
-    " ORDER BY c.call_at DESC, c.call_id DESC, c.tenant DESC LIMIT $8::integer),"                                 \
-    " listed AS (SELECT count(*) AS total FROM " calls LISTED(tenancy) ")"                                        \
-    " SELECT listed.total," CALL_COLUMNS " FROM listed LEFT JOIN page p ON true" CALL_JOINS                       \
-    " ORDER BY p.call_at DESC, p.call_id DESC, p.tenant DESC"
-
-/* Row-level security says the same; said here, it lets the tenant's index be used. */
-#define ONE_COMPANY "c.tenant = $1"
-#define ALL_COMPANIES "$1 = '" API_ALL_TENANTS "'"
-#define MATCHING "calls_matching($9) m JOIN calls c ON c.tenant = m.tenant AND c.call_id = m.call_id"
+    tenancy " AND ($8::text IS NULL OR c.status = $8)"                                                            \
+    " AND ($9::text IS NULL OR (c.status = 'missed' AND (c.callback_done_at IS NULL) = ($9 = 'open')))"
+#define OF_COMPANY                                                                                                \
+    API_ONE_COMPANY " AND c.call_at >= " API_FROM_DAY("$6::date") " AND c.call_at < " API_TO_DAY("$7::date")
+/* Those of UTC around them let the index be used, whatever the time zones. */
+#define OF_ALL                                                                                                    \
+    API_ALL_COMPANIES                                                                                             \
+    " AND c.call_at >= CASE WHEN $6::date IS NULL THEN '-infinity' ELSE ($6::date - 1)::timestamptz END"          \
+    " AND c.call_at < CASE WHEN $7::date IS NULL THEN 'infinity' ELSE ($7::date + 2)::timestamptz END"            \
+    " AND ($6::date IS NULL OR " API_LOCAL_DAY("call_at") " >= $6::date)"                                         \
+    " AND ($7::date IS NULL OR " API_LOCAL_DAY("call_at") " <= $7::date)"
+#define LIST_CALLS(tenancy)                                                                                       \
+    API_NEWEST_FIRST_OF("calls_total($6::date, $7::date, $8, $9)", "calls c", LISTED(tenancy), "call_at",         \
+                        "call_id", "text", CALL_COLUMNS, CALL_JOINS)
+#define SEARCH_CALLS(tenancy)                                                                                     \
+    API_NEWEST_FIRST(MATCHING, LISTED(tenancy), "call_at", "call_id", "text", CALL_COLUMNS, CALL_JOINS)
+#define MATCHING "calls_matching($10) m JOIN calls c ON c.tenant = m.tenant AND c.call_id = m.call_id"
 
 static const struct statement list_calls = {
     .name = "api_list_calls",
-    .text = LIST_CALLS("calls c", ONE_COMPANY),
-    .params = 8,
+    .text = LIST_CALLS(OF_COMPANY),
+    .params = 9,
 };
 static const struct statement list_all_calls = {
     .name = "api_list_all_calls",
-    .text = LIST_CALLS("calls c", ALL_COMPANIES),
-    .params = 8,
+    .text = LIST_CALLS(OF_ALL),
+    .params = 9,
+};
+/* Said as the index of what is open has it, which is small however many calls there were. */
+#define OPEN(tenancy) tenancy " AND c.status = 'missed' AND c.callback_done_at IS NULL"
+static const struct statement list_callbacks = {
+    .name = "api_list_callbacks",
+    .text = LIST_CALLS(OPEN(OF_COMPANY)),
+    .params = 9,
+};
+static const struct statement list_all_callbacks = {
+    .name = "api_list_all_callbacks",
+    .text = LIST_CALLS(OPEN(OF_ALL)),
+    .params = 9,
 };
 static const struct statement search_calls = {
     .name = "api_search_calls",
-    .text = LIST_CALLS(MATCHING, ONE_COMPANY),
-    .params = 9,
+    .text = SEARCH_CALLS(OF_COMPANY),
+    .params = 10,
 };
 static const struct statement search_all_calls = {
     .name = "api_search_all_calls",
-    .text = LIST_CALLS(MATCHING, ALL_COMPANIES),
-    .params = 9,
+    .text = SEARCH_CALLS(OF_ALL),
+    .params = 10,
 };
 
 /* Who sees all companies gets the newest, should two sources have named their calls alike. */
@@ -110,13 +122,7 @@ static const struct statement show_call = {
     .text = "WITH page AS MATERIALIZED"
             " (SELECT c.* FROM calls c WHERE c.call_id = $1 ORDER BY c.call_at DESC LIMIT 1)"
             " SELECT" CALL_COLUMNS ","
-            " t.provider AS transcript_provider, t.model AS transcript_model, t.language AS transcript_language,"
-            " t.text AS transcript_text, t.segments AS transcript_segments, t.speakers AS transcript_speakers,"
-            " t.words AS transcript_words, t.duration_s AS transcript_duration_s,"
-            " " UTC("t.updated_at") " AS transcript_updated_at,"
-            " r.bytes AS recording_bytes, r.sha256 AS recording_sha256, r.format AS recording_format,"
-            " r.channels AS recording_channels, r.sample_rate_hz AS recording_sample_rate_hz,"
-            " r.duration_s AS recording_duration_s, " UTC("r.created_at") " AS recording_created_at,"
+            TRANSCRIPT_COLUMNS "," RECORDING_COLUMNS ","
             " b.appointment_id AS appointment_appointment_id, b.status AS appointment_status,"
             " b.outcome AS appointment_outcome, " UTC("b.scheduled_start") " AS appointment_scheduled_start,"
             " b.service_type AS appointment_service_type, b.location AS appointment_location,"
@@ -152,130 +158,6 @@ static const struct statement list_history = {
     .params = 2,
 };
 /* clang-format on */
-
-/* --- from columns to JSON -------------------------------------------------------------------------------- */
-
-enum kind { END, STRING, INTEGER, NUMBER, BOOLEAN, JSON };
-
-struct member {
-    const char *name;
-    enum kind kind;
-};
-
-static const struct member call_members[] = {
-    { "call_id", STRING },         { "tenant", STRING },        { "source", STRING },
-    { "status", STRING },          { "direction", STRING },     { "answered", BOOLEAN },
-    { "voicemail", BOOLEAN },      { "call_at", STRING },       { "started_at", STRING },
-    { "duration_s", INTEGER },     { "recorded", BOOLEAN },     { "tracking_number", STRING },
-    { "customer_number", STRING }, { "customer_name", STRING }, { "csr_user_id", STRING },
-    { "created_at", STRING },      { "updated_at", STRING },    { NULL, END },
-};
-static const struct member contact_members[] = {
-    { "contact_id", STRING }, { "phone", STRING }, { "name", STRING }, { NULL, END }
-};
-static const struct member lead_members[] = { { "lead_id", STRING }, { "status", STRING }, { NULL, END } };
-static const struct member analysis_members[] = {
-    { "lead_qualification", STRING },
-    { "booking_status", STRING },
-    { "call_outcome_category", STRING },
-    { "sentiment_score", NUMBER },
-    { "objections", JSON },
-    { "sop_score", NUMBER },
-    { "sop_missed_steps", JSON },
-    { "summary", STRING },
-    { "evidence", JSON },
-    { "dropped_without_evidence", INTEGER },
-    { "provider", STRING },
-    { "model", STRING },
-    { "prompt_version", STRING },
-    { "updated_at", STRING },
-    { NULL, END },
-};
-static const struct member transcript_members[] = {
-    { "provider", STRING },   { "model", STRING },     { "language", STRING }, { "text", STRING },
-    { "segments", JSON },     { "speakers", INTEGER }, { "words", INTEGER },   { "duration_s", NUMBER },
-    { "updated_at", STRING }, { NULL, END },
-};
-static const struct member recording_members[] = {
-    { "bytes", INTEGER },          { "sha256", STRING },     { "format", STRING },     { "channels", INTEGER },
-    { "sample_rate_hz", INTEGER }, { "duration_s", NUMBER }, { "created_at", STRING }, { NULL, END },
-};
-static const struct member appointment_members[] = {
-    { "appointment_id", STRING }, { "status", STRING },   { "outcome", STRING },         { "scheduled_start", STRING },
-    { "service_type", STRING },   { "location", STRING }, { "assigned_rep_id", STRING }, { "quote", STRING },
-    { "updated_at", STRING },     { NULL, END },
-};
-static const struct member delivery_members[] = {
-    { "delivery_id", STRING }, { "channel", STRING }, { "provider", STRING }, { "recipient", STRING },
-    { "purpose", STRING },     { "content", STRING }, { "state", STRING },    { "status", STRING },
-    { "error_code", STRING },  { "error", STRING },   { "attempt", INTEGER }, { "created_at", STRING },
-    { "updated_at", STRING },  { NULL, END },
-};
-static const struct member history_members[] = {
-    { "stage", STRING },      { "event_id", STRING },     { "event_type", STRING },  { "run", INTEGER },
-    { "topic", STRING },      { "hook", STRING },         { "reported_at", STRING }, { "outcome", STRING },
-    { "why", STRING },        { "attempts", INTEGER },    { "emitted", INTEGER },    { "received_at", STRING },
-    { "started_at", STRING }, { "committed_at", STRING }, { "worked_ms", NUMBER },   { NULL, END },
-};
-
-static bool is_true(const char *value)
-{
-    return value && strcmp(value, "t") == 0;
-}
-
-static void write_value(struct buf *out, enum kind kind, const char *value)
-{
-    if (!value || kind == STRING)
-        json_write_string(out, value);
-    else if (kind == BOOLEAN)
-        json_write_bool(out, is_true(value));
-    else if (kind == NUMBER)
-        json_write_number(out, strtod(value, NULL));
-    else
-        buf_add_string(out, value);
-}
-
-static const char *column_of(const struct rows *rows, int row, const char *prefix, const char *name)
-{
-    char column[COLUMN_BYTES];
-    snprintf(column, sizeof(column), "%s%s", prefix, name);
-    return row_get(rows, row, column);
-}
-
-static void write_members(struct buf *out, const struct rows *rows, int row, const char *prefix,
-                          const struct member *members)
-{
-    for (; members->name; members++) {
-        json_name(out, members->name);
-        write_value(out, members->kind, column_of(rows, row, prefix, members->name));
-    }
-}
-
-static void write_part(struct buf *out, const struct rows *rows, int row, const char *name, const char *prefix,
-                       const struct member *members)
-{
-    json_name(out, name);
-    if (!column_of(rows, row, prefix, members->name)) {
-        buf_add_string(out, "null");
-        return;
-    }
-    buf_add_char(out, '{');
-    write_members(out, rows, row, prefix, members);
-    buf_add_char(out, '}');
-}
-
-static void write_list(struct buf *out, const struct rows *rows, const char *name, const struct member *members)
-{
-    json_name(out, name);
-    buf_add_char(out, '[');
-    for (int row = 0; row < rows->count; row++) {
-        json_separate(out);
-        buf_add_char(out, '{');
-        write_members(out, rows, row, "", members);
-        buf_add_char(out, '}');
-    }
-    buf_add_char(out, ']');
-}
 
 /* --- how far it has come --------------------------------------------------------------------------------- */
 
@@ -317,7 +199,12 @@ struct call_processing call_processing_of(const struct call_progress *progress)
     return (struct call_processing){ "none", NULL, "there is no recording" };
 }
 
-static void write_processing(struct buf *out, const struct rows *rows, int row)
+static bool is_true(const char *value)
+{
+    return is(value, "t");
+}
+
+static void processing_values(const struct rows *rows, int row, const char **ret)
 {
     const struct call_progress progress = {
         .analyzed = row_get(rows, row, "analysis_provider"),
@@ -331,97 +218,97 @@ static void write_processing(struct buf *out, const struct rows *rows, int row)
     };
     const struct call_processing processing = call_processing_of(&progress);
 
-    json_name(out, "processing");
-    buf_add_char(out, '{');
-    json_name(out, "state");
-    json_write_string(out, processing.state);
-    json_name(out, "stage");
-    json_write_string(out, processing.stage);
-    json_name(out, "reason");
-    json_write_string(out, processing.reason);
-    buf_add_char(out, '}');
+    ret[0] = processing.state;
+    ret[1] = processing.stage;
+    ret[2] = processing.reason;
 }
 
-static void write_call(struct buf *out, const struct rows *rows, int row)
-{
-    write_members(out, rows, row, "", call_members);
-    write_part(out, rows, row, "contact", "contact_", contact_members);
-    write_part(out, rows, row, "lead", "lead_", lead_members);
-    write_processing(out, rows, row);
-    write_part(out, rows, row, "analysis", "analysis_", analysis_members);
-}
+/* --- what is shown --------------------------------------------------------------------------------------- */
+
+static const struct api_member call_members[] = {
+    { "call_id", API_STRING },         { "tenant", API_STRING },        { "source", API_STRING },
+    { "status", API_STRING },          { "direction", API_STRING },     { "answered", API_BOOLEAN },
+    { "voicemail", API_BOOLEAN },      { "call_at", API_STRING },       { "started_at", API_STRING },
+    { "duration_s", API_INTEGER },     { "recorded", API_BOOLEAN },     { "tracking_number", API_STRING },
+    { "customer_number", API_STRING }, { "customer_name", API_STRING }, { "csr_user_id", API_STRING },
+    { "brought_by", API_STRING },      { "created_at", API_STRING },    { "updated_at", API_STRING },
+    { 0 },
+};
+static const struct api_member lead_members[] = { { "lead_id", API_STRING }, { "status", API_STRING }, { 0 } };
+static const struct api_member processing_members[] = {
+    { "state", API_STRING }, { "stage", API_STRING }, { "reason", API_STRING }, { 0 }
+};
+static const struct api_member appointment_members[] = {
+    { "appointment_id", API_STRING },  { "status", API_STRING },       { "outcome", API_STRING },
+    { "scheduled_start", API_STRING }, { "service_type", API_STRING }, { "location", API_STRING },
+    { "assigned_rep_id", API_STRING }, { "quote", API_STRING },        { "updated_at", API_STRING },
+    { 0 },
+};
+static const struct api_member delivery_members[] = {
+    { "delivery_id", API_STRING }, { "channel", API_STRING }, { "provider", API_STRING }, { "recipient", API_STRING },
+    { "purpose", API_STRING },     { "content", API_STRING }, { "state", API_STRING },    { "status", API_STRING },
+    { "error_code", API_STRING },  { "error", API_STRING },   { "attempt", API_INTEGER }, { "created_at", API_STRING },
+    { "updated_at", API_STRING },  { 0 },
+};
+static const struct api_member history_members[] = {
+    { "stage", API_STRING },      { "event_id", API_STRING },     { "event_type", API_STRING },
+    { "run", API_INTEGER },       { "topic", API_STRING },        { "hook", API_STRING },
+    { "reported_at", API_STRING }, { "outcome", API_STRING },     { "why", API_STRING },
+    { "attempts", API_INTEGER },  { "emitted", API_INTEGER },     { "received_at", API_STRING },
+    { "started_at", API_STRING }, { "committed_at", API_STRING }, { "worked_ms", API_NUMBER },
+    { 0 },
+};
+
+static const struct api_part call_parts[] = {
+    { NULL, "", call_members, NULL },
+    { "callback", "callback_", api_callback_members, NULL },
+    { "contact", "contact_", api_contact_members, NULL },
+    { "lead", "lead_", lead_members, NULL },
+    { "processing", NULL, processing_members, processing_values },
+    { "analysis", "analysis_", api_analysis_members, NULL },
+    { 0 },
+};
+static const struct api_part more_call_parts[] = {
+    { "recording", "recording_", api_recording_members, NULL },
+    { "transcript", "transcript_", api_transcript_members, NULL },
+    { "appointment", "appointment_", appointment_members, NULL },
+    { 0 },
+};
 
 /* --- GET /api/v1/calls ----------------------------------------------------------------------------------- */
 
-static bool find_calls(struct api_request *request, const struct calls_query *query, struct rows *ret)
-{
-    bool all = strcmp(request->tenant, API_ALL_TENANTS) == 0;
-    const struct calls_cursor *after = &query->after;
-    const char *one_more = arena_printf(request->arena, "%d", query->limit + 1);
-
-    if (query->search)
-        return api_query(request, all ? &search_all_calls : &search_calls,
-                         PARAMS(request->tenant, query->from, query->to, query->status, after->at, after->call_id,
-                                after->tenant, one_more, query->search),
-                         ret);
-    return api_query(request, all ? &list_all_calls : &list_calls,
-                     PARAMS(request->tenant, query->from, query->to, query->status, after->at, after->call_id,
-                            after->tenant, one_more),
-                     ret);
-}
-
-static const char *cursor_behind(const struct rows *rows, int row, struct arena *arena)
-{
-    const struct calls_cursor cursor = { .at = row_get(rows, row, "call_at"),
-                                         .call_id = row_get(rows, row, "call_id"),
-                                         .tenant = row_get(rows, row, "tenant") };
-    return calls_cursor_print(&cursor, arena);
-}
-
 void api_list_calls(struct api_request *request)
 {
+    static const struct api_list list = { &calls_order, call_parts,  "call_at",
+                                          "call_id",    &list_calls, &list_all_calls };
+    static const struct api_list found = { &calls_order, call_parts,    "call_at",
+                                           "call_id",    &search_calls, &search_all_calls };
+    static const struct api_list callbacks = { &calls_order, call_parts,      "call_at",
+                                               "call_id",    &list_callbacks, &list_all_callbacks };
     struct calls_query query;
     struct problem why = { 0 };
-    struct rows rows;
-    struct buf out;
 
-    if (!calls_query_read(http_url(request->exchange), request->arena, &query, &why)) {
-        api_refuse(request, 422, why.text, why.pointer[0] ? why.pointer : NULL);
-        return;
-    }
-    if (!find_calls(request, &query, &rows))
-        return;
-    /* an empty page still has a row, for the total */
-    int found = row_get(&rows, 0, "call_id") ? rows.count : 0;
-    int shown = found > query.limit ? query.limit : found;
-    buf_init(&out, API_ANSWER_BYTES_MAX);
-    buf_add_string(&out, "{\"data\":{\"items\":[");
-    for (int row = 0; row < shown; row++) {
-        json_separate(&out);
-        buf_add_char(&out, '{');
-        write_call(&out, &rows, row);
-        buf_add_char(&out, '}');
-    }
-    buf_add_string(&out, "],\"total\":");
-    buf_add_string(&out, row_get(&rows, 0, "total"));
-    json_name(&out, "next_cursor");
-    json_write_string(&out, found > shown ? cursor_behind(&rows, shown - 1, request->arena) : NULL);
-    buf_add_string(&out, "}}\n");
-    api_answer(request, &out);
+    if (!calls_query_read(http_url(request->exchange), request->arena, &query, &why))
+        api_refuse_query(request, &why);
+    else if (query.search)
+        api_answer_list(request, &found, &query.page,
+                        PARAMS(query.from, query.to, query.status, query.callback, query.search));
+    else
+        api_answer_list(request, query.callback && strcmp(query.callback, "open") == 0 ? &callbacks : &list,
+                        &query.page, PARAMS(query.from, query.to, query.status, query.callback));
 }
 
 /* --- GET /api/v1/calls/{id} ------------------------------------------------------------------------------ */
 
 void api_show_call(struct api_request *request)
 {
-    static const char *const no_names[] = { NULL };
-    const char *no_values[1], *call_id = http_path_value(request->exchange, "id");
+    const char *call_id = http_path_value(request->exchange, "id");
     struct problem why = { 0 };
     struct rows call, deliveries, history;
     struct buf out;
 
-    if (!api_parameters(http_url(request->exchange), no_names, no_values, request->arena, &why)) {
-        api_refuse(request, 422, why.text, why.pointer[0] ? why.pointer : NULL);
+    if (!api_no_parameters(http_url(request->exchange), request->arena, &why)) {
+        api_refuse_query(request, &why);
         return;
     }
     if (!api_query(request, &show_call, PARAMS(call_id), &call))
@@ -436,12 +323,51 @@ void api_show_call(struct api_request *request)
         return;
     buf_init(&out, API_ANSWER_BYTES_MAX);
     buf_add_string(&out, "{\"data\":{");
-    write_call(&out, &call, 0);
-    write_part(&out, &call, 0, "recording", "recording_", recording_members);
-    write_part(&out, &call, 0, "transcript", "transcript_", transcript_members);
-    write_part(&out, &call, 0, "appointment", "appointment_", appointment_members);
-    write_list(&out, &deliveries, "deliveries", delivery_members);
-    write_list(&out, &history, "history", history_members);
+    api_write_parts(&out, &call, 0, call_parts);
+    api_write_parts(&out, &call, 0, more_call_parts);
+    api_write_list(&out, &deliveries, "deliveries", delivery_members);
+    api_write_list(&out, &history, "history", history_members);
     buf_add_string(&out, "}}\n");
-    api_answer(request, &out);
+    api_answer(request, 200, &out);
+}
+
+/* --- PATCH ----------------------------------------------------------------------------------------------- */
+
+/* The call in the path; NULL: no call is called so, and it was answered as absent. */
+static const char *path_call(struct api_request *request)
+{
+    const char *call_id = http_path_value(request->exchange, "id");
+
+    if (strlen(call_id) <= CALL_ID_BYTES_MAX)
+        return call_id;
+    api_refuse_absent(request, "call");
+    return NULL;
+}
+
+void api_update_call(struct api_request *request)
+{
+    struct update_call body;
+    const char *call_id = path_call(request);
+
+    if (call_id && api_read_body(request, update_call_read, &body))
+        api_write(request, call_id);
+}
+
+void api_correct_analysis(struct api_request *request)
+{
+    struct correct_analysis body;
+    struct json_value whole;
+    struct json_scan scan;
+    struct text name;
+    const char *call_id = path_call(request);
+
+    if (!call_id || !api_read_body(request, correct_analysis_read, &body))
+        return;
+    bool any = json_parse(http_body(request->exchange), &whole, &request->why);
+    json_enter(&scan, whole);
+    any = any && json_member(&scan, &name, &whole);
+    if (any)
+        api_write(request, call_id);
+    else
+        api_refuse_body(request, "there is nothing to correct in it", "");
 }

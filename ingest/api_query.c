@@ -10,6 +10,12 @@
 
 #define CHECKSUM_BYTES   8
 #define LIMIT_DIGITS_MAX 6
+#define NO_UUID          "00000000-0000-0000-0000-000000000000"
+
+const struct api_order calls_order = { .list = "calls", .first = "infinity" };
+const struct api_order leads_order = { .list = "leads", .first = "infinity", .ids_are_uuids = true };
+const struct api_order appointments_order = { .list = "appointments", .first = "-infinity", .ids_are_uuids = true };
+const struct api_order sessions_order = { .list = "sessions", .first = "infinity", .ids_are_uuids = true };
 
 /* --- parameters ------------------------------------------------------------------------------------------ */
 
@@ -56,6 +62,14 @@ bool api_parameters(const char *url, const char *const *names, const char **ret_
     return true;
 }
 
+bool api_no_parameters(const char *url, struct arena *arena, struct problem *why)
+{
+    static const char *const none[] = { NULL };
+    const char *values[1];
+
+    return api_parameters(url, none, values, arena, why);
+}
+
 /* --- the cursor ------------------------------------------------------------------------------------------ */
 
 static void checksum(struct text content, unsigned char ret[CHECKSUM_BYTES])
@@ -65,10 +79,10 @@ static void checksum(struct text content, unsigned char ret[CHECKSUM_BYTES])
     memcpy(ret, hash, CHECKSUM_BYTES);
 }
 
-/* The checksum, then the three texts, each with its end. */
-const char *calls_cursor_print(const struct calls_cursor *cursor, struct arena *arena)
+/* The checksum, then four texts, each with its end. */
+const char *api_cursor_print(const struct api_order *order, const struct api_cursor *cursor, struct arena *arena)
 {
-    const char *const parts[] = { cursor->at, cursor->call_id, cursor->tenant };
+    const char *const parts[] = { order->list, cursor->at, cursor->id, cursor->tenant };
     struct buf content;
     unsigned char sum[CHECKSUM_BYTES];
 
@@ -97,7 +111,8 @@ static const char *take_text(struct text *content)
     return text;
 }
 
-bool calls_cursor_read(struct text word, struct arena *arena, struct calls_cursor *ret, struct problem *why)
+bool api_cursor_read(const struct api_order *order, struct text word, struct arena *arena, struct api_cursor *ret,
+                     struct problem *why)
 {
     unsigned char *bytes = arena_alloc(arena, API_CURSOR_BYTES_MAX), sum[CHECKSUM_BYTES];
     size_t count = 0;
@@ -110,19 +125,18 @@ bool calls_cursor_read(struct text word, struct arena *arena, struct calls_curso
     if (good) {
         struct text content = { (char *)bytes + CHECKSUM_BYTES, count - CHECKSUM_BYTES };
         checksum(content, sum);
+        const char *list = take_text(&content);
         ret->at = take_text(&content);
-        ret->call_id = take_text(&content);
+        ret->id = take_text(&content);
         ret->tenant = take_text(&content);
         good = memcmp(sum, bytes, sizeof(sum)) == 0 && content.bytes == 0 && ret->tenant &&
-               time_read(text_of(ret->at), &at_us);
+               strcmp(list, order->list) == 0 && time_read(text_of(ret->at), &at_us) &&
+               (!order->ids_are_uuids || uuid_is(text_of(ret->id)));
     }
-    return good || fail_at(why, "cursor", "is not one that a list gave as its next_cursor");
+    return good || fail_at(why, "cursor", "is not one that this list gave as its next_cursor");
 }
 
-/* --- GET /api/v1/calls ----------------------------------------------------------------------------------- */
-
-enum name { LIMIT, CURSOR, STATUS, FROM, TO, SEARCH, NAMES };
-static const char *const names[NAMES + 1] = { "limit", "cursor", "status", "from", "to", "q", NULL };
+/* --- what many take -------------------------------------------------------------------------------------- */
 
 static bool limit_read(const char *value, int *ret, struct problem *why)
 {
@@ -136,11 +150,19 @@ static bool limit_read(const char *value, int *ret, struct problem *why)
     else
         *ret = 0;
     return (*ret >= 1 && *ret <= API_LIMIT_MAX) ||
-           fail_at(why, names[LIMIT], "must be a number from 1 to %d", API_LIMIT_MAX);
+           fail_at(why, "limit", "must be a number from 1 to %d", API_LIMIT_MAX);
+}
+
+static bool page_read(const struct api_order *order, const char *limit, const char *cursor, struct arena *arena,
+                      struct api_page *ret, struct problem *why)
+{
+    ret->after = (struct api_cursor){ order->first, order->ids_are_uuids ? NO_UUID : "", "" };
+    return limit_read(limit, &ret->limit, why) &&
+           (!cursor || api_cursor_read(order, text_of(cursor), arena, &ret->after, why));
 }
 
 /* A day of the calendar. */
-static bool day_read(const char *value, enum name name, struct arena *arena, struct problem *why)
+static bool day_read(const char *value, const char *name, struct arena *arena, struct problem *why)
 {
     int64_t us;
 
@@ -148,26 +170,118 @@ static bool day_read(const char *value, enum name name, struct arena *arena, str
         return true;
     const char *midnight = strlen(value) == strlen("2026-11-21") ? arena_printf(arena, "%sT00:00:00Z", value) : "";
     return (time_read(text_of(midnight), &us) && strncmp(value, "0000", 4) != 0) ||
-           fail_at(why, names[name], "must be a day, like 2026-11-21");
+           fail_at(why, name, "must be a day, like 2026-11-21");
 }
+
+static bool is_one_of(const char *value, const char *const *choices)
+{
+    for (; *choices; choices++)
+        if (strcmp(value, *choices) == 0)
+            return true;
+    return false;
+}
+
+bool page_query_read(const char *url, const struct api_order *order, struct arena *arena, struct api_page *ret,
+                     struct problem *why)
+{
+    enum { LIMIT, CURSOR, NAMES };
+    static const char *const names[NAMES + 1] = { "limit", "cursor", NULL };
+    const char *values[NAMES];
+
+    return api_parameters(url, names, values, arena, why) &&
+           page_read(order, values[LIMIT], values[CURSOR], arena, ret, why);
+}
+
+/* --- each list ------------------------------------------------------------------------------------------- */
 
 bool calls_query_read(const char *url, struct arena *arena, struct calls_query *ret, struct problem *why)
 {
+    enum { LIMIT, CURSOR, STATUS, CALLBACK, FROM, TO, SEARCH, NAMES };
+    static const char *const names[NAMES + 1] = { "limit", "cursor", "status", "callback", "from", "to", "q", NULL };
+    static const char *const callbacks[] = { "open", "done", NULL };
     const char *values[NAMES];
 
-    if (!api_parameters(url, names, values, arena, why) || !limit_read(values[LIMIT], &ret->limit, why) ||
-        !day_read(values[FROM], FROM, arena, why) || !day_read(values[TO], TO, arena, why))
+    if (!api_parameters(url, names, values, arena, why) ||
+        !page_read(&calls_order, values[LIMIT], values[CURSOR], arena, &ret->page, why) ||
+        !day_read(values[FROM], names[FROM], arena, why) || !day_read(values[TO], names[TO], arena, why))
         return false;
     if (values[FROM] && values[TO] && strcmp(values[FROM], values[TO]) > 0)
         return fail_at(why, names[TO], "must not be before from");
     if (values[STATUS] && call_status_rank(values[STATUS]) < 0)
         return fail_at(why, names[STATUS], "must be ringing, in_progress, completed, missed or failed");
+    if (values[CALLBACK] && !is_one_of(values[CALLBACK], callbacks))
+        return fail_at(why, names[CALLBACK], "must be open or done");
     if (values[SEARCH] && strlen(values[SEARCH]) > API_SEARCH_BYTES_MAX)
         return fail_at(why, names[SEARCH], "must have at most %d bytes", API_SEARCH_BYTES_MAX);
     ret->status = values[STATUS];
+    ret->callback = values[CALLBACK];
     ret->from = values[FROM];
     ret->to = values[TO];
     ret->search = values[SEARCH];
-    ret->after = (struct calls_cursor){ "infinity", "", "" };
-    return !values[CURSOR] || calls_cursor_read(text_of(values[CURSOR]), arena, &ret->after, why);
+    return true;
+}
+
+bool leads_query_read(const char *url, struct arena *arena, struct leads_query *ret, struct problem *why)
+{
+    enum { LIMIT, CURSOR, STATUS, NAMES };
+    static const char *const names[NAMES + 1] = { "limit", "cursor", "status", NULL };
+    static const char *const statuses[] = { "new", "warm", "hot", "cold", "closed", NULL };
+    const char *values[NAMES];
+
+    if (!api_parameters(url, names, values, arena, why) ||
+        !page_read(&leads_order, values[LIMIT], values[CURSOR], arena, &ret->page, why))
+        return false;
+    ret->statuses = values[STATUS] ? arena_printf(arena, "{%s}", values[STATUS]) : NULL;
+    for (const char *rest = values[STATUS]; rest; rest = strchr(rest, ',') ? strchr(rest, ',') + 1 : NULL)
+        if (!is_one_of(arena_copy_text(arena, (struct text){ rest, strcspn(rest, ",") }), statuses))
+            return fail_at(why, names[STATUS], "must be some of new, warm, hot, cold and closed, with commas");
+    return true;
+}
+
+bool appointments_query_read(const char *url, struct arena *arena, struct appointments_query *ret, struct problem *why)
+{
+    enum { LIMIT, CURSOR, DATE, NAMES };
+    static const char *const names[NAMES + 1] = { "limit", "cursor", "date", NULL };
+    const char *values[NAMES];
+
+    if (!api_parameters(url, names, values, arena, why))
+        return false;
+    ret->date = values[DATE];
+    return page_read(&appointments_order, values[LIMIT], values[CURSOR], arena, &ret->page, why) &&
+           day_read(values[DATE], names[DATE], arena, why);
+}
+
+bool sessions_query_read(const char *url, struct arena *arena, struct sessions_query *ret, struct problem *why)
+{
+    enum { LIMIT, CURSOR, STATUS, NAMES };
+    static const char *const names[NAMES + 1] = { "limit", "cursor", "status", NULL };
+    static const char *const statuses[] = { "recording", "completed", "failed", "stale", NULL };
+    const char *values[NAMES];
+
+    if (!api_parameters(url, names, values, arena, why))
+        return false;
+    if (values[STATUS] && !is_one_of(values[STATUS], statuses))
+        return fail_at(why, names[STATUS], "must be recording, completed, failed or stale");
+    ret->status = values[STATUS];
+    return page_read(&sessions_order, values[LIMIT], values[CURSOR], arena, &ret->page, why);
+}
+
+bool metrics_query_read(const char *url, bool of_self, struct arena *arena, struct metrics_query *ret,
+                        struct problem *why)
+{
+    enum { FROM, TO, TENANT, NAMES };
+    static const char *const names[NAMES + 1] = { "from", "to", "tenant", NULL };
+    static const char *const names_of_self[] = { "from", "to", NULL };
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-_";
+    const char *values[NAMES] = { NULL };
+
+    if (!api_parameters(url, of_self ? names_of_self : names, values, arena, why) ||
+        !day_read(values[FROM], names[FROM], arena, why) || !day_read(values[TO], names[TO], arena, why))
+        return false;
+    if (values[FROM] && values[TO] && strcmp(values[FROM], values[TO]) > 0)
+        return fail_at(why, names[TO], "must not be before from");
+    if (values[TENANT] && strspn(values[TENANT], letters) != strlen(values[TENANT]))
+        return fail_at(why, names[TENANT], "is the short name of no company");
+    *ret = (struct metrics_query){ values[TENANT], values[FROM], values[TO] };
+    return true;
 }

@@ -318,6 +318,14 @@ static const char *status_of(const struct call_facts *reports, size_t count, con
     return rank == ANSWERED ? "in_progress" : "ringing";
 }
 
+static const char *brought_by(const struct call_facts *reports, size_t count)
+{
+    size_t fetched = 0;
+    for (size_t i = 0; i < count; i++)
+        fetched += reports[i].fetched;
+    return fetched == 0 ? "hook" : fetched == count ? "fetch" : "both";
+}
+
 /* Without a start of its own a call began when it first rang, else its length before it ended. */
 static int64_t start_of(const struct call_facts *reports, size_t count, const struct call_facts *all)
 {
@@ -356,6 +364,7 @@ void call_fold(struct call_facts *reports, size_t count, struct call_state *ret)
     }
     if (all->started_us < 0)
         all->started_us = start_of(reports, count, all);
+    ret->brought_by = brought_by(reports, count);
     ret->status = status_of(reports, count, all);
     if (strcmp(ret->status, "missed") == 0) {       /* one report that says so decides, in whatever order */
         all->has_answered = true;

@@ -1,4 +1,4 @@
-/* call_facts.h: what one CallRail webhook says of a call, and what all of them say together.
+/* call_facts.h: what one CallRail webhook, or a call of its list, says of a call, and what all of them say together.
  *
  * CallRail's own names and ours mean the same; JSON and forms alike.  Everything is optional: what is missing, null
  * or "" says nothing. */
@@ -13,6 +13,7 @@ struct call_facts {
     /* of the report itself */
     int rank;                       /* 0 incoming, 1 answered, 2 completed */
     const char *event_id;
+    bool fetched;                   /* we asked for it */
     int64_t reported_us;            /* by the sender's clock, else when it came */
 
     const char *customer_number;    /* as written */
@@ -42,5 +43,6 @@ bool call_facts_restore(struct text json, struct arena *arena, struct call_facts
 struct call_state {
     struct call_facts facts;
     const char *status;             /* of call_status */
+    const char *brought_by;         /* "hook", "fetch" or "both" */
 };
 void call_fold(struct call_facts *reports, size_t count, struct call_state *ret);

@@ -1,9 +1,9 @@
 /* calls.c: the recorder's part of call tracking: callrail.call.received → the call's rows, call.progressed and
  * call.recorded.
  *
- * A webhook becomes a report row; the call's row is all its reports folded in their order (call_facts.h), so it ends
- * up the same however they came.  `version` is the predicate: two webhooks handled at once make one of them run
- * again. */
+ * A webhook, or what was fetched in its place (reconcile.c), becomes a report row; the call's row is all its reports
+ * folded in their order (call_facts.h), so it ends up the same however they came.  `version` is the predicate: two
+ * webhooks handled at once make one of them run again. */
 #include "common/json.h"
 #include "common/phone.h"
 #include "ingest/call_facts.h"
@@ -27,7 +27,7 @@ static const struct statement find_call = {
 };
 static const struct statement find_reports = {
     .name = "find_reports",
-    .text = "SELECT event_id, hook, (extract(epoch FROM reported_at) * 1000000)::bigint AS reported_us, facts"
+    .text = "SELECT event_id, hook, via, (extract(epoch FROM reported_at) * 1000000)::bigint AS reported_us, facts"
             " FROM call_reports"
             " WHERE tenant = $1 AND call_id = $2",
     .params = 2,
@@ -68,11 +68,11 @@ static const struct statement insert_call = {
     .name = "insert_call",
     .text = "INSERT INTO calls (tenant, call_id, source, status, direction, tracking_number, customer_number,"
             " customer_name, contact_id, lead_id,"
-            " answered, voicemail, started_at, duration_s, recording_url, csr_user_id)"
+            " answered, voicemail, started_at, duration_s, recording_url, csr_user_id, brought_by)"
             " VALUES ($1, $2, 'callrail', $3, $4, $5, $6, $7, $8::uuid, $9::uuid, $10::boolean, $11::boolean,"
             " $12::timestamptz, $13::integer, $14,"
-            " $15)",
-    .params = 15,
+            " $15, $16)",
+    .params = 16,
     .must = 1,
 };
 static const struct statement update_call = {
@@ -81,18 +81,18 @@ static const struct statement update_call = {
             " customer_name = $7,"
             " contact_id = $8::uuid, lead_id = $9::uuid, answered = $10::boolean, voicemail = $11::boolean,"
             " started_at = $12::timestamptz,"
-            " duration_s = $13::integer, recording_url = $14, csr_user_id = $15, version = version + 1,"
-            " updated_at = now()"
-            " WHERE tenant = $1 AND call_id = $2 AND version = $16::bigint",
-    .params = 16,
+            " duration_s = $13::integer, recording_url = $14, csr_user_id = $15, brought_by = $16,"
+            " version = version + 1, updated_at = now()"
+            " WHERE tenant = $1 AND call_id = $2 AND version = $17::bigint",
+    .params = 17,
     .must = 1,
 };
 static const struct statement insert_report = {
     .name = "insert_report",
-    .text = "INSERT INTO call_reports (tenant, call_id, event_id, hook, reported_at, facts)"
-            " VALUES ($1, $2, $3::uuid, $4, $5::timestamptz, $6::jsonb) ON CONFLICT (tenant, call_id, event_id)"
+    .text = "INSERT INTO call_reports (tenant, call_id, event_id, hook, reported_at, facts, via)"
+            " VALUES ($1, $2, $3::uuid, $4, $5::timestamptz, $6::jsonb, $7) ON CONFLICT (tenant, call_id, event_id)"
             " DO NOTHING",
-    .params = 6,
+    .params = 7,
 };
 
 /* The call as the database has it (`version` NULL: it is new) … */
@@ -123,7 +123,8 @@ static const char *caller(struct work *work, const char *text, const char *regio
 }
 
 /* Whose call it is: the row's company, also when the number has moved since; else the tracking number's, else
- * nobody's.  `signer`: the company whose key signed, which speaks for no other; NULL: the shared key. */
+ * nobody's.  `signer`: the company whose key signed, or whose account was asked, which speaks for no other; NULL: the
+ * shared one. */
 static enum outcome find_company(struct work *work, const char *call_id, const char *signer,
                                  const struct call_facts *facts, struct known_call *ret)
 {
@@ -147,7 +148,7 @@ static enum outcome find_company(struct work *work, const char *call_id, const c
                                     .contact_id = row_get(&call, 0, "contact_id"),
                                     .lead_id = row_get(&call, 0, "lead_id") };
     if (signer && strcmp(signer, ret->tenant) != 0 && strcmp(ret->tenant, "unassigned") != 0)
-        return reject(work, "the key of company \"%s\" signed for a call of another company", signer);
+        return reject(work, "the key of company \"%s\" speaks for a call of another company", signer);
     return DONE;
 }
 
@@ -167,11 +168,32 @@ static enum outcome fold_reports(struct work *work, const char *call_id, const s
         if (!call_facts_restore(text_of(row_get(&rows, i, "facts")), work_arena(work), &reports[count], work_why(work)))
             return REJECT;
         reports[count].rank = call_hook_rank(row_get(&rows, i, "hook"));
+        reports[count].fetched = strcmp(row_get(&rows, i, "via"), "fetch") == 0;
         reports[count].reported_us = atoll(row_get(&rows, i, "reported_us"));
         reports[count++].event_id = row_get(&rows, i, "event_id");
     }
     reports[count++] = *report;
     call_fold(reports, count, ret);
+    return DONE;
+}
+
+/* A call whose number is only known now goes to its company with this very transaction, after what is described here
+ * (trigger calls_known_late); what is told of it is told of there. */
+static enum outcome follow_home(struct work *work, struct known_call *known)
+{
+    struct rows number, contact;
+    if (!known->version || !known->tracking || strcmp(known->tenant, "unassigned") != 0)
+        return DONE;
+    TRY(work_query(work, &find_number, &number, known->tracking));
+    if (number.count == 0)
+        return DONE;
+    const char *home = row_get(&number, 0, "tenant");
+    work_set_tenant(work, home);
+    TRY(work_query(work, &find_contact, &contact, home, known->phone));
+    if (contact.count > 0)
+        known->contact_id = row_get(&contact, 0, "contact_id");
+    if (contact.count > 0 && row_get(&contact, 0, "lead_id"))
+        known->lead_id = row_get(&contact, 0, "lead_id");
     return DONE;
 }
 
@@ -227,16 +249,16 @@ static void write_rows(struct work *work, const struct event *event, const char 
     if (known->version)
         effect_row(work, &update_call, known->tenant, call_id, state->status, facts->direction, known->tracking,
                    known->phone, facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started,
-                   duration, facts->recording_url, known->csr, known->version);
+                   duration, facts->recording_url, known->csr, state->brought_by, known->version);
     else
         effect_row(work, &insert_call, known->tenant, call_id, state->status, facts->direction, known->tracking,
                    known->phone, facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started,
-                   duration, facts->recording_url, known->csr);
+                   duration, facts->recording_url, known->csr, state->brought_by);
     struct buf json;
     buf_init(&json, EVENT_BYTES_MAX);
     call_facts_write(&json, report);
     effect_row(work, &insert_report, known->tenant, call_id, event->id, hook, work_time(work, report->reported_us),
-               json.at);
+               json.at, report->fetched ? "fetch" : "hook");
     buf_done(&json);
 }
 
@@ -295,6 +317,7 @@ enum outcome record_callrail(struct work *work, const struct event *event)
     if (!call_facts_read(received.hook, received.content_type, body, work_arena(work), &report, work_why(work)))
         return REJECT;
     report.event_id = event->id;
+    report.fetched = received.via && strcmp(received.via, "fetch") == 0;
     if (report.reported_us < 0 && !time_read(text_of(received.received_at), &report.reported_us))
         return reject(work, "received_at is no time");
 
@@ -309,6 +332,7 @@ enum outcome record_callrail(struct work *work, const struct event *event)
     TRY(link_contact(work, call_id, &known));
     TRY(attribute(work, &state.facts, &known));
     write_rows(work, event, received.hook, &report, &state, &known);
+    TRY(follow_home(work, &known));
     announce(work, call_id, &report, &state, &known);
     return DONE;
 }

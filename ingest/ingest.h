@@ -3,12 +3,15 @@
  *     main.c            settings, routes, start and end
  *     callrail_hooks.c  POST /api/v1/callrail/…      authentic? readable? whose?
  *     twilio_hooks.c    POST /twilio-status
+ *     shunya_hooks.c    POST /api/v1/shunya/webhook
  *     inbound.c         the webhook becomes an event in inbound.* or dead.ingest and is answered once it is durable
  *     refusals.c        those that are not authentic, counted for the operator
  *     door.c            Kafka or the spool          door_open.c: its opening, closing; producers.c, spool.c: its two ways
  *     keys.c            who may knock
- *     api.c, api_*.c    GET /api/v1/…                tokens.c: who asks
- *     recorder.c, calls.c, messages.c   the recorder: inbound.* → rows and domain events
+ *     api.c, api_*.c    /api/v1/…                    tokens.c: who asks; replies.c: who waits
+ *     reconcile.c       CallRail is asked for calls whose webhooks never came
+ *     recorder.c, calls.c, messages.c, jobs.c   the recorder: inbound.* → rows and domain events
+ *     changes.c, appointments.c, visits.c, corrections.c, leads.c   the same for what API clients change
  *
  * Threads: hooks, inbound and door run on the HTTP server's loop thread; the recorder's handlers on the stage's workers;
  * the API's on its own. */
@@ -22,7 +25,7 @@
 #define WEBHOOK_BYTES_MAX (16 * 1024 * 1024)
 #define SOURCES_MAX 128                 /* told apart; what comes from more counts as "other" */
 
-/* Who sends: CallRail, a company's own account there, Twilio. */
+/* Who sends: CallRail, a company's own account there, Twilio, Shunya. */
 struct source {
     char name[sizeof("callrail/") + TENANT_BYTES];
     int64_t in_flight;                  /* webhooks without an answer */
@@ -38,25 +41,31 @@ struct ingest {
     bool spool;
     const char *spool_dir;
     int64_t spool_bytes_max;
-    const char *callrail_signing_key, *twilio_auth_token;
+    const char *recordings_dir;
+    const char *callrail_signing_key, *twilio_auth_token, *shunya_webhook_secret;
+    bool shunya_signature_legacy;
     int64_t connections_max, connections_per_address_max, in_flight_bytes_max, in_flight_per_key_max;
     int64_t request_deadline_ms;
     int64_t api_threads, api_queue_max;
+    const char *callrail_url, *callrail_account_id;
+    const char *callrail_api_key;       /* NULL: the shared account is not asked for calls that never arrived */
+    int64_t callrail_check_every_ms, callrail_budget_percent;
 
     /* the door's */
     struct http_server *server;
     struct door *door;
     struct keyring *keyring;
     struct api *api;
+    struct api_writes *writes;
     struct arena *scratch;              /* of one webhook, on the loop thread */
     struct source sources[SOURCES_MAX];
     size_t source_count;
 };
 
-/* The recorder: one table, of calls.c and messages.c.  A call's id is the event's subject, which the door read from
+/* The recorder: one table, of calls.c, messages.c and jobs.c.  A call's id is the event's subject, which the door read from
  * the body. */
 extern const struct route ingest_routes[];
-/* GET /api/v1/… and /openapi.yaml. */
+/* /api/v1/… and /openapi.yaml. */
 extern const struct http_route ingest_api_routes[];
 /* The webhooks. */
-extern const struct http_route callrail_hook_routes[], twilio_hook_routes[];
+extern const struct http_route callrail_hook_routes[], twilio_hook_routes[], shunya_hook_routes[];

@@ -7,7 +7,9 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "ingest/api.h"
+#include "ingest/api_writes.h"
 #include "ingest/inbound.h"
+#include "ingest/reconcile.h"
 #include "ingest/refusals.h"
 
 #define SCRATCH_BYTES_MAX ((size_t)96 * 1024 * 1024)    /* of one webhook: its body decoded, and in base64 */
@@ -27,8 +29,20 @@ static const struct setting settings[] = {
       .help = "the address providers see; Twilio's signatures depend on it" },
     { "CALLRAIL_SIGNING_KEY", SET_SECRET, AT(callrail_signing_key), NULL,
       .help = "signs CallRail's webhooks; several, separated by commas, while it is changed" },
+    { "CALLRAIL_API_KEY", SET_SECRET, AT(callrail_api_key), NULL,
+      .help = "asks CallRail for calls whose webhooks never came; the first of several. Without it nobody asks" },
+    { "CALLRAIL_ACCOUNT_ID", SET_TEXT, AT(callrail_account_id), NULL, .help = "the account it is the key of" },
+    { "CALLRAIL_BASE_URL", SET_URL, AT(callrail_url), "https://api.callrail.com/v3", .help = "CallRail's address" },
+    { "CALLRAIL_CHECK_EVERY", SET_DURATION, AT(callrail_check_every_ms), "10m", 1000, 86400000,
+      .help = "how often an account is asked for such calls" },
+    { "CALLRAIL_BUDGET_PERCENT", SET_COUNT, AT(callrail_budget_percent), "25", 1, 100,
+      .help = "what that may take of the 1,000 requests an hour and 10,000 a day that CallRail allows an account" },
     { "TWILIO_AUTH_TOKEN", SET_SECRET, AT(twilio_auth_token), NULL,
       .help = "signs Twilio's callbacks; several, separated by commas, while it is changed" },
+    { "SHUNYA_WEBHOOK_SECRET", SET_SECRET, AT(shunya_webhook_secret), NULL,
+      .help = "signs Shunya's webhooks; several, separated by commas, while it is changed" },
+    { "SHUNYA_SIGNATURE_LEGACY", SET_SWITCH, AT(shunya_signature_legacy), "off",
+      .help = "on: Shunya's older signatures are taken too, which hold no time" },
     { "DEFAULT_REGION", SET_TEXT, AT(default_region), "US",
       .help = "the region of phone numbers written without a country" },
     { "SPOOL", SET_SWITCH, AT(spool), "on",
@@ -37,6 +51,8 @@ static const struct setting settings[] = {
       .help = "folder of what was accepted while Kafka was away; one for each instance" },
     { "SPOOL_BYTES_MAX", SET_BYTES, AT(spool_bytes_max), "4GiB", .least = 1024 * 1024,
       .help = "size of the spool; then webhooks are answered 503" },
+    { "RECORDINGS_DIR", SET_TEXT, AT(recordings_dir), ".run/recordings",
+      .help = "folder of the copied recordings, which transcribe writes and the API plays" },
     { "INGEST_CONNECTIONS_MAX", SET_COUNT, AT(connections_max), "4096", 16, 65536, .help = "open connections in all" },
     { "INGEST_CONNECTIONS_PER_ADDRESS_MAX", SET_COUNT, AT(connections_per_address_max), "1024", 1, 65536,
       .help = "open connections of one address; behind a proxy they are all of one" },
@@ -116,8 +132,8 @@ static const struct http_route operators_routes[] = {
 static bool gather_routes(const struct http_route **ret, struct problem *why)
 {
     static struct http_route all[ROUTES_MAX + 1];
-    static const struct http_route *const tables[] = { callrail_hook_routes, twilio_hook_routes, ingest_api_routes,
-                                                       operators_routes };
+    static const struct http_route *const tables[] = { callrail_hook_routes, twilio_hook_routes, shunya_hook_routes,
+                                                       ingest_api_routes, operators_routes };
     size_t count = 0;
 
     for (size_t i = 0; i < LENGTH(tables); i++)
@@ -188,7 +204,8 @@ static bool open_server(struct problem *why)
     if (!gather_routes(&routes, why))
         return false;
     ingest.server = http_server_start(&server, routes, why);
-    if (!ingest.server || !door_start(ingest.door, ingest.server, why))
+    if (!ingest.server || !door_start(ingest.door, ingest.server, why) ||
+        !api_writes_start(ingest.writes, ingest.server, why))
         return false;
     log_info("serving", LOG_TEXT("listen", ingest.listen), LOG_INT("port", http_server_port(ingest.server)));
     return true;
@@ -202,7 +219,8 @@ static bool ingest_open(void *context, struct problem *why)
     inbound_open();
     ingest.scratch = arena_new(SCRATCH_BYTES_MAX);
     ingest.api = api_open(&ingest, why);
-    return ingest.api && open_keyring(why) && open_door(why) && open_server(why);
+    ingest.writes = ingest.api ? api_writes_open(&ingest, why) : NULL;
+    return ingest.writes && reconcile_open(&ingest, why) && open_keyring(why) && open_door(why) && open_server(why);
 }
 
 static void ingest_close(void *context)
@@ -211,10 +229,23 @@ static void ingest_close(void *context)
     (void)context;
     if (ingest.server)
         http_server_drain(ingest.server, deadline_ms);
+    api_writes_stop(ingest.writes);
     api_close(ingest.api);
     door_close(ingest.door, deadline_ms);
+    api_writes_free(ingest.writes);
     keyring_close(ingest.keyring);
     arena_free(ingest.scratch);
+}
+
+static bool ingest_check(void *context, struct buf *out)
+{
+    struct problem why;
+    bool good = reconcile_open(context, &why);
+    if (good)
+        reconcile_check(context, out);
+    else
+        buf_printf(out, "bad  callrail %s\n", why.text);
+    return good;
 }
 
 static void ingest_report(void *context, struct buf *json)
@@ -245,6 +276,8 @@ int main(int argc, char **argv)
         .routes = ingest_routes,
         .open = ingest_open,
         .close = ingest_close,
+        .sweeps = ingest_sweeps,
+        .check = ingest_check,
         .report = ingest_report,
         .own_metrics_server = true,
     });

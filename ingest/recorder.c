@@ -17,6 +17,9 @@ enum outcome recorder_body(struct work *work, const char *encoding, struct text 
 
 const struct route ingest_routes[] = {
     { .type = &EVENT_CALLRAIL_CALL_RECEIVED, .handle = record_callrail },
+    { .type = &EVENT_RECONCILE_DUE, .handle = reconcile_calls },
     { .type = &EVENT_TWILIO_STATUS_RECEIVED, .handle = record_twilio_status },
+    { .type = &EVENT_SHUNYA_JOB_RECEIVED, .handle = record_shunya },
+    { .type = &EVENT_API_REQUESTED, .handle = record_api_request },
     { 0 },
 };

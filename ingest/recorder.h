@@ -1,5 +1,5 @@
-/* recorder.h: the recorder: an accepted webhook becomes rows and domain events.  Its handlers run on the stage's
- * workers. */
+/* recorder.h: the recorder: an accepted webhook, or a change a client asked for, becomes rows and domain events.  Its
+ * handlers run on the stage's workers. */
 #pragma once
 
 #include "ingest/ingest.h"
@@ -7,7 +7,10 @@
 #include "events.h"
 
 enum outcome record_callrail(struct work *work, const struct event *event);         /* calls.c */
+enum outcome reconcile_calls(struct work *work, const struct event *event);         /* reconcile.c */
 enum outcome record_twilio_status(struct work *work, const struct event *event);    /* messages.c */
+enum outcome record_shunya(struct work *work, const struct event *event);           /* jobs.c */
+enum outcome record_api_request(struct work *work, const struct event *event);      /* changes.c */
 
 /* The raw body as the door kept it. */
 enum outcome recorder_body(struct work *work, const char *encoding, struct text kept, struct text *ret);

@@ -14,7 +14,7 @@ static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 
 static const struct statement find_token = {
     .name = "find_token",
-    .text = "SELECT tenant, role, state FROM token_of($1)",
+    .text = "SELECT tenant, role, state, token_id, user_id FROM token_of($1)",
     .params = 1,
 };
 
@@ -105,6 +105,14 @@ static enum token_state state_of(const char *state)
     return strcmp(state, "expired") == 0 ? TOKEN_EXPIRED : TOKEN_REVOKED;
 }
 
+/* Constraints of the tables keep it from being cut. */
+static void put_text(char *room, size_t room_bytes, const char *value)
+{
+    int bytes = snprintf(room, room_bytes, "%s", value ? value : "");
+    assert((size_t)bytes < room_bytes);
+    (void)bytes;
+}
+
 enum token_state tokens_find(struct tokens *tokens, struct text token, struct arena *arena, struct token *ret,
                              struct problem *why)
 {
@@ -120,11 +128,10 @@ enum token_state tokens_find(struct tokens *tokens, struct text token, struct ar
         return TOKEN_NOT_CHECKED;
     if (rows.count == 0)
         return TOKEN_UNKNOWN;
-    int tenant_bytes = snprintf(ret->tenant, sizeof(ret->tenant), "%s", row_get(&rows, 0, "tenant"));
-    int role_bytes = snprintf(ret->role, sizeof(ret->role), "%s", row_get(&rows, 0, "role"));
-    assert((size_t)tenant_bytes < sizeof(ret->tenant) &&
-           (size_t)role_bytes < sizeof(ret->role)); /* constraints of the tables */
-    (void)tenant_bytes, (void)role_bytes;
+    put_text(ret->tenant, sizeof(ret->tenant), row_get(&rows, 0, "tenant"));
+    put_text(ret->role, sizeof(ret->role), row_get(&rows, 0, "role"));
+    put_text(ret->id, sizeof(ret->id), row_get(&rows, 0, "token_id"));
+    put_text(ret->user_id, sizeof(ret->user_id), row_get(&rows, 0, "user_id"));
     enum token_state state = state_of(row_get(&rows, 0, "state"));
     if (state == TOKEN_VALID)
         remember(tokens, hash, ret);

@@ -7,6 +7,7 @@
  * Threads: any. */
 #pragma once
 
+#include "common/crypto.h"
 #include "common/postgres.h"
 #include "ingest/keys.h"
 
@@ -14,10 +15,13 @@
 #define TOKENS_REMEMBERED_MAX 1024 /* a power of two */
 #define TOKEN_BYTES_MAX       128
 #define TOKEN_ROLE_BYTES      sizeof("platform")
+#define TOKEN_USER_BYTES      (128 + 1)
 
 struct token {
     char tenant[TENANT_BYTES];
     char role[TOKEN_ROLE_BYTES]; /* platform, admin, exec, csr, rep, owner, station */
+    char id[UUID_BYTES];
+    char user_id[TOKEN_USER_BYTES]; /* empty: it belongs to no person */
 };
 
 enum token_state {

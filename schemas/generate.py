@@ -1,7 +1,7 @@
 """Makes C of the contracts in this folder.
 
-    generate.py OUTDIR [MORE]   events.h .c, answers.h .c, topics.h .c, migrations.c, settings_known.c, openapi.c; MORE is a folder
-                                with topics.json and events/ of its own, added to these (the runtime's own tests have a stage)
+    generate.py OUTDIR [MORE]   events.h .c, answers.h .c, requests.h .c, topics.h .c, migrations.c, settings_known.c, openapi.c; MORE is
+                                a folder with topics.json and events/ of its own, added to these (the runtime's own tests have a stage)
     generate.py --asyncapi      prints asyncapi.yaml
 
 Every JSON Schema keyword is either turned into something that is checked or refused here, by name: a schema never says more than
@@ -79,6 +79,7 @@ class Record:
     c_name: str
     about: str
     fields: list[Field]
+    open: bool = False          # members it does not name are passed over
 
 
 @dataclasses.dataclass
@@ -209,7 +210,9 @@ class SchemaReader:
         return item
 
     def read_object(self, node, c_name, where):
-        if node.get("additionalProperties") is not False:
+        """What others say may hold more than we know; what we say ourselves must not."""
+        is_open = node.get("additionalProperties") is True and self.path.parent.name == "answers"
+        if node.get("additionalProperties") is not False and not is_open:
             self.refuse(where, "additionalProperties must be false")
         members, required = node.get("properties", {}), node.get("required", [])
         for name in required:
@@ -222,7 +225,7 @@ class SchemaReader:
             at = f"{where}/properties/{name}"
             self.check_name(name, at)
             fields.append(self.read_field(member, f"{c_name}_{name}", name, name in required, at))
-        record = Record(c_name, node.get("description", ""), fields)
+        record = Record(c_name, node.get("description", ""), fields, is_open)
         self.schema.records.append(record)
         return record
 
@@ -329,7 +332,7 @@ def record_table(record):
     lines += [f"    {{ {row_text(record, field, f'{record.c_name}_{field.name}')} }}," for field in record.fields]
     lines.append("};")
     lines.append(f"static const struct record {record.c_name}_record = {{ sizeof(struct {record.c_name}), {record.c_name}_fields, "
-                 f"LENGTH({record.c_name}_fields), false }};\n")
+                 f"LENGTH({record.c_name}_fields), {'true' if record.open else 'false'} }};\n")
     return "\n".join(lines)
 
 
@@ -386,20 +389,27 @@ def events_header(schemas):
 
 
 def event_topic(schema, topics):
+    """-> its topic and, when each stage has one of its own for it, how their names begin; in C"""
     carriers = [number for number, topic in enumerate(topics) if schema.name in topic["types"]]
     if not carriers:
         raise SchemaError(f'topics.json: no topic carries "{schema.name}"')
-    return f"&topics[{carriers[0]}]" if len(carriers) == 1 else "NULL"
+    per_stage = {topics[number].get("per_stage") for number in carriers}
+    if per_stage == {None} and len(carriers) == 1:
+        return f"&topics[{carriers[0]}]", "NULL"
+    if len(per_stage) > 1 or None in per_stage:
+        raise SchemaError(f'topics.json: "{schema.name}" is carried by more than one topic')
+    return "NULL", c_string(per_stage.pop())
 
 
 def event_type_code(schema, topics):
     name = schema.c_name
+    topic, per_stage = event_topic(schema, topics)
     return (f"static void {name}_write_any(struct buf *out, const void *data)\n{{\n"
             f"    record_write(out, &{name}_record, data);\n}}\n\n"
             f"static bool {name}_check(struct text json, struct problem *why)\n{{\n"
             f"    return record_check(json, &{name}_record, why);\n}}\n\n"
             f"const struct event_type EVENT_{name.upper()} = {{\n"
-            f'    "{schema.name}", {event_topic(schema, topics)}, "/schemas/events/{schema.name}.json", {name}_write_any, {name}_check,\n'
+            f'    "{schema.name}", {topic}, {per_stage}, "/schemas/events/{schema.name}.json", {name}_write_any, {name}_check,\n'
             f"}};\n")
 
 
@@ -460,11 +470,21 @@ def answers_code(schemas):
     return "\n".join(parts)
 
 
+# --- requests ----------------------------------------------------------------
+
+
+def requests_header(schemas):
+    for schema in schemas:
+        if schema.ranks:
+            raise SchemaError(f"{schema.name}: requests have no ordered lists")
+    return "\n".join(records_header(schemas, "requests", 'common/arena.h"\n#include "common/buf.h'))
+
+
 # --- topics ------------------------------------------------------------------
 
 
 def read_topics():
-    """-> (map, every topic): those of each stage are written out, dead.* and replay.* of all stages behind the rest."""
+    """-> (map, every topic): those of each stage are written out, dead.*, replay.* and due.* of all stages behind the rest."""
     topic_map = json.loads((HERE / "topics.json").read_text(encoding="utf-8"))
     for above in FOLDERS[1:]:
         more = json.loads((above / "topics.json").read_text(encoding="utf-8"))
@@ -473,7 +493,7 @@ def read_topics():
     topics = [dict(topic) for topic in topic_map["topics"]]
     for pattern in topic_map["per_stage"]:
         for stage in topic_map["stages"]:
-            topics.append(dict(pattern, name=pattern["name"] + stage["name"], writer=stage["name"]))
+            topics.append(dict(pattern, name=pattern["name"] + stage["name"], writer=stage["name"], per_stage=pattern["name"]))
     names = [topic["name"] for topic in topics]
     stages = {stage["name"] for stage in topic_map["stages"]}
     for topic in topics:
@@ -663,7 +683,7 @@ def yaml_lines(value, indent=""):
 
 
 def generate(folder):
-    events, answers = read_schemas("events"), read_schemas("answers")
+    events, answers, requests = (read_schemas(name) for name in ("events", "answers", "requests"))
     topic_map, topics = read_topics()
     check_types(topics, events)
     files = {
@@ -671,6 +691,8 @@ def generate(folder):
         "events.c": events_code(events, topics),
         "answers.h": answers_header(answers),
         "answers.c": answers_code(answers),
+        "requests.h": requests_header(requests),
+        "requests.c": "\n".join(records_code(requests, "requests")),
         "topics.h": topics_header(),
         "topics.c": topics_code(topic_map, topics),
         "migrations.c": migrations_code(),

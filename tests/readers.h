@@ -3,6 +3,7 @@
 
 #include "answers.h"
 #include "events.h"
+#include "requests.h"
 
 #include <string.h>
 
@@ -30,14 +31,28 @@ REWRITE(call_transcribed)
 REWRITE(callrail_call_received)
 REWRITE(delivery_changed)
 REWRITE(event_rejected)
+REWRITE(job_due)
 REWRITE(job_finished)
 REWRITE(message_reported)
+REWRITE(reconcile_due)
 REWRITE(shunya_job_received)
 REWRITE(twilio_status_received)
 REWRITE(visit_analyzed)
 REWRITE(visit_recorded)
 REWRITE(visit_transcribed)
 REWRITE(call_analysis)
+REWRITE(shunya_analysis)
+REWRITE(shunya_job)
+REWRITE(shunya_submitted)
+REWRITE(shunya_transcript)
+REWRITE(shunya_webhook)
+REWRITE(visit_analysis)
+REWRITE(correct_analysis)
+REWRITE(create_appointment)
+REWRITE(start_session)
+REWRITE(stop_session)
+REWRITE(update_call)
+REWRITE(update_lead)
 #undef REWRITE
 
 static const struct reader readers[] = {
@@ -50,14 +65,28 @@ static const struct reader readers[] = {
     { "callrail.call.received", callrail_call_received_rewrite },
     { "delivery.changed", delivery_changed_rewrite },
     { "event.rejected", event_rejected_rewrite },
+    { "job.due", job_due_rewrite },
     { "job.finished", job_finished_rewrite },
     { "message.reported", message_reported_rewrite },
+    { "reconcile.due", reconcile_due_rewrite },
     { "shunya.job.received", shunya_job_received_rewrite },
     { "twilio.status.received", twilio_status_received_rewrite },
     { "visit.analyzed", visit_analyzed_rewrite },
     { "visit.recorded", visit_recorded_rewrite },
     { "visit.transcribed", visit_transcribed_rewrite },
     { "call_analysis", call_analysis_rewrite },
+    { "shunya_analysis", shunya_analysis_rewrite },
+    { "shunya_job", shunya_job_rewrite },
+    { "shunya_submitted", shunya_submitted_rewrite },
+    { "shunya_transcript", shunya_transcript_rewrite },
+    { "shunya_webhook", shunya_webhook_rewrite },
+    { "visit_analysis", visit_analysis_rewrite },
+    { "correct_analysis", correct_analysis_rewrite },
+    { "create_appointment", create_appointment_rewrite },
+    { "start_session", start_session_rewrite },
+    { "stop_session", stop_session_rewrite },
+    { "update_call", update_call_rewrite },
+    { "update_lead", update_lead_rewrite },
 };
 
 static inline const struct reader *reader_find(const char *name)

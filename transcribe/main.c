@@ -32,6 +32,9 @@ static const struct setting settings[] = {
       .help = "the model asked; names that begin with gpt- give no times" },
     { "OPENAI_TRANSCRIBE_TIMEOUT", SET_DURATION, OFFSET(openai_timeout_ms), "10m", 1000, 60 * MINUTE_MS,
       .help = "one answer to at most ten minutes of sound, end to end" },
+    SHUNYA_SETTINGS(OFFSET(shunya)),
+    { "SHUNYA_LANGUAGE", SET_TEXT, OFFSET(shunya_language), NULL,
+      .help = "what is spoken, as ISO 639 says it; without it Shunya finds out" },
     { 0 },
 };
 
@@ -39,6 +42,8 @@ static bool provider_is_ready(const struct transcribe *opened, struct problem *w
 {
     if (opened->with == TRANSCRIBE_LOCAL)
         return local_ready(opened, why);
+    if (opened->with == TRANSCRIBE_SHUNYA)
+        return shunya_ready(&opened->shunya, "TRANSCRIBE_WITH", why);
     return opened->openai_key ||
            fail(why, "TRANSCRIBE_WITH is openai but OPENAI_API_KEY is not set; set it, or TRANSCRIBE_WITH=local");
 }
@@ -74,10 +79,11 @@ int main(int argc, char **argv)
     return stage_main(argc, argv,
                       &(struct stage){
                           .name = "transcribe",
-                          .summary = "copies calls' recordings and writes down what is said in them, and by whom",
+                          .summary = "copies recordings of calls and visits and writes down what is said, and by whom",
                           .settings = settings,
                           .context = &transcribe,
                           .routes = transcribe_routes,
+                          .sweeps = transcribe_sweeps,
                           .open = transcribe_open,
                           .close = transcribe_close,
                           .check = transcribe_check,

@@ -29,7 +29,7 @@
 /* One channel on its way to OpenAI. */
 struct channel {
     struct work *work;
-    const char *call_id, *speaker;
+    const char *id, *speaker;
     struct audio *audio;
     struct speech_level level;
     bool at_end;
@@ -87,7 +87,7 @@ static bool write_piece(struct channel *channel, int fd, struct piece *piece, st
 static const char *file_name(const struct channel *channel, const struct piece *piece)
 {
     char *name =
-        arena_printf(work_arena(channel->work), "%s-%s-%d.flac", channel->call_id, channel->speaker, piece->number);
+        arena_printf(work_arena(channel->work), "%s-%s-%d.flac", channel->id, channel->speaker, piece->number);
     for (char *at = name; *at; at++)
         if (!isalnum((unsigned char)*at) && !strchr("._-", *at))
             *at = '-';
@@ -287,7 +287,7 @@ enum outcome openai_transcribe(struct work *work, void *request, struct answer *
         if (!audio)
             return reject_problem(work, &why);
         struct channel channel = { .work = work,
-                                   .call_id = wanted->call_id,
+                                   .id = wanted->id,
                                    .speaker = transcript_speaker(i, recording->channels),
                                    .audio = audio,
                                    .transcript = &transcript,

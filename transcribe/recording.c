@@ -20,7 +20,7 @@
 
 #define FOLDER_MODE    0750
 #define READ_BYTES     (64 * 1024)
-#define HOST_BYTES_MAX 100 /* shown as the provider's name */
+#define HOST_BYTES_MAX 100 /* shown to operators */
 #define PART_ENDING    ".part"
 
 static const char *const formats[] = { "wav", "mp3", "flac", "au" };
@@ -369,7 +369,7 @@ enum outcome recording_get(struct work *work, const struct recording_wanted *wan
     struct arena *arena = work_arena(work);
     uint8_t digest[SHA256_BYTES];
     char name[2 * SHA256_BYTES + 1];
-    sha256(text_of(wanted->call_id), digest);
+    sha256(text_of(wanted->id), digest);
     struct copying copying = {
         .wanted = wanted,
         .host = host_of(arena, wanted->url),
@@ -379,7 +379,8 @@ enum outcome recording_get(struct work *work, const struct recording_wanted *wan
     struct answer answer;
     TRY(ask(work, "recording",
             &(struct ask){ .kind = ASK_AGAIN,
-                           .provider = copying.host,
+                           .provider = "recordings",
+                           .no_circuit = true, /* their hosts come from outside: one that is away must hold up no other */
                            .timeout_ms = wanted->settings->timeout_ms,
                            .call = copy,
                            .request = &copying },

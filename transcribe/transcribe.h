@@ -1,7 +1,7 @@
 /* transcribe.h: what the stage's files share: its settings, what a transcript is, and who makes one. */
 #pragma once
 
-#include "common/stage.h"
+#include "common/shunya.h"
 #include "transcribe/recording.h"
 
 #include "events.h"
@@ -10,7 +10,7 @@
 #define TRANSCRIPT_TEXT_BYTES_MAX (1024 * 1024) /* of all segments; four hours of talk are a quarter of it */
 #define LOCAL_DECODERS_MOST       64
 
-enum transcribe_provider { TRANSCRIBE_LOCAL, TRANSCRIBE_OPENAI };
+enum transcribe_provider { TRANSCRIBE_LOCAL, TRANSCRIBE_OPENAI, TRANSCRIBE_SHUNYA };
 extern const char *const transcribe_providers[]; /* by enum transcribe_provider, NULL-terminated */
 
 struct transcribe {
@@ -20,6 +20,8 @@ struct transcribe {
     int64_t decoders_max;
     const char *openai_key, *openai_url, *openai_model;
     int64_t openai_timeout_ms;
+    struct shunya shunya;
+    const char *shunya_language; /* NULL: it finds out */
 };
 
 /* --- transcript.c: what was said, piece by piece; its memory is the arena it is made in --------------------------- */
@@ -59,7 +61,7 @@ int transcript_speakers(const struct transcript *transcript);
 
 /* --- local.c, openai.c: the asks' calls; `request` is a struct transcribe_request, the answer a transcript -------- */
 struct transcribe_request {
-    const char *call_id;
+    const char *id, *url; /* of the call or visit, and where its recording was fetched from */
     const struct recording *recording;
 };
 enum outcome local_transcribe(struct work *work, void *request, struct answer *ret);
@@ -69,4 +71,54 @@ enum outcome transcribe_go_on(struct work *work);
 bool local_ready(const struct transcribe *transcribe, struct problem *why); /* is the model there? */
 void local_close(void);
 
-extern const struct route transcribe_routes[]; /* calls.c */
+/* --- conversation.c, calls.c, visits.c ---------------------------------------------------------------------------- */
+/* What was made of a recording. */
+struct transcribed {
+    const struct transcript *transcript;
+    int words, speakers;
+    double duration_s;
+    int64_t took_us; /* -1: not known */
+};
+/* Calls and visits take the same way; these are their tables and events. */
+struct conversation_kind {
+    const char *name;             /* "call": jobs.kind */
+    const struct statement *find; /* by id: tenant, url, and where there is a copy its path and duration_s */
+    const struct statement *upsert_recording, *upsert_transcript;
+    void (*announce)(struct work *work, const char *id, const struct transcribed *transcribed);
+};
+extern const struct conversation_kind call_kind, visit_kind;
+/* Their statements differ in the table and in what names the conversation. */
+#define UPSERT_RECORDING(table, id)                                                                                    \
+    "INSERT INTO " table " AS r (tenant, " id ", path, bytes, sha256, format, channels, sample_rate_hz, duration_s)"   \
+    " VALUES ($1, $2, $3, $4::bigint, $5, $6, $7::integer, $8::integer, $9::double precision)"                         \
+    " ON CONFLICT (tenant, " id ") DO UPDATE SET path = EXCLUDED.path, bytes = EXCLUDED.bytes,"                        \
+    " sha256 = EXCLUDED.sha256, format = EXCLUDED.format, channels = EXCLUDED.channels,"                               \
+    " sample_rate_hz = EXCLUDED.sample_rate_hz, duration_s = EXCLUDED.duration_s, updated_at = now()"                  \
+    " WHERE (r.path, r.sha256) IS DISTINCT FROM (EXCLUDED.path, EXCLUDED.sha256)"
+#define UPSERT_TRANSCRIPT(table, id)                                                                                   \
+    "INSERT INTO " table " AS t (tenant, " id ", provider, model, language, text, segments, speakers, words,"          \
+    " duration_s, source_time, run)"                                                                                   \
+    " VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::integer, $9::integer, $10::double precision, $11::timestamptz,"   \
+    " $12::integer)"                                                                                                   \
+    " ON CONFLICT (tenant, " id ") DO UPDATE SET provider = EXCLUDED.provider, model = EXCLUDED.model,"                \
+    " language = EXCLUDED.language, text = EXCLUDED.text, segments = EXCLUDED.segments,"                               \
+    " speakers = EXCLUDED.speakers, words = EXCLUDED.words, duration_s = EXCLUDED.duration_s,"                         \
+    " source_time = EXCLUDED.source_time, run = EXCLUDED.run, updated_at = now()"                                      \
+    " WHERE (EXCLUDED.source_time, EXCLUDED.run) >= (t.source_time, t.run)"
+struct conversation {
+    const struct conversation_kind *kind;
+    const char *id, *url;
+};
+enum outcome transcribe_conversation(struct work *work, const struct conversation *conversation);
+enum outcome transcribe_call(struct work *work, const struct event *event);
+enum outcome transcribe_visit(struct work *work, const struct event *event);
+extern const struct job_type transcription_jobs;
+extern const struct route transcribe_routes[];
+extern const struct sweep transcribe_sweeps[];
+
+/* --- shunya.c ----------------------------------------------------------------------------------------------------- */
+/* As job_order(). */
+enum outcome shunya_order(struct work *work, const struct conversation *conversation,
+                          const struct transcribe_request *request, struct text *ret_words, struct answer *ret);
+enum outcome shunya_check_transcription(struct work *work, void *job, struct answer *ret);
+bool shunya_transcript_of(struct text json, struct arena *arena, struct transcript *ret, struct problem *why);

@@ -51,7 +51,7 @@ static const struct statement begin_once = {
             " ON CONFLICT DO NOTHING RETURNING ask_id, created_at < now() AS may_be_sent",
     .params = 17,
 };
-/* `attempt` is the lease's number: whoever takes it over raises it, and writes only under the number it took. */
+/* `attempt` is the lease's number: whoever takes it over raises it, and writes only under the number it took; but an answer is a fact. */
 static const struct statement take_lease = {
     .name = "runtime_take_lease",
     .text = "UPDATE asks SET state = 'sent', attempt = attempt + 1, lease_until = now() + $3::interval, updated_at = now(),"
@@ -64,7 +64,8 @@ static const struct statement end_once = {
     .name = "runtime_end_once",
     .text = "UPDATE asks SET state = $3, answer = $4, provider_id = $5, model = $6, error = $7, took_us = $8::bigint,"
             " lease_until = now(), updated_at = now()"
-            " WHERE ask_id = $1::uuid AND attempt = $2::integer AND state = 'sent' RETURNING ask_id",
+            " WHERE ask_id = $1::uuid AND (attempt = $2::integer AND state = 'sent' OR $3 = 'answered' AND state <> 'answered')"
+            " RETURNING ask_id",
     .params = 8,
 };
 
@@ -110,7 +111,8 @@ static struct kept_answer *kept_add(struct work *work, const char *name, const c
     struct kept_answer *kept = arena_alloc(work->keep, sizeof(*kept));
     *kept = (struct kept_answer){
         .next = work->answers, .name = arena_copy(work->keep, name), .ask_id = arena_copy(work->keep, id), .answer = *answer,
-        .kind = ask->kind, .provider = arena_copy(work->keep, ask->provider), .took_us = took_us, .saved = saved };
+        .kind = ask->kind, .provider = arena_copy(work->keep, ask->provider), .took_us = took_us, .saved = saved,
+        .unrecorded = ask->unrecorded };
     kept->answer.body.at = arena_copy_text(work->keep, answer->body);
     kept->answer.provider_id = arena_copy(work->keep, answer->provider_id);
     kept->answer.model = arena_copy(work->keep, answer->model);
@@ -145,9 +147,9 @@ static bool circuit_lets_through(struct work *work, const char *provider, struct
     return through;
 }
 
-static void circuit_learn(struct circuit *circuit, struct work *work, enum outcome outcome)
+static void circuit_learn(struct circuit *circuit, struct work *work, const struct ask *ask, enum outcome outcome)
 {
-    if (!circuit)
+    if (!circuit || ask->no_circuit)
         return;
     pthread_mutex_lock(&runtime.lock);
     if (outcome != RETRY || !runtime.stopping)      /* a request that we ended says nothing about the provider */
@@ -175,7 +177,7 @@ static enum outcome ask_now(struct work *work, const struct ask *ask, const char
         outcome = reject(work, "the answer of %s is not UTF-8 of at most %d bytes", ask->provider, ASK_ANSWER_BYTES_MAX);
     metric_time(&metric_ask_time, *ret_took_us, ask->provider);
     metric_add(&metric_asks, 1, ask->provider, outcome == DONE ? "answered" : outcome == RETRY ? "retry" : "rejected");
-    circuit_learn(circuit, work, outcome);
+    circuit_learn(circuit, work, ask, outcome);
     return outcome;
 }
 
@@ -196,7 +198,7 @@ static enum outcome recorded_answer(struct work *work, const char *name, const s
 
 static enum outcome ask_again(struct work *work, const char *name, const struct ask *ask, const char *id, struct answer *ret)
 {
-    if (work->event.run > 0 && !work->event.ask_again) {
+    if (work->event.run > 0 && !work->event.ask_again && !ask->unrecorded) {
         bool found;
         TRY(recorded_answer(work, name, ask, ret, &found));
         if (found)
@@ -217,6 +219,7 @@ struct once {
     const char *id;
     const char *attempt;                /* the lease's number */
     const char *lease;
+    int64_t taken_us;                   /* monotonic, from before the row was written */
     const char *resend;
 };
 
@@ -237,22 +240,31 @@ static enum outcome once_save(struct work *work, const struct once *once, const 
     return outcome;
 }
 
+/* Kept in memory until it is written. */
+static enum outcome once_answered(struct work *work, const char *name, const struct ask *ask, const struct once *once,
+                                  struct answer *answer, int64_t took_us)
+{
+    struct kept_answer *kept = kept_add(work, name, once->id, ask, answer, took_us, false);
+    *answer = kept->answer;
+    kept->attempt = arena_copy(work->keep, once->attempt);
+    TRY(once_save(work, once, "answered", answer, NULL, took_us));
+    kept->saved = true;
+    return DONE;
+}
+
 /* The row is ours and says `sent`: ask, and write how it ended. */
 static enum outcome once_call(struct work *work, const char *name, const struct ask *ask, const struct once *once,
                               struct circuit *circuit, struct answer *ret)
 {
+    FAULT_POINT("ask.leased");
+    if (monotonic_us() - once->taken_us > LEASE_BEYOND_TIMEOUT_MS * 1000)       /* frozen meanwhile: another may have sent it */
+        return retry(work, 0, "its lease was over before the request could leave");
     int64_t took_us;
     enum outcome outcome = ask_now(work, ask, once->id, circuit, ret, &took_us);
     struct problem why = work->why;
     int64_t retry_ms = work->retry_ms;
-    if (outcome == DONE) {
-        struct kept_answer *kept = kept_add(work, name, once->id, ask, ret, took_us, false);
-        *ret = kept->answer;
-        kept->attempt = arena_copy(work->keep, once->attempt);
-        TRY(once_save(work, once, "answered", ret, NULL, took_us));
-        kept->saved = true;
-        return DONE;
-    }
+    if (outcome == DONE)
+        return once_answered(work, name, ask, once, ret, took_us);
     const char *state = !work->uncertain ? "refused" : ask->look_up ? "sent" : "uncertain";
     enum outcome saved = once_save(work, once, state, NULL, why.text, took_us);
     if (saved != DONE)
@@ -279,12 +291,11 @@ static enum outcome once_look_up(struct work *work, const char *name, const stru
     enum outcome outcome = ask->look_up(work, ask->request, ret, ret_found);
     work->asking = NULL;
     work->asked = NULL;
-    circuit_learn(circuit, work, outcome);
+    circuit_learn(circuit, work, ask, outcome);
     if (outcome != DONE || !*ret_found)
         return outcome;
     ret->recorded = true;
-    *ret = kept_add(work, name, once->id, ask, ret, 0, true)->answer;
-    return once_save(work, once, "answered", ret, NULL, 0);
+    return once_answered(work, name, ask, once, ret, 0);
 }
 
 static enum outcome once_send(struct work *work, const char *name, const struct ask *ask, const struct once *once, bool may_be_sent,
@@ -314,6 +325,7 @@ static enum outcome once_go_on(struct work *work, const char *name, const struct
         return retry(work, integer(rows, "lease_ms"), "another try is under way");
 
     struct rows taken;
+    once->taken_us = monotonic_us();
     TRY(work_query(work, &take_lease, &taken, once->id, row_get(rows, 0, "attempt"), once->lease, ask->content));
     if (taken.count == 0)
         return retry(work, 0, "another instance goes on with it");
@@ -336,6 +348,7 @@ static enum outcome ask_once(struct work *work, const char *name, const struct a
     if (rows.count > 0)
         return once_go_on(work, name, ask, &rows, &once, circuit, ret);
 
+    once.taken_us = monotonic_us();
     TRY(work_query(work, &begin_once, &rows, id, runtime.stage->name, work->event.id, number(work, work->event.run), name, ask->provider,
                    work->tenant, work->event.correlation_id, ask->recipient, ask->purpose, ask->subject, ask->version, once.resend,
                    ask->content, once.lease, work->event.time, time_print(work->kafka_us, kafka_time)));

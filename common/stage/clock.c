@@ -97,6 +97,14 @@ static void give_up(struct work *work)
     commit_push(work, VERDICT_REJECTED);
 }
 
+/* Of what is parked as long as it is old: it may be young, and have made room for others or waited for them. */
+static int64_t pause_of(const struct work *work, int64_t age_ms)
+{
+    int64_t pause_ms = work->resumed ? back_off_ms(0, age_ms > RETRY_BASE_MS ? age_ms : RETRY_BASE_MS, PARKED_MS_MAX)
+                                     : back_off_ms(work->attempts - 1, RETRY_BASE_MS, RETRY_MS_MAX);
+    return work->retry_ms > pause_ms ? work->retry_ms : pause_ms;
+}
+
 void settle_retry(struct work *work)
 {
     int64_t now = monotonic_us();
@@ -113,14 +121,10 @@ void settle_retry(struct work *work)
     log_warning("event will be retried", LOG_TEXT("event_id", work->event.id), LOG_TEXT("type", work->event.type),
                 LOG_TEXT("subject", work_subject(work)), LOG_INT("attempt", work->attempts), LOG_TEXT("why", work->why.text));
     int64_t age_ms = (now - work->first_us) / 1000;
-    int64_t pause_ms = back_off_ms(work->attempts - 1, RETRY_BASE_MS, RETRY_MS_MAX);
-    if (work->retry_ms > pause_ms)
-        pause_ms = work->retry_ms;
+    int64_t pause_ms = pause_of(work, age_ms);
     if (age_ms + pause_ms > runtime.retry_age_ms_max)
         give_up(work);
-    else if (work->resumed)
-        park(work, work->retry_ms > 0 ? work->retry_ms : back_off_ms(work->attempts, IN_PLACE_MS_MAX / 4, PARKED_MS_MAX));
-    else if (age_ms + pause_ms > IN_PLACE_MS_MAX)
+    else if (work->resumed || age_ms + pause_ms > IN_PLACE_MS_MAX)
         park(work, pause_ms);
     else
         wait_until(work, now + pause_ms * 1000);

@@ -57,19 +57,20 @@ static const struct statement update_ledger = {
     .params = 12,
     .must = 1,
 };
+/* Times by Postgres' clock, which is one for all instances: theirs may jump.  What it waited for others is no part of its age. */
 static const struct statement insert_parked = {
     .name = "runtime_insert_parked",
     .text = "INSERT INTO parked (stage, subject, event_id, run, topic, day, message, tenant, why, attempts, first_at, resume_at)"
-            " SELECT $1, $2, $3::uuid, $4::integer, $5, $6::date, $7, $8, $9, $10::integer, $11::timestamptz,"
+            " SELECT $1, $2, $3::uuid, $4::integer, $5, $6::date, $7, $8, $9, $10::integer, now() - $11::bigint * interval '1 us',"
             /* those behind another are resumed when that one is done */
-            " CASE WHEN EXISTS (SELECT 1 FROM parked WHERE stage = $1 AND subject = $2) THEN 'infinity' ELSE $12::timestamptz END",
+            " CASE WHEN EXISTS (SELECT 1 FROM parked WHERE stage = $1 AND subject = $2) THEN 'infinity' ELSE now() + $12::bigint * interval '1 us' END",
     .params = 12,
 };
 static const struct statement park_again = {
     .name = "runtime_park_again",
-    .text = "UPDATE parked SET why = $4, attempts = $5::integer, resume_at = $6::timestamptz"
-            " WHERE stage = $1 AND event_id = $2::uuid AND run = $3::integer",
-    .params = 6,
+    .text = "UPDATE parked SET why = $4, attempts = $5::integer, first_at = now() - $6::bigint * interval '1 us',"
+            " resume_at = now() + $7::bigint * interval '1 us' WHERE stage = $1 AND event_id = $2::uuid AND run = $3::integer",
+    .params = 7,
     .must = 1,
 };
 static const struct statement unpark = {
@@ -256,7 +257,7 @@ static void add_ask_rows(struct committer *committer, const struct work *work)
         const struct answer *answer = &kept->answer;
         if (kept->kind == ASK_AGAIN && !kept->saved && work->verdict != VERDICT_PARKED)
             batch_add(&committer->asks, PARAMS(kept->ask_id, work->event.id, number(committer, work->event.run), kept->name,
-                kept->provider, work->tenant, work->event.correlation_id, number(committer, work->attempts), answer->body.at,
+                kept->provider, work->tenant, work->event.correlation_id, number(committer, work->attempts), kept->unrecorded ? NULL : answer->body.at,
                 answer->provider_id, answer->model, number(committer, answer->tokens_in), number(committer, answer->tokens_out),
                 number(committer, answer->cost_micros), number(committer, kept->took_us)));
     }
@@ -269,12 +270,13 @@ static void add_resumed_steps(struct committer *committer, int owner)
 {
     const struct work *work = committer->works[owner];
     const char *stage = runtime.stage->name, *id = work->event.id, *run = number(committer, work->event.run);
+    int64_t now = monotonic_us();
     STEP(committer, owner, update_ledger, stage, id, run, work->ledger_day, work->partition->topic,
          number(committer, work->partition->number), number(committer, work->offset), verdict_names[work->verdict], why_of(work),
          number(committer, work->attempts), number(committer, work->worked_us), number(committer, event_count(work)));
     if (work->verdict == VERDICT_PARKED)
         STEP(committer, owner, park_again, stage, id, run, why_of(work), number(committer, work->attempts),
-             moment(committer, now_us() + (work->due_us - monotonic_us())));
+             number(committer, now - work->first_us), number(committer, work->due_us - now));
     else
         STEP(committer, owner, unpark, stage, id, run);
 }
@@ -282,11 +284,11 @@ static void add_resumed_steps(struct committer *committer, int owner)
 static void add_parked_step(struct committer *committer, int owner)
 {
     const struct work *work = committer->works[owner];
-    int64_t wall = now_us() - monotonic_us();
-    int64_t due = work->due_us ? work->due_us : monotonic_us();
+    int64_t now = monotonic_us();
     STEP(committer, owner, insert_parked, runtime.stage->name, work_subject(work), work->event.id,
          number(committer, work->event.run), work->partition->topic, day_of(committer, work), work->message.at, work->tenant,
-         why_of(work), number(committer, work->attempts), moment(committer, wall + work->first_us), moment(committer, wall + due));
+         why_of(work), number(committer, work->attempts), number(committer, now - work->first_us),
+         number(committer, work->due_us ? work->due_us - now : 0));
 }
 
 static void add_steps(struct committer *committer)
@@ -514,6 +516,7 @@ static void commit_again(struct work *work, enum verdict verdict)
 static void reject_work(struct work *work, const struct problem *why)
 {
     work->why = *why;
+    work->keeps_rows = false;
     emit_rejection(work);
     commit_again(work, VERDICT_REJECTED);
 }
@@ -563,7 +566,7 @@ static void settle_failure(struct work *work, const struct commit_failure *failu
     bool of_ledger = failure->statement == &insert_ledger || failure->statement == &update_ledger;
     if (failure->error == PG_CONFLICT && of_ledger)
         look_up_again(work);
-    else if (work->verdict == VERDICT_REJECTED)
+    else if (work->verdict == VERDICT_REJECTED && !work->keeps_rows)
         pause_and_retry(work, failure);
     else if (failure->error == PG_CONFLICT && work->reruns < reruns_max && work->verdict != VERDICT_PARKED)
         rerun(work, failure);

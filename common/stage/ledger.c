@@ -21,7 +21,7 @@ static const struct statement find_handled = {
 };
 static const struct statement find_parked = {
     .name = "runtime_find_parked",
-    .text = "SELECT subject, event_id, run, attempts, (extract(epoch FROM first_at) * 1000000)::bigint FROM parked"
+    .text = "SELECT subject, event_id, run, attempts, greatest(0, extract(epoch FROM now() - first_at) * 1000000)::bigint FROM parked"
             " WHERE stage = $1 AND subject = ANY ($2::text[]) ORDER BY subject, number",
     .params = 2,
 };
@@ -117,7 +117,7 @@ static void note_parked(struct lookup *lookup, PGresult *result)
         struct work *same = work_of(lookup, PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
         if (same && same->resumed) {
             same->parked_attempts = atoi(PQgetvalue(result, row, 3));
-            same->parked_first_us = atoll(PQgetvalue(result, row, 4));
+            same->parked_age_us = atoll(PQgetvalue(result, row, 4));
         }
         for (int i = 0; i < lookup->count; i++)
             if (lookup->works[i] != same && strcmp(work_subject(lookup->works[i]), PQgetvalue(result, row, 0)) == 0)
@@ -249,7 +249,7 @@ static void settle(struct work *work)
     if (work->attempts == 0)
         work->first_us = monotonic_us();    /* what it waited for others counts for no limit */
     else if (work->resumed)
-        work->first_us = work->parked_first_us - (now_us() - monotonic_us());       /* the table has wall-clock time */
+        work->first_us = monotonic_us() - work->parked_age_us;
     /* what is no event is rejected now: resumed, it would not be known again, since its id is made of where it stands */
     if (work->key_is_parked && !work->resumed && !work->erased && !work->unread) {
         fail(&work->why, "earlier events of its key are parked");

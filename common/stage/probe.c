@@ -50,7 +50,7 @@ enum outcome work_try(const struct stage *stage, stage_handler *handle, struct t
         if (outcome == DONE && work.broken)
             outcome = REJECT;
         *why = work.why;
-        if (outcome == DONE)
+        if (outcome == DONE || work.keeps_rows)
             print_effects(&work, effects);
     }
     arena_free(work.keep);

@@ -107,6 +107,7 @@ struct kept_answer {
     const char *provider;
     int64_t took_us;
     bool saved;                         /* already in the table */
+    bool unrecorded;                    /* the table does not get its body */
 };
 
 struct work {
@@ -134,7 +135,7 @@ struct work {
     int attempts, reruns;
     char ledger_day[16];                /* of the row to update when resumed */
     int parked_attempts;
-    int64_t parked_first_us;            /* since 1970 */
+    int64_t parked_age_us;
 
     struct arena *keep;                 /* lives until the work is finished: message, event, kept answers */
     struct arena *arena;                /* lives for one run of the handler and its commit */
@@ -149,8 +150,11 @@ struct work {
     struct event_effect *events, **events_end;
     int effects;
     const char *tenant;
+    const char *source_time;            /* of the events: the cause's, unless the handler knows better … */
+    int source_run;                     /* … as is their run */
     const char *traceparent;
     bool skipped;
+    bool keeps_rows;                    /* its rejection does */
     struct problem why;
     bool broken;                        /* an effect that does not hold to its schema or limit: `why` says which */
     bool conflict;                      /* this is a rerun after one */

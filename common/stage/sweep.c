@@ -101,21 +101,24 @@ static void emit_due(const struct sweep *sweep, const struct rows *rows, int row
     event_write(&line, &event, sweep->type, NULL);
     if (line.overflowed || !sweep->type->check(event.data, &why))
         log_error("a due row makes no valid event", LOG_TEXT("sweep", sweep->name), LOG_TEXT("id", row_get(rows, row, "id")));
-    else if (!produce_payload(sweep->type->topic->name, event.subject, buf_text(&line), &why))
+    else if (!produce_payload(event_topic(sweep->type, runtime.stage->name)->name, event.subject, buf_text(&line), &why))
         sweep_failed(sweep->name, &why);
     buf_done(&line);
 }
 
 static void run_sweep(struct running_sweep *running, struct arena *arena)
 {
+    const struct sweep *sweep = running->sweep;
+    const char *parameter = sweep->parameter ? sweep->parameter(runtime.stage->context) : NULL;
+    struct params params = sweep->parameter ? PARAMS(parameter) : PARAMS();
     struct rows rows;
     struct problem why;
-    if (pg_query(runtime.pool, &running->statement, PARAMS(), arena, &rows, &why) != PG_FINE) {
-        sweep_failed(running->sweep->name, &why);
+    if (pg_query(runtime.pool, &running->statement, params, arena, &rows, &why) != PG_FINE) {
+        sweep_failed(sweep->name, &why);
         return;
     }
     for (int i = 0; i < rows.count && i < SWEEP_ROWS_MAX; i++)
-        emit_due(running->sweep, &rows, i);
+        emit_due(sweep, &rows, i);
 }
 
 static int sweeps_open(struct running_sweep *sweeps, struct arena *arena)
@@ -129,7 +132,8 @@ static int sweeps_open(struct running_sweep *sweeps, struct arena *arena)
                 .text = arena_printf(arena,
                                      "WITH locked AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(hashtext('switchboard sweep %s %s'))"
                                      " AS got) SELECT due.* FROM (%s) AS due WHERE (SELECT got FROM locked)",
-                                     runtime.stage->name, sweep->name, sweep->due->text) } };
+                                     runtime.stage->name, sweep->name, sweep->due->text),
+                .params = sweep->due->params } };
     return count;
 }
 

@@ -78,12 +78,15 @@ void work_begin_run(struct work *work)
     work->events_end = &work->events;
     work->effects = 0;
     work->skipped = false;
+    work->keeps_rows = false;
     work->why = (struct problem){ .text = "" };
     work->retry_ms = 0;
     work->behind = NULL;
     work->uncertain = false;
     work->broken = false;
     work->tenant = work->event.tenant;
+    work->source_time = work->event.time;
+    work->source_run = work->event.run;
     char *traceparent = arena_alloc(work->arena, TRACEPARENT_BYTES);
     work->traceparent = traceparent_next(work->event.traceparent, traceparent);
 }
@@ -152,6 +155,22 @@ const char *work_tenant(const struct work *work)
     return work->tenant;
 }
 
+void work_set_source(struct work *work, const char *time, int run)
+{
+    work->source_time = arena_copy(work->arena, time);
+    work->source_run = run;
+}
+
+const char *work_source_time(const struct work *work)
+{
+    return work->source_time;
+}
+
+int work_source_run(const struct work *work)
+{
+    return work->source_run;
+}
+
 char *work_time(struct work *work, int64_t us)
 {
     return time_print(us, arena_alloc(work->arena, TIME_BYTES));
@@ -209,6 +228,25 @@ enum outcome skip(struct work *work, const char *format, ...)
     return DONE;
 }
 
+static void forget_effects(struct work *work, bool rows_too)
+{
+    if (rows_too) {
+        work->rows = NULL;
+        work->rows_end = &work->rows;
+    }
+    work->events = NULL;
+    work->events_end = &work->events;
+    work->effects = 0;
+}
+
+enum outcome reject_noting_params(struct work *work, const struct statement *statement, struct params params)
+{
+    forget_effects(work, true);
+    effect_row_params(work, statement, params);
+    work->keeps_rows = true;
+    return REJECT;
+}
+
 /* --- read ------------------------------------------------------------------------------------------------------------ */
 
 enum outcome work_read_data_(struct work *work, bool valid)
@@ -264,9 +302,10 @@ void emit_payload(struct work *work, const char *topic, const char *key, struct 
     work->effects++;
 }
 
-/* The line of an event that follows from this work's; false when its data does not hold to the schema or the limit. */
-static bool event_line(struct work *work, const struct event_type *type, size_t bytes_max, const char *subject, const void *data,
-                       struct buf *line)
+/* The line of an event that follows from this work's, or, with an `arrival`'s id, that begins a conversation; false when its data does not
+ * hold to the schema or the limit. */
+static bool event_line(struct work *work, const struct event_type *type, size_t bytes_max, const char *arrival, const char *subject,
+                       const void *data, struct buf *line)
 {
     const char *stage = work->try ? work->try_stage->name : runtime.stage->name;
     const struct event *cause = &work->event;
@@ -276,20 +315,20 @@ static bool event_line(struct work *work, const struct event_type *type, size_t 
     bool valid = !json.overflowed ? type->check(buf_text(&json), &work->why)
                                   : fail(&work->why, "its data is larger than %zu bytes", bytes_max);
     if (valid) {
-        char id[UUID_BYTES], source[80];
+        char id[UUID_BYTES], source[80], traceparent[TRACEPARENT_BYTES];
         const char *name = arena_printf(work->arena, "%s/%s", type->name, subject);
         snprintf(source, sizeof(source), "/%s", stage);
         struct event event = {
-            .id = event_id_of(id, cause->id, stage, name, cause->run),
+            .id = arrival ? arrival : event_id_of(id, cause->id, stage, name, cause->run),
             .source = source,
             .type = type->name,
             .subject = subject,
-            .time = cause->time,        /* of the fact: a row is replaced only by an equal or later one */
+            .time = work->source_time,  /* of the fact: a row is replaced only by an equal or later one */
             .tenant = work->tenant,
-            .correlation_id = cause->correlation_id ? cause->correlation_id : subject,
+            .correlation_id = cause->correlation_id && !arrival ? cause->correlation_id : subject,
             .causation_id = cause->id,
-            .run = cause->run,
-            .traceparent = work->traceparent,
+            .run = work->source_run,
+            .traceparent = arrival ? traceparent_next(NULL, traceparent) : work->traceparent,
             .ask_again = cause->ask_again,
             .resend = cause->resend,
             .data = buf_text(&json),
@@ -302,27 +341,36 @@ static bool event_line(struct work *work, const struct event_type *type, size_t 
     return valid;
 }
 
-void effect_event(struct work *work, const struct event_type *type, const char *subject, const void *data)
+static void emit(struct work *work, const struct event_type *type, size_t bytes_max, const char *arrival, const char *subject,
+                 const void *data)
 {
     assert(type->topic != NULL && work->effects < STAGE_EFFECTS_MAX);
     if (work->broken)
         return;
     struct buf line;
-    buf_init(&line, EVENT_BYTES_MAX);
-    if (event_line(work, type, EVENT_BYTES_MAX, subject, data, &line))
+    buf_init(&line, bytes_max);
+    if (event_line(work, type, bytes_max, arrival, subject, data, &line))
         emit_payload(work, type->topic->name, subject, buf_text(&line));
     else
         work->broken = true;
     buf_done(&line);
 }
 
+void effect_event(struct work *work, const struct event_type *type, const char *subject, const void *data)
+{
+    emit(work, type, EVENT_BYTES_MAX, NULL, subject, data);
+}
+
+void effect_arrival(struct work *work, const struct event_type *type, const char *id, const char *subject, const void *data)
+{
+    emit(work, type, EVENT_INBOUND_BYTES_MAX, id, subject, data);
+}
+
 void emit_rejection(struct work *work)
 {
-    work->rows = NULL;
-    work->rows_end = &work->rows;
-    work->events = NULL;
-    work->events_end = &work->events;
-    work->effects = 0;
+    forget_effects(work, !work->keeps_rows);
+    work->source_time = work->event.time;
+    work->source_run = work->event.run;
     bool is_text = text_is_utf8(work->message) && !memchr(work->message.at, '\0', work->message.bytes);
     size_t encoded_bytes = 0;
     char *encoded = NULL;
@@ -348,11 +396,11 @@ void emit_rejection(struct work *work)
     size_t bytes_max = (size_t)topic_find(runtime.dead_topic)->message_bytes_max;
     struct buf line;
     buf_init(&line, bytes_max);
-    if (!event_line(work, &EVENT_EVENT_REJECTED, bytes_max, work_subject(work), &rejected, &line)) {
+    if (!event_line(work, &EVENT_EVENT_REJECTED, bytes_max, NULL, work_subject(work), &rejected, &line)) {
         /* an event whose escapes make its dead letter too large: the letter says where it stands instead */
         buf_clear(&line);
         rejected.event = TEXT("");
-        event_line(work, &EVENT_EVENT_REJECTED, bytes_max, work_subject(work), &rejected, &line);
+        event_line(work, &EVENT_EVENT_REJECTED, bytes_max, NULL, work_subject(work), &rejected, &line);
     }
     emit_payload(work, runtime.dead_topic, work_subject(work), buf_text(&line));
     buf_done(&line);

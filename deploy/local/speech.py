@@ -26,6 +26,15 @@ BOOKED_CALL = (
     ("customer", "Thank you very much. Goodbye."),
 )
 
+PRICE_CALL = (
+    ("agent", "Good morning, and thank you for calling. How can I help you?"),
+    ("customer", "Hello. How much does it cost to repair a water heater?"),
+    ("agent", "It costs nine hundred dollars. What is your name?"),
+    ("customer", "My name is Brian. Nine hundred dollars is too expensive."),
+    ("agent", "I see. You can call us any time. Thank you, and goodbye."),
+    ("customer", "Thank you. Goodbye."),
+)
+
 
 class CannotSpeak(Exception):
     pass

@@ -1,4 +1,4 @@
-"""Listens at all topics, from now on, for what belongs to one call."""
+"""Listens at all topics, from now on, for what belongs to the day's calls."""
 
 import json
 import os
@@ -45,11 +45,22 @@ def describe_rejection(data):
 
 
 # the raw webhooks of inbound.* are left out: each is told of by what the recorder makes of it
+def describe_visit_recording(data):
+    return "its recording can be fetched"
+
+
+def describe_visit(data):
+    return f"{data['outcome']}, by {data['provider']}"
+
+
 DESCRIBE = {
     "call.progressed": describe_progress,
     "call.recorded": describe_recording,
     "call.transcribed": describe_transcript,
     "call.analyzed": describe_analysis,
+    "visit.recorded": describe_visit_recording,
+    "visit.transcribed": describe_transcript,
+    "visit.analyzed": describe_visit,
     "delivery.changed": describe_delivery,
     "message.reported": describe_report,
     "event.rejected": describe_rejection,
@@ -85,13 +96,14 @@ class Step:
 
 
 class Watcher:
-    def __init__(self, settings, root, call_id, company):
+    def __init__(self, settings, root, company):
         topics = json.loads((root / "schemas/topics.json").read_text())
         self.writers = {topic["name"]: topic["writer"] for topic in topics["topics"]}
         for stage in topics["stages"]:
             self.writers["dead." + stage["name"]] = stage["name"]
-        self.call_id, self.company = call_id, company
-        self.rejected = []
+        self.call_id, self.company = None, company
+        self.told = False  # somebody gets a message about the call it listens for
+        self.rejected = []  # events of that call
         self.consumer = Consumer(client_settings(settings))
         self.consumer.assign(self.ends(settings["KAFKA_BROKERS"]))
 
@@ -113,12 +125,16 @@ class Watcher:
             )
         return ends
 
+    def listen_for(self, call_id, told):
+        """From now on this call's news alone are given, and when somebody is told of it those of the message."""
+        self.call_id, self.told, self.rejected = call_id, told, []
+
     def is_ours(self, key, event):
         if self.call_id in (event.get("correlationid"), event.get("subject"), key):
             return True
         if event["type"] == "event.rejected":
             return self.call_id in json.dumps(event["data"])
-        return any(key.endswith(number) for number in self.company.recipients)
+        return self.told and any(key.endswith(number) for number in self.company.recipients)
 
     def step_of(self, message):
         """What a message tells; None when it is of another call."""

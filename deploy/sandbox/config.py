@@ -16,6 +16,8 @@ DEFAULTS = {
     "CALLRAIL_SIGNING_KEY": "sandbox-callrail-signing-key",
     "GEMINI_API_KEY": "sandbox-gemini-api-key",
     "OPENAI_API_KEY": "sandbox-openai-api-key",
+    "SHUNYA_API_KEY": "sandbox-shunya-api-key",
+    "SHUNYA_WEBHOOK_SECRET": "sandbox-shunya-webhook-secret",
 }
 
 # The templates that are approved from the start, with as many variables as the notifier fills.
@@ -39,6 +41,8 @@ class Config:
     callrail_signing_keys: tuple
     gemini_api_keys: tuple
     openai_api_keys: tuple
+    shunya_api_keys: tuple
+    shunya_webhook_secrets: tuple
 
     @staticmethod
     def from_environment(base_url, environment=os.environ):
@@ -57,6 +61,8 @@ class Config:
             callrail_signing_keys=tuple(several(value["CALLRAIL_SIGNING_KEY"])),
             gemini_api_keys=tuple(several(value["GEMINI_API_KEY"])),
             openai_api_keys=tuple(several(value["OPENAI_API_KEY"])),
+            shunya_api_keys=tuple(several(value["SHUNYA_API_KEY"])),
+            shunya_webhook_secrets=tuple(several(value["SHUNYA_WEBHOOK_SECRET"])),
         )
 
 
@@ -66,4 +72,5 @@ def environment_for_daemons(base_url, environment=os.environ):
     lines["CALLRAIL_BASE_URL"] = f"{base_url}/callrail/v3"
     lines["GEMINI_BASE_URL"] = f"{base_url}/gemini"
     lines["OPENAI_BASE_URL"] = f"{base_url}/openai/v1"
+    lines["SHUNYA_BASE_URL"] = f"{base_url}/shunya"
     return lines

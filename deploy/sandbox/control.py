@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from datetime import datetime, timezone
+from zoneinfo import available_timezones
 
 from aiohttp import web
 
@@ -25,8 +26,9 @@ GET    /_sandbox/messages?to=&since=&status=&wait_s=&count=&format=text    Whats
 POST   /_sandbox/messages                                                  a person writes to us
 PUT    /_sandbox/templates/{ContentSid}
 POST   /_sandbox/calls                                                     a call at CallRail, with its webhooks
+DELETE /_sandbox/calls/{id}                                                it is not in CallRail's list any more
 PUT    /_sandbox/files/{name}      GET /files/{name}                       recordings
-PUT    /_sandbox/transcripts                                               what OpenAI hears in an audio file
+PUT    /_sandbox/transcripts                                               what OpenAI and Shunya hear in an audio file
 GET    /_sandbox/faults   POST   DELETE   DELETE /_sandbox/faults/{id}     misbehaviour
 GET    /_sandbox/settings   PUT
 POST   /_sandbox/reset
@@ -231,6 +233,12 @@ async def register_call(request):
     return web.json_response({"call": call, "webhooks": outcomes}, status=201)
 
 
+async def delete_call(request):
+    if request.app[STATE].calls.pop(request.match_info["id"], None) is None:
+        return refused("there is no such call", 404)
+    return web.json_response({})
+
+
 async def put_file(request):
     name = request.match_info["name"]
     if not provider_files.NAME.fullmatch(name):
@@ -339,8 +347,18 @@ async def put_settings(request):
     statuses = wanted.get("message_statuses", [])
     if any(status not in ("accepted", "queued", "sending", "sent", "delivered", "read") for status in statuses):
         raise Wrong("`message_statuses` are accepted, queued, sending, sent, delivered and read")
+    if wanted.get("callrail_time_zone", "UTC") not in available_timezones():
+        raise Wrong("`callrail_time_zone` is a name like America/New_York")
+    if wanted.get("callrail_recordings", "link") not in ("link", "api"):
+        raise Wrong("`callrail_recordings` is link or api")
     if not 0 <= wanted.get("message_gap_ms", 0) <= limits.STALL_S_MAX * 1000:
         raise Wrong(f"`message_gap_ms` is at most {limits.STALL_S_MAX * 1000:.0f}")
+    if wanted.get("shunya_mode", "job") not in ("job", "sync"):
+        raise Wrong("`shunya_mode` is job or sync")
+    if wanted.get("shunya_signature", "timed") not in ("timed", "legacy"):
+        raise Wrong("`shunya_signature` is timed or legacy")
+    if not 0 <= wanted.get("shunya_gap_ms", 0) <= limits.STALL_S_MAX * 1000:
+        raise Wrong(f"`shunya_gap_ms` is at most {limits.STALL_S_MAX * 1000:.0f}")
     state.settings.update(wanted)
     return web.json_response(state.settings)
 
@@ -374,6 +392,7 @@ routes = [
     web.post("/_sandbox/messages", write_message),
     web.put("/_sandbox/templates/{sid}", put_template),
     web.post("/_sandbox/calls", register_call),
+    web.delete("/_sandbox/calls/{id}", delete_call),
     web.put("/_sandbox/files/{name}", put_file),
     web.delete("/_sandbox/files/{name}", delete_file),
     web.put("/_sandbox/transcripts", put_transcript),

@@ -55,10 +55,36 @@ def openai_error(status, message, param=None, code=None, kind=None):
     )
 
 
+SHUNYA_CODE = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    408: "timeout",
+    409: "conflict",
+    413: "too_large",
+    422: "invalid_request",
+    425: "too_early",
+    429: "rate_limited",
+    500: "internal",
+    503: "unavailable",
+}
+
+
+def shunya_error(status, message, code=None):
+    code = code or SHUNYA_CODE.get(status, "error")
+    return web.json_response({"error": {"code": code, "message": message}}, status=status)
+
+
 def files_error(status, message):
     return web.Response(status=status, text=f"{message}\n")
 
 
 def error_response(provider, status, message):
-    shape = {"twilio": twilio_error, "callrail": callrail_error, "gemini": gemini_error, "openai": openai_error}
+    shape = {
+        "twilio": twilio_error,
+        "callrail": callrail_error,
+        "gemini": gemini_error,
+        "openai": openai_error,
+        "shunya": shunya_error,
+    }
     return shape.get(provider, files_error)(status, message)

@@ -42,8 +42,9 @@ WEBHOOK_FAULTS = {
     "wrong_signature": {},
 }
 MESSAGE_FAULTS = {"fail_message": {"message_status": str, "error_code": int, "error_message": str}}
-ALL_FAULTS = {**REQUEST_FAULTS, **MODEL_FAULTS, **WEBHOOK_FAULTS, **MESSAGE_FAULTS}
-PROVIDERS = ("twilio", "callrail", "gemini", "openai", "files")
+JOB_FAULTS = {"fail_job": {"error_code": str, "error_message": str}, "stuck_job": {}, "lacking": {"field": str}}
+ALL_FAULTS = {**REQUEST_FAULTS, **MODEL_FAULTS, **WEBHOOK_FAULTS, **MESSAGE_FAULTS, **JOB_FAULTS}
+PROVIDERS = ("twilio", "callrail", "gemini", "openai", "shunya", "files")
 CHOICES = {
     "provider": PROVIDERS,
     "when": ("before", "after"),

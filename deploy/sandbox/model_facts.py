@@ -58,6 +58,18 @@ OBJECTIONS = (
     ),
     ("need", re.compile(r"\b(do not need|don't need|just looking|only looking|not necessary)\b")),
 )
+WON = re.compile(
+    r"\b(have a deal|it(?:'s| is) a deal|(?:will|'ll) sign|where do (?:i|we) sign|(?:will|'ll) take it|let'?s do it|"
+    r"accept|when can you start|go ahead|got the job)\b"
+)
+LOST = re.compile(
+    r"\b((?:not|no longer) interested|decided against|(?:go|going) with (?:another|somebody else|someone else)|"
+    r"will pass|(?:do not|don't) want it|not moving forward|(?:cannot|can't) afford|answer is no)\b"
+)
+OPEN = re.compile(
+    r"\b(think (?:about it|it over)|sleep on it|get back to you|call you back|let you know|some time|more time|"
+    r"(?:husband|wife)|other quotes?)\b"
+)
 STEPS = (
     ("greeting", re.compile(r"\b(thank you for calling|good (?:morning|afternoon|evening)|hello|welcome)\b")),
     (
@@ -280,6 +292,17 @@ def outcome_of(conversation, booking, qualification):
     return Fact("not_qualified" if conversation.utterances else "other")
 
 
+def visit_of(conversation):
+    """What is said last decides."""
+    for utterance in reversed(conversation.by("customer")):
+        text = plain(utterance.text)
+        kinds = (("pending", OPEN), ("lost", LOST), ("won", WON))
+        said = [(match.start(), value) for value, pattern in kinds for match in pattern.finditer(text)]
+        if said:
+            return Fact(max(said)[1], quoted(utterance))
+    return Fact("pending")
+
+
 def objections_of(conversation):
     found = []
     for utterance in conversation.by("customer"):
@@ -316,13 +339,16 @@ def understand(conversation):
             "location": location,
             "quote": booking.quote,
         }
+    visit = visit_of(conversation)
     basis = {
+        "outcome": visit,
         "lead_qualification": qualification,
         "booking_status": booking,
         "call_outcome_category": outcome,
         "sentiment_score": sentiment,
     }
     return {
+        "outcome": visit.value,
         "lead_qualification": qualification.value,
         "booking_status": booking.value,
         "call_outcome_category": outcome.value,

@@ -13,7 +13,7 @@ AGENTS = {"agent", "csr", "rep", "representative", "operator", "employee", "staf
 CUSTOMERS = {"customer", "caller", "client", "right", "user", "b"}
 SPEAKER = (
     r"agent|csr|rep|representative|operator|employee|staff|assistant|customer|caller|client|user|left|right|"
-    r"unknown|speaker[ _-]?\w{1,8}|channel[ _-]?\w{1,8}|[AB]"
+    r"unknown|speaker(?:[ _-]?\w{1,8})?|channel[ _-]?\w{1,8}|[AB]"
 )
 TIME = r"[\[(]?\d+(?:[:.]\d+){0,3} ?s?(?: ?(?:-|–|to|\.\.) ?\d+(?:[:.]\d+){0,3} ?s?)?[\])]?"
 LINE = re.compile(

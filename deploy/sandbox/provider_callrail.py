@@ -7,6 +7,7 @@ import secrets
 import zlib
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
@@ -130,9 +131,8 @@ def new_call(state, wanted):
 
 
 def moment_of_hook(call, hook):
-    start = datetime.fromisoformat(call["started_at"].replace("Z", "+00:00"))
     after_s = {"call.incoming": 0, "call.answered": RING_S, "call.completed": RING_S + call["duration"]}[hook]
-    return (start + timedelta(seconds=after_s)).isoformat(timespec="milliseconds")
+    return (start_of(call) + timedelta(seconds=after_s)).isoformat(timespec="milliseconds")
 
 
 def known_at(call, hook):
@@ -268,6 +268,8 @@ def plan_of(state, call, sending):
 
 # --- the API ------------------------------------------------------------------
 
+PARAMETERS = {"start_date", "end_date", "company_id", "fields", "per_page", "page", "relative_pagination", "offset"}
+
 
 def refusal(state, request):
     given = TOKEN.fullmatch(request.headers.get("Authorization", ""))
@@ -275,15 +277,49 @@ def refusal(state, request):
         return callrail_error(401, "HTTP Token: Access denied.")
     if request.match_info["account"] != state.config.callrail_account_id:
         return callrail_error(404, "Couldn't find Account")
+    if over_the_limit(state):
+        return callrail_error(429, "API rate limit exceeded")  # and nothing says until when
     return None
 
 
-def shown(call, names):
-    facts = callrail_payload(known_at(call, "call.completed"))
+def over_the_limit(state):
+    """Counts a request; the hours and days are the clock's."""
+    now = datetime.now(timezone.utc)
+    for name, most in (
+        (now.strftime("%Y-%m-%dT%H"), state.settings["callrail_requests_per_hour"]),
+        (now.strftime("%Y-%m-%d"), state.settings["callrail_requests_per_day"]),
+    ):
+        if state.callrail_requests.get(name, 0) >= most:
+            return True
+        state.callrail_requests[name] = state.callrail_requests.get(name, 0) + 1
+    return False
+
+
+def start_of(call):
+    start = datetime.fromisoformat(call["started_at"].replace("Z", "+00:00"))
+    return start if start.tzinfo else start.replace(tzinfo=timezone.utc)
+
+
+def known_now(call):
+    """While people still talk, nobody knows for how long."""
+    over_at = start_of(call) + timedelta(seconds=RING_S + call["duration"])
+    if over_at <= datetime.now(timezone.utc):
+        return {**known_at(call, "call.completed"), "duration": call["duration"]}
+    return {**known_at(call, "call.answered"), "duration": None}
+
+
+def shown(state, call, names):
+    known = known_now(call)
+    facts = callrail_payload(known)
+    if facts["recording"] and state.settings["callrail_recordings"] == "api":
+        account = state.config.callrail_account_id
+        facts["recording"] = f"{state.config.base_url}{BASE}/a/{account}/calls/{call['call_id']}/recording.json"
+    start = start_of(call).astimezone(ZoneInfo(state.settings["callrail_time_zone"]))
     return {
         **{name: facts.get(name) for name in names},
         "id": call["call_id"],
-        "duration": call["duration"],
+        "duration": known["duration"],
+        "start_time": start.isoformat(timespec="milliseconds"),
         **({"company_id": call["company_id"]} if "company_id" in names else {}),
     }
 
@@ -294,45 +330,73 @@ def names_wanted(request):
     return LISTED + tuple(asked), unknown
 
 
+def moment_of(state, text, end):
+    """A date is a whole day and a moment without offset is one of the account's time zone."""
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=ZoneInfo(state.settings["callrail_time_zone"]))
+    return moment + timedelta(days=1) if end and len(text) == len("2026-11-21") else moment
+
+
+def range_wanted(state, query):
+    """The first moment and the one behind the last; ValueError: what cannot be answered."""
+    now = datetime.now(timezone.utc)
+    first = moment_of(state, query["start_date"], False) if "start_date" in query else now - timedelta(days=30)
+    last = moment_of(state, query["end_date"], True) if "end_date" in query else now
+    if first < now - timedelta(days=limits.CALLRAIL_HISTORY_DAYS):
+        raise ValueError("start_date is more than 25 months ago")
+    return first, last
+
+
+def calls_wanted(state, query):
+    """Newest first: those that have begun, in the range and of the company."""
+    first, last = range_wanted(state, query)
+    last = min(last, datetime.now(timezone.utc))
+    found = [
+        call
+        for call in reversed(state.calls.values())
+        if query.get("company_id", call["company_id"]) == call["company_id"] and first <= start_of(call) < last
+    ]
+    found.sort(key=lambda call: (start_of(call), call["call_id"]), reverse=True)
+    return found
+
+
+def relative_page(state, request, found, size):
+    """From the call behind the one that `offset` names, whatever has come or gone before it."""
+    after = request.query.get("offset")
+    if after is not None:
+        start, _, name = after.partition("~")
+        found = [call for call in found if (start_of(call).timestamp(), call["call_id"]) < (float(start), name)]
+    page = found[:size]
+    more = len(found) > size
+    following = {**request.query, "offset": f"{start_of(page[-1]).timestamp()}~{page[-1]['call_id']}"} if more else {}
+    url = f"{state.config.base_url}{request.path}?{urlencode(following)}" if more else None
+    return page, {"has_next_page": more, "next_page": url}
+
+
 async def list_calls(request):
-    state = request.app[STATE]
+    state, query = request.app[STATE], request.query
     refused = refusal(state, request)
     if refused:
         return refused
     names, unknown = names_wanted(request)
     if unknown:
         return callrail_error(400, f"Invalid field: {unknown[0]}")
+    if set(query) - PARAMETERS:
+        return callrail_error(400, f"Invalid parameter: {min(set(query) - PARAMETERS)}")
     try:
-        size, page = int(request.query.get("per_page", "100")), int(request.query.get("page", "1"))
-        first, last = day_of(request.query.get("start_date")), day_of(request.query.get("end_date"))
+        size, page = int(query.get("per_page", "100")), int(query.get("page", "1"))
+        if not 1 <= size <= limits.CALLRAIL_PAGE_MAX or page < 1:
+            raise ValueError(f"per_page is from 1 to {limits.CALLRAIL_PAGE_MAX}, page 1 or more")
+        found = calls_wanted(state, query)
+        if query.get("relative_pagination") == "true":
+            calls, place = relative_page(state, request, found, size)
+        else:
+            calls = found[(page - 1) * size : page * size]
+            place = {"page": page, "total_pages": max(1, math.ceil(len(found) / size)), "total_records": len(found)}
     except ValueError as error:
         return callrail_error(400, str(error))
-    if not 1 <= size <= limits.CALLRAIL_PAGE_MAX or page < 1:
-        return callrail_error(400, f"per_page is from 1 to {limits.CALLRAIL_PAGE_MAX}, page 1 or more")
-    found = [
-        call
-        for call in reversed(state.calls.values())
-        if request.query.get("company_id", call["company_id"]) == call["company_id"]
-        and (first is None or call["started_at"][:10] >= first)
-        and (last is None or call["started_at"][:10] <= last)
-    ]
-    found.sort(key=lambda call: call["started_at"], reverse=True)
-    pages = max(1, math.ceil(len(found) / size))
-    answer = {"calls": [shown(call, names) for call in found[(page - 1) * size : page * size]], "per_page": size}
-    if request.query.get("relative_pagination") == "true":
-        more = page < pages
-        following = {**request.query, "page": str(page + 1)}
-        answer |= {
-            "has_next_page": more,
-            "next_page": f"{state.config.base_url}{request.path}?{urlencode(following)}" if more else None,
-        }
-    else:
-        answer |= {"page": page, "total_pages": pages, "total_records": len(found)}
-    return web.json_response(answer)
-
-
-def day_of(text):
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).date().isoformat() if text else None
+    return web.json_response({"calls": [shown(state, call, names) for call in calls], "per_page": size, **place})
 
 
 async def get_call(request):
@@ -346,7 +410,7 @@ async def get_call(request):
     names, unknown = names_wanted(request)
     if unknown:
         return callrail_error(400, f"Invalid field: {unknown[0]}")
-    return web.json_response(shown(call, names))
+    return web.json_response(shown(state, call, names))
 
 
 async def get_recording(request):

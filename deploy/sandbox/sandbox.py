@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The provider sandbox: Twilio, CallRail, Gemini and OpenAI in one process, for running and testing without accounts.
+"""The provider sandbox: Twilio, CallRail, Gemini, OpenAI and Shunya in one process, for running without accounts.
 
 It speaks their wire formats, refuses what they refuse, keeps what it got, misbehaves when told to.  See README.md."""
 
@@ -18,6 +18,7 @@ import provider_files
 import provider_gemini
 import provider_openai
 import provider_openai_audio
+import provider_shunya
 import provider_twilio
 from config import Config, environment_for_daemons
 from errors import error_response
@@ -29,6 +30,7 @@ BASES = {
     "callrail": provider_callrail.BASE,
     "gemini": provider_gemini.BASE,
     "openai": provider_openai.BASE,
+    "shunya": provider_shunya.BASE,
     "files": "/files",
 }
 
@@ -39,6 +41,7 @@ MODULES = (
     provider_gemini,
     provider_openai,
     provider_openai_audio,
+    provider_shunya,
     provider_files,
 )
 LOG = web.AppKey("log", bool)

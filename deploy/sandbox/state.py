@@ -6,13 +6,21 @@ from aiohttp import web
 
 import limits
 from faults import Faults
+from listener import Listener
 from store import Bounded, Files, News, Requests
 from webhooks import Webhooks
 
 SETTINGS = {
     "message_statuses": ["queued", "sent", "delivered", "read"],  # what a message goes through, each told by callback
     "message_gap_ms": 50,  # between two of them
+    "callrail_requests_per_hour": limits.CALLRAIL_REQUESTS_PER_HOUR,
+    "callrail_requests_per_day": limits.CALLRAIL_REQUESTS_PER_DAY,
+    "callrail_time_zone": "America/New_York",  # of the account: what dates without an offset are in
+    "callrail_recordings": "link",  # what `recording` is in its API; api: the address of its own request for the link
     "window_hours": limits.WHATSAPP_WINDOW_HOURS,  # how long free text may follow a person's own message
+    "shunya_mode": "job",  # or sync: the answer at once
+    "shunya_gap_ms": 50,  # a job waits so long, then runs
+    "shunya_signature": "timed",  # or legacy: the older form
 }
 
 STATE = web.AppKey("state", object)
@@ -27,13 +35,17 @@ class State:
         self.webhooks = Webhooks(self.faults, self.news)
         self.files = Files()
         self.calls = Bounded(limits.CALLS_MAX)
+        self.callrail_requests = {}  # how many in the hour or day of that name
         self.messages = Bounded(limits.MESSAGES_MAX)
         self.last_message = 0
         self.windows = Bounded(limits.MESSAGES_MAX)  # (person, our sender): when that person last wrote
         self.templates = self.approved()
         self.transcripts = Bounded(limits.TRANSCRIPTS_MAX)  # by sha256, "name:" and file name, or "*"
+        self.jobs = Bounded(limits.SHUNYA_JOBS_MAX)  # Shunya's, by id
+        self.submitted = Bounded(limits.SHUNYA_JOBS_MAX)  # what was asked of Shunya, by Idempotency-Key
+        self.listener = Listener()
         self.settings = dict(SETTINGS)
-        self.timers = set()
+        self.timers = set()  # and tasks
 
     def approved(self):
         return {sid: {"sid": sid, "body": body} for sid, body in self.config.twilio_templates.items()}
@@ -46,16 +58,22 @@ class State:
         timer = asyncio.get_running_loop().call_later(after_s, run)
         self.timers.add(timer)
 
+    def start(self, coroutine):
+        task = asyncio.create_task(coroutine)
+        self.timers.add(task)
+        task.add_done_callback(self.timers.discard)
+        return task
+
     def reset(self):
         """As at the start.  Numbering goes on, so that `since` of before stays right."""
-        for timer in self.timers:
+        for timer in list(self.timers):
             timer.cancel()
         self.timers.clear()
         self.webhooks.forget()
         self.faults.delete()
         self.requests.clear()
         self.files.clear()
-        for kept in (self.calls, self.messages, self.windows, self.transcripts):
+        for kept in (self.calls, self.callrail_requests, self.messages, self.windows, self.transcripts, self.jobs, self.submitted):
             kept.clear()
         self.templates = self.approved()
         self.settings = dict(SETTINGS)

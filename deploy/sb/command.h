@@ -35,9 +35,22 @@ extern const struct command command_replay;
 extern const struct command command_rewind;
 extern const struct command command_dlq;
 extern const struct command command_doctor;
+extern const struct command command_company;
+extern const struct command command_user;
+extern const struct command command_number;
+extern const struct command command_seed_data;
+extern const struct command command_cleanup_seed_data;
 
 /* Says it on standard error as "sb NAME: …" and returns the code: `return command_fail(argv, EXIT_FAILED, "%s",
  * why.text)`. */
 int command_fail(char **argv, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 /* After getopt has said what is wrong; or `what` says it. */
 int command_misused(char **argv, const char *what);
+
+/* For commands that do several things ("sb token create"): the first argument says which. */
+struct command_action {
+    const char *name; /* NULL ends a table */
+    /* `argv[0]` is still "sb NAME", for errors, and the action's arguments follow it */
+    int (*run)(int argc, char **argv);
+};
+int command_act(const struct command_action *actions, int argc, char **argv);

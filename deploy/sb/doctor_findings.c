@@ -81,6 +81,22 @@ const struct doctor_finding doctor_findings[] = {
           " " MINUTE_OF("min(call_at)") ") AS what"
           " FROM calls WHERE status IN ('ringing', 'in_progress') AND updated_at < now() - interval '2 hours'"
           " AND call_at > " WEEK " GROUP BY tenant") },
+    { "reconciled", "calls", DOCTOR_BAD, "CallRail is asked for calls that never arrived, and answers",
+      "mend what the reason says; it is asked again by itself",
+      ASK("reconciled",
+          "SELECT format('CallRail was asked %s times in vain for the calls of account %s: %s (again at %s)', failures,"
+          " account, why, " MINUTE_OF("next_check_at") ") AS what FROM reconciliations WHERE failures > 0"
+          " UNION ALL SELECT format('the calls of account %s were last looked through to the end at %s%s', account,"
+          " " MINUTE_OF("complete_until") ", ': ' || why)"
+          " FROM reconciliations WHERE failures = 0 AND complete_until < now() - interval '1 day'") },
+    { "fetched", "calls", DOCTOR_UNKNOWN, "every call of this week was brought by its webhooks",
+      "was the door away, or are CallRail's webhooks off for the company?",
+      ASK("fetched",
+          "SELECT format('the webhooks of %s of %s calls of %s never came; they were fetched, the last one at %s',"
+          " count(*) FILTER (WHERE brought_by = 'fetch'), count(*), tenant,"
+          " " MINUTE_OF("max(created_at) FILTER (WHERE brought_by = 'fetch')") ") AS what"
+          " FROM calls WHERE source = 'callrail' AND call_at > " WEEK " GROUP BY tenant"
+          " HAVING count(*) FILTER (WHERE brought_by = 'fetch') > 0") },
     { "unassigned", "calls", DOCTOR_BAD, "every number that was called has a company",
       "give the number to its company (table tracking_numbers); its calls move with it",
       ASK("unassigned",

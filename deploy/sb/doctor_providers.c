@@ -10,11 +10,12 @@
 #define ANSWER_BYTES_MAX (4 * 1024 * 1024)
 
 struct provider_keys {
-    const char *twilio, *gemini, *openai;
+    const char *twilio, *callrail, *gemini, *openai;
 };
 #define AT(field) offsetof(struct provider_keys, field)
 static const struct setting keys_table[] = {
     { "TWILIO_AUTH_TOKEN", SET_SECRET, AT(twilio), NULL, .help = "Twilio's token" },
+    { "CALLRAIL_API_KEY", SET_SECRET, AT(callrail), NULL, .help = "CallRail's key" },
     { "GEMINI_API_KEY", SET_SECRET, AT(gemini), NULL, .help = "Gemini's key" },
     { "OPENAI_API_KEY", SET_SECRET, AT(openai), NULL, .help = "OpenAI's key" },
     { 0 },
@@ -87,6 +88,22 @@ static void ask_twilio(struct doctor *doctor, struct http_client *client, const 
                                      .password = first_of(doctor, tokens) });
 }
 
+static void ask_callrail(struct doctor *doctor, struct http_client *client, const char *keys)
+{
+    const char *account = doctor_setting(doctor, "CALLRAIL_ACCOUNT_ID");
+
+    if (keys == NULL || account == NULL)
+        return; /* "missing calls" tells of it */
+    ask_provider(doctor, client,
+                 &(struct question){ .provider = "callrail",
+                                     .key_setting = "CALLRAIL_API_KEY",
+                                     .other_setting = "CALLRAIL_ACCOUNT_ID",
+                                     .url = arena_printf(doctor->arena, "%s/a/%s/calls.json?per_page=1",
+                                                         doctor_setting(doctor, "CALLRAIL_BASE_URL"), account),
+                                     .header = arena_printf(doctor->arena, "Authorization: Token token=\"%s\"",
+                                                            first_of(doctor, keys)) });
+}
+
 static void ask_gemini(struct doctor *doctor, struct http_client *client, const char *keys)
 {
     if (keys == NULL)
@@ -126,7 +143,8 @@ static void look_at_providers(struct doctor *doctor)
     struct problem why;
     size_t before = doctor->line_count;
 
-    if (!doctor_setting(doctor, "TWILIO_BASE_URL") || !doctor_setting(doctor, "GEMINI_BASE_URL")) {
+    if (!doctor_setting(doctor, "TWILIO_BASE_URL") || !doctor_setting(doctor, "GEMINI_BASE_URL") ||
+        !doctor_setting(doctor, "CALLRAIL_BASE_URL")) {
         doctor_say(doctor, DOCTOR_UNKNOWN, NULL,
                    "the daemons that ask them are not on this machine, or cannot read their settings");
         return;
@@ -137,6 +155,7 @@ static void look_at_providers(struct doctor *doctor)
         return;
     }
     ask_twilio(doctor, client, keys.twilio);
+    ask_callrail(doctor, client, keys.callrail);
     ask_gemini(doctor, client, keys.gemini);
     ask_openai(doctor, client, keys.openai);
     http_client_stop(client);
@@ -166,6 +185,19 @@ static void look_at_signing_keys(struct doctor *doctor)
                    " their own; without one: %s", row_get(&rows, 0, "tenants"));
 }
 
+/* What a webhook did not bring, nobody brings but who asks. */
+static void look_at_missing_calls(struct doctor *doctor)
+{
+    if (doctor_setting(doctor, "INGEST_LISTEN") == NULL)
+        doctor_say(doctor, DOCTOR_UNKNOWN, NULL, "ingest is not on this machine, or cannot read its settings");
+    else if (doctor_setting(doctor, "CALLRAIL_API_KEY"))
+        doctor_say(doctor, DOCTOR_OK, NULL, "CallRail is asked for calls whose webhooks never came");
+    else
+        doctor_say(doctor, DOCTOR_UNKNOWN, "set CALLRAIL_API_KEY and CALLRAIL_ACCOUNT_ID",
+                   "CALLRAIL_API_KEY is not set: a call whose webhooks do not reach the door is lost, but for companies"
+                   " with an account of their own (companies.callrail_account_id)");
+}
+
 static void look_at_messages(struct doctor *doctor)
 {
     static const char *const needed[] = { "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM",
@@ -190,6 +222,7 @@ static void look_at_messages(struct doctor *doctor)
 const struct doctor_check doctor_provider_checks[] = {
     { "providers", NULL, look_at_providers },
     { "signing keys", "calls", look_at_signing_keys },
+    { "missing calls", "calls", look_at_missing_calls },
     { "messages", "calls", look_at_messages },
     { 0 },
 };

@@ -38,6 +38,12 @@ static const struct provider providers[] = {
         { "ADMIN_WHATSAPP_TO", "+12025550111" } } },
     { "gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", "/gemini", { { "GEMINI_API_KEY", "sandbox-gemini-api-key" } } },
     { "openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "/openai/v1", { { "OPENAI_API_KEY", "sandbox-openai-api-key" } } },
+    { "shunya",
+      "SHUNYA_API_KEY",
+      "SHUNYA_BASE_URL",
+      "/shunya",
+      { { "SHUNYA_API_KEY", "sandbox-shunya-api-key" },
+        { "SHUNYA_WEBHOOK_SECRET", "sandbox-shunya-webhook-secret" } } },
 };
 
 static bool real[LENGTH(providers)]; /* kept, because a test key looks like a given one once it is in the environment */

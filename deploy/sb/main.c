@@ -13,8 +13,9 @@
 static const struct command *const commands[] = {
     &command_up,     &command_down,   &command_status, &command_topics, &command_tail,   &command_logs,
     &command_trace,  &command_why,    &command_impact, &command_dlq,    &command_replay, &command_rewind,
-    &command_pause,  &command_resume, &command_token,  &command_verify, &command_export, &command_erase,
-    &command_doctor,
+    &command_pause,  &command_resume, &command_company, &command_user,  &command_number, &command_token,
+    &command_verify, &command_doctor, &command_export, &command_erase,  &command_seed_data,
+    &command_cleanup_seed_data,
 };
 
 static void print_overview(FILE *to)
@@ -23,7 +24,7 @@ static void print_overview(FILE *to)
           "Usage: sb COMMAND [OPTION…]\n\nCommands\n",
           to);
     for (size_t i = 0; i < LENGTH(commands); i++)
-        fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(to, "  %-17s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\n\"sb COMMAND --help\" tells more, with examples.\n"
           "Kafka and Postgres are found by KAFKA_BROKERS and DATABASE_URL: from the environment, else .env, else what\n"
           "`sb up` started in this checkout.\n\n"

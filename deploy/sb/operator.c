@@ -42,6 +42,16 @@ bool operator_stage_is(const char *name)
     return false;
 }
 
+bool operator_role_is(const char *name)
+{
+    static const char *const roles[] = { "platform", "admin", "exec", "csr", "rep", "owner", "station" };
+
+    for (size_t i = 0; i < LENGTH(roles); i++)
+        if (strcmp(roles[i], name) == 0)
+            return true;
+    return false;
+}
+
 const char *operator_name(const char *as, char ret[OPERATOR_BYTES_MAX + 1])
 {
     char host[HOST_BYTES] = "";

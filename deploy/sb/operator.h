@@ -12,6 +12,10 @@ int operator_open(struct session *ret, char **argv);
 /* Is there a stage of that name? */
 bool operator_stage_is(const char *name);
 
+/* What a user or a token may be. */
+#define OPERATOR_ROLES "platform, admin, exec, csr, rep, owner or station"
+bool operator_role_is(const char *name);
+
 /* `as` (--as), else $SUDO_USER or $USER and the host. */
 const char *operator_name(const char *as, char ret[OPERATOR_BYTES_MAX + 1]);
 

@@ -56,7 +56,9 @@ static const char find_addresses[] =
     " WHERE address IS NOT NULL";
 static const char find_subjects[] =
     "INSERT INTO person_subjects SELECT call_id FROM person_calls UNION SELECT address FROM person_addresses"
-    " UNION SELECT session_id::text FROM person_visits WHERE session_id IS NOT NULL";
+    " UNION SELECT session_id::text FROM person_visits WHERE session_id IS NOT NULL"
+    " UNION SELECT appointment_id::text FROM person_visits"
+    " UNION SELECT lead_id::text FROM leads JOIN person_contacts USING (tenant, contact_id)";
 /* An address that only appears in messages or in the ledger is known too. */
 static const char count_known[] =
     "SELECT (SELECT count(*) FROM person_contacts) + (SELECT count(*) FROM person_calls)"

@@ -3,7 +3,7 @@
  *     person_contacts (tenant, contact_id)    person_calls (tenant, call_id)    person_users (tenant, email, user_id)
  *     person_visits (tenant, appointment_id, session_id)
  *     person_addresses (address)              phone numbers as written and as WhatsApp addresses, e-mail addresses
- *     person_subjects (subject)               the keys of their events: calls, visits and addresses */
+ *     person_subjects (subject)               the keys of their events: calls, leads, appointments, visits and addresses */
 #include "deploy/sb/person.h"
 
 #define OF_CALL    "(tenant, call_id) IN (SELECT tenant, call_id FROM person_calls)"
@@ -42,6 +42,8 @@ const struct person_table person_tables[] = {
       .impersonal = "stage, event_id, run, day, event_type, topic, partition, offset, tenant, cause_id, outcome,"
                     " attempts, received_at, started_at, worked_us, committed_at, emitted",
       .why = "that an event was handled, how often and how it ended: so that it is not handled again" },
+    { "api_operations", "subject" IN_SUBJECTS, ROW_DELETED, .personal = "subject, body",
+      .impersonal = "tenant, operation_id, token_id, user_id, operation, fingerprint, status, requested_at, created_at" },
     { "asks", "correlation_id" IN_SUBJECTS " OR recipient" IN_ADDRESSES " OR subject" IN_ADDRESSES, ROW_BLANKED,
       .blank = "recipient = CASE WHEN recipient" IN_ADDRESSES " THEN 'erased ' || ask_id ELSE recipient END,"
                " subject = CASE WHEN subject" IN_ADDRESSES " THEN 'erased' ELSE subject END,"
@@ -52,16 +54,22 @@ const struct person_table person_tables[] = {
                     " attempt, lease_until, provider_id, provider_status, error_code, model, tokens_in, tokens_out,"
                     " cost_micros, took_us, created_at, updated_at",
       .why = "that somebody was asked, when, at what cost and how it ended; others whom it went to" },
+    { "job_results", "job_id IN (SELECT job_id FROM jobs WHERE subject" IN_SUBJECTS ")", ROW_DELETED,
+      .personal = "result, error", .impersonal = "job_id, tenant, status, created_at" },
+    { "jobs", "subject" IN_SUBJECTS, ROW_DELETED, .personal = "subject, error",
+      .impersonal = "job_id, stage, tenant, job_type, provider, provider_job_id, kind, status, attempts, source_time,"
+                    " run, submitted_at, next_check_at, finished_at, finished_by, created_at, updated_at",
+      .why = "a job whose person was erased is not asked for any more; that it was asked for is among the asks" },
     { "recordings", OF_CALL, ROW_DELETED, .personal = "path, sha256",
       .impersonal = "tenant, call_id, bytes, format, channels, sample_rate_hz, duration_s, created_at, updated_at" },
     { "call_transcripts", OF_CALL, ROW_DELETED, .personal = "text, segments, search",
       .impersonal = "tenant, call_id, provider, model, language, speakers, words, duration_s, source_time, run,"
                     " created_at, updated_at" },
     { "call_reports", OF_CALL, ROW_DELETED, .personal = "facts",
-      .impersonal = "tenant, call_id, event_id, hook, reported_at, created_at" },
+      .impersonal = "tenant, call_id, event_id, hook, via, reported_at, created_at" },
     { "call_analyses", OF_CALL, ROW_BLANKED,
-      .blank = WORDS_BLANKED,
-      .personal = "summary, evidence, objections",
+      .blank = WORDS_BLANKED ", corrections = corrections - ARRAY['summary', 'objections']",
+      .personal = "summary, evidence, objections, corrections",
       .impersonal = "tenant, call_id, provider, model, prompt_version, lead_qualification, booking_status,"
                     " call_outcome_category, sentiment_score, sop_score, sop_missed_steps, dropped_without_evidence,"
                     " source_time, run, created_at, updated_at",
@@ -80,14 +88,15 @@ const struct person_table person_tables[] = {
       .impersonal = "tenant, session_id, appointment_id, rep_user_id, status, started_at, stopped_at, created_at, updated_at",
       .why = "that a visit was recorded, when and by whom" },
     { "appointments", OF_APPOINTMENT, ROW_BLANKED, .blank = "location = NULL, quote = NULL", .personal = "location, quote",
-      .impersonal = "tenant, appointment_id, call_id, lead_id, assigned_rep_id, scheduled_start, appointment_date,"
-                    " service_type, status, outcome, source_time, run, created_at, updated_at",
+      .impersonal = "tenant, appointment_id, call_id, lead_id, assigned_rep_id, scheduled_start, appointment_date, listed_at,"
+                    " service_type, status, outcome, outcome_at, source_time, run, created_at, updated_at",
       .why = "that and when there was a visit, and its outcome" },
     { "calls", OF_CALL, ROW_BLANKED,
       .blank = "customer_number = NULL, customer_name = NULL, recording_url = NULL, version = version + 1",
       .personal = "customer_number, customer_name, recording_url",
       .impersonal = "tenant, call_id, source, status, direction, tracking_number, contact_id, lead_id, csr_user_id,"
-                    " answered, voicemail, started_at, duration_s, version, created_at, updated_at, call_at",
+                    " answered, voicemail, started_at, duration_s, brought_by, version, created_at, updated_at, call_at,"
+                    " callback_done_at, callback_done_by",
       .why = "that there was a call, when, how long, and whom of the company it reached" },
     { "leads", OF_CONTACT, ROW_KEPT, .personal = "",
       .impersonal = "tenant, lead_id, contact_id, status, status_call_at, created_at, updated_at",
@@ -103,8 +112,21 @@ const struct person_table person_tables[] = {
       .personal = "email, name, phone, answers", .impersonal = "tenant, user_id, role, created_at, updated_at",
       .why = "calls and visits stay attributed to one unknown colleague" },
     { "companies", NULL, ROW_NOBODYS,
-      .impersonal = "tenant, name, time_zone, default_region, callrail_keys, alert_whatsapp, created_at, updated_at" },
+      .impersonal = "tenant, name, time_zone, default_region, callrail_keys, callrail_key_count, callrail_account_id,"
+                    " callrail_api_key, alert_whatsapp, created_at, updated_at" },
+    { "csr_days", NULL, ROW_NOBODYS,
+      .impersonal = "tenant, day, csr_user_id, lane, total_calls, answered_calls, missed_calls, booked_calls, hot, warm,"
+                    " cold, sentiment_micros, sop_micros, sop_calls" },
+    { "call_days", NULL, ROW_NOBODYS, .impersonal = "tenant, day, status, to_call, lane, calls" },
+    { "lead_counts", NULL, ROW_NOBODYS, .impersonal = "tenant, status, lane, leads" },
+    { "objection_days", NULL, ROW_NOBODYS, .impersonal = "tenant, day, csr_user_id, category, lane, calls" },
+    { "rep_days", NULL, ROW_NOBODYS,
+      .impersonal = "tenant, day, rep_user_id, lane, appointments, visits, won, lost, pending" },
+    { "sop_steps", NULL, ROW_NOBODYS, .impersonal = "tenant, number, step, phrases, created_at, updated_at" },
     { "tracking_numbers", NULL, ROW_NOBODYS, .impersonal = "number, tenant, label, created_at, updated_at" },
+    { "reconciliations", NULL, ROW_NOBODYS,
+      .impersonal = "account, tenant, complete_until, walk_began_at, page, records, next_check_at, failures, why,"
+                    " asked_at, hour_requests, day_requests, created_at, updated_at" },
     { "instances", NULL, ROW_NOBODYS,
       .impersonal = "stage, instance, started_at, seen_at, version, pid, host, state",
       .why = "keys of what is handled now, told anew every two seconds; what a stopped one left is forgotten in a day" },

@@ -9,15 +9,13 @@
 
 #include "common/crypto.h"
 #include "deploy/sb/command.h"
-#include "deploy/sb/session.h"
+#include "deploy/sb/operator.h"
 #include "deploy/sb/table.h"
 
 #define ROLE               "switchboard_ingest" /* owns the table, and is what reads it */
 #define TOKEN_SECRET_BYTES 32
 #define TOKEN_BYTES        (sizeof("sb_") + 43) /* 32 bytes are 43 characters of base64url */
 #define DAYS_MAX           36500
-
-static const char *const roles[] = { "platform", "admin", "exec", "csr", "rep", "owner", "station" };
 
 static const struct statement insert_token = {
     .name = "sb_insert_token",
@@ -60,14 +58,6 @@ struct wanted {
     char expires[32]; /* an interval of Postgres; empty: never */
 };
 
-static bool is_role(const char *name)
-{
-    for (size_t i = 0; i < LENGTH(roles); i++)
-        if (strcmp(roles[i], name) == 0)
-            return true;
-    return false;
-}
-
 /* 12h, 30d */
 static bool read_expires(const char *text, char ret[32])
 {
@@ -106,8 +96,8 @@ static int read_wanted(struct wanted *wanted, int argc, char **argv)
         return command_misused(argv, "it takes no arguments besides its options");
     if (wanted->tenant == NULL || wanted->role == NULL)
         return command_misused(argv, "--tenant and --role are needed");
-    if (!is_role(wanted->role))
-        return command_misused(argv, "--role takes platform, admin, exec, csr, rep, owner or station");
+    if (!operator_role_is(wanted->role))
+        return command_misused(argv, "--role takes " OPERATOR_ROLES);
     return -1;
 }
 
@@ -227,17 +217,10 @@ static int revoke(int argc, char **argv)
 
 static int token_run(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        int (*run)(int argc, char **argv);
-    } actions[] = { { "create", create }, { "list", list }, { "revoke", revoke } };
-
-    for (size_t i = 0; argc > 1 && i < LENGTH(actions); i++)
-        if (strcmp(argv[1], actions[i].name) == 0) {
-            argv[1] = argv[0]; /* errors are told as "sb token" */
-            return actions[i].run(argc - 1, argv + 1);
-        }
-    return command_misused(argv, "it takes create, list or revoke");
+    static const struct command_action actions[] = {
+        { "create", create }, { "list", list }, { "revoke", revoke }, { 0 }
+    };
+    return command_act(actions, argc, argv);
 }
 
 const struct command command_token = {

@@ -39,14 +39,11 @@ static void readers_of(const struct topic *topic, struct names *ret)
         names_add(ret, "every ingest");
 }
 
-/* A type that may go to several topics goes to dead.<stage>. */
 static void types_of(const struct topic *topic, struct names *ret)
 {
-    bool dead = strncmp(topic->name, "dead.", strlen("dead.")) == 0;
-
     ret->count = 0;
     for (const struct event_type *const *type = event_types; *type; type++)
-        if ((*type)->topic == topic || ((*type)->topic == NULL && dead))
+        if (event_topic(*type, topic->writer) == topic)
             names_add(ret, (*type)->name);
     if (strncmp(topic->name, "replay.", strlen("replay.")) == 0)
         names_add(ret, "all the stage reads");

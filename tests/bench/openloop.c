@@ -1,9 +1,11 @@
-/* openloop: how long the door takes to acknowledge a webhook, at a steady rate.
+/* openloop: how long a request waits for its answer, at a steady rate.
  *
  *     openloop --port 5000 --key SECRET --rate 200 --seconds 3 --warm-seconds 1 --prefix run1
+ *     openloop --port 5000 --token sb_… --targets FILE --rate 50
  *
- * CallRail's webhooks of 1 KiB, signed, each of another call; --key is CALLRAIL_SIGNING_KEY.  Open loop: a webhook is
- * due every 1/rate seconds whatever became of those before, and the time runs from when it was due until its answer is
+ * With --key, CALLRAIL_SIGNING_KEY, CallRail's webhooks of 1 KiB, signed, each of another call.  With --token, what the
+ * file has, a path with its query a line, is asked for in turns.  Open loop: a request is due every 1/rate seconds
+ * whatever became of those before, and the time runs from when it was due until its answer is
  * whole, so a stall shows in all that were due meanwhile.  Kept connections, opened before; the one that was idle the
  * longest is next.  Requests are made and signed before the first is due.  What was due in the warm seconds does not
  * count. */
@@ -20,13 +22,14 @@
 
 #define BODY_BYTES 1024
 #define REQUEST_BYTES_MAX 2048
-#define ANSWER_BYTES_MAX 8192
+#define HEAD_BYTES_MAX 8192             /* of an answer, with what came of its body at once */
+#define TARGETS_MAX 1000
 #define CONNECTIONS_MAX 256
 #define PATH "/api/v1/callrail/call.completed"
 #define ANSWERS_WAIT_MS 10000           /* for the last ones */
 
 struct options {
-    const char *key, *prefix;
+    const char *key, *prefix, *token, *targets_path;
     long port, rate, seconds, warm_seconds, connections;
 };
 
@@ -39,8 +42,9 @@ struct connection {
     struct connection *next;            /* while idle */
     int fd;
     long n;                             /* what it waits for; 0: idle */
-    size_t bytes;
-    char answer[ANSWER_BYTES_MAX + 1];
+    long status;                        /* 0: the head of the answer is not whole */
+    size_t bytes, left;                 /* of the head so far; of the body, once the head is whole */
+    char head[HEAD_BYTES_MAX + 1];
 };
 
 static struct request *requests;        /* by n, from 1 */
@@ -48,10 +52,36 @@ static int64_t *due_us;
 static long count, sent, answered, refused;
 static struct connection *connections;
 static struct connection *idle_first, *idle_last;
+static char targets[TARGETS_MAX][REQUEST_BYTES_MAX / 2];
+static long target_count;
 
-/* --- webhooks ----------------------------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------------------------------- */
 
-static void make_request(struct request *request, const struct options *options, long n)
+static void read_targets(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        stop("openloop: could not open %s: %s", path, strerror(errno));
+    while (target_count < TARGETS_MAX && fgets(targets[target_count], sizeof(targets[0]), file)) {
+        char *line = targets[target_count];
+        line[strcspn(line, "\n")] = '\0';
+        target_count += *line == '/';
+    }
+    fclose(file);
+    if (target_count == 0)
+        stop("openloop: there is no path in %s", path);
+}
+
+static void make_question(struct request *request, const struct options *options, long n)
+{
+    request->bytes = (size_t)snprintf(request->text, sizeof(request->text),
+                                      "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n\r\n",
+                                      targets[n % target_count], options->token);
+    if (request->bytes >= sizeof(request->text))
+        stop("openloop: a path or the token is too long");
+}
+
+static void make_webhook(struct request *request, const struct options *options, long n)
 {
     char body[BODY_BYTES + 1], signature[BASE64_BYTES(SHA1_BYTES)];
     uint8_t code[SHA1_BYTES];
@@ -76,8 +106,8 @@ static void make_request(struct request *request, const struct options *options,
 
 static void idle_add(struct connection *connection)
 {
-    connection->n = 0;
-    connection->bytes = 0;
+    connection->n = connection->status = 0;
+    connection->bytes = connection->left = 0;
     connection->next = NULL;
     *(idle_last ? &idle_last->next : &idle_first) = connection;
     idle_last = connection;
@@ -97,33 +127,40 @@ static void connection_open(struct connection *connection, long port)
     idle_add(connection);
 }
 
-/* Is the answer in `connection` whole?  Then its status. */
-static long answer_status(struct connection *connection)
+/* Once the head of an answer is whole: its status, and how much of the body is still to come. */
+static void read_head(struct connection *connection)
 {
-    connection->answer[connection->bytes] = '\0';
-    const char *end = strstr(connection->answer, "\r\n\r\n");
+    connection->head[connection->bytes] = '\0';
+    const char *end = strstr(connection->head, "\r\n\r\n");
     if (!end)
-        return 0;
-    const char *length = strcasestr(connection->answer, "\r\nContent-Length:");
+        return;
+    const char *length = strcasestr(connection->head, "\r\nContent-Length:");
     size_t body_bytes = length && length < end ? strtoul(length + 17, NULL, 10) : 0;
-    if (connection->bytes < (size_t)(end + 4 - connection->answer) + body_bytes)
-        return 0;
-    return strtol(connection->answer + strlen("HTTP/1.1 "), NULL, 10);
+    connection->left = (size_t)(end + 4 - connection->head) + body_bytes - connection->bytes;
+    connection->status = strtol(connection->head + strlen("HTTP/1.1 "), NULL, 10);
 }
 
+/* Of a body it only matters that it came. */
 static void receive(struct connection *connection, const struct options *options, struct samples *took)
 {
-    ssize_t got = recv(connection->fd, connection->answer + connection->bytes, ANSWER_BYTES_MAX - connection->bytes, 0);
+    static char body[64 * 1024];
+    bool in_head = connection->status == 0;
+    ssize_t got = in_head ? recv(connection->fd, connection->head + connection->bytes, HEAD_BYTES_MAX - connection->bytes, 0)
+                          : recv(connection->fd, body, sizeof(body), 0);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got <= 0 || connection->n == 0)
         stop("openloop: a kept connection was closed, or was answered unasked");
-    connection->bytes += (size_t)got;
-    long status = answer_status(connection);
-    if (status == 0)
+    if (in_head) {
+        connection->bytes += (size_t)got;
+        read_head(connection);
+    } else {
+        connection->left -= (size_t)got;
+    }
+    if (connection->status == 0 || connection->left > 0)
         return;
     answered++;
-    if (status < 200 || status > 299)
+    if (connection->status < 200 || connection->status > 299)
         refused++;
     else if (connection->n > options->rate * options->warm_seconds)
         samples_add(took, monotonic_us() - due_us[connection->n]);
@@ -171,7 +208,7 @@ static void measure(const struct options *options)
     due_us = must_alloc((size_t)(count + 1) * sizeof(*due_us));
     connections = must_alloc((size_t)options->connections * sizeof(*connections));
     for (long n = 1; n <= count; n++)
-        make_request(&requests[n], options, n);
+        (options->token ? make_question : make_webhook)(&requests[n], options, n);
     for (long i = 0; i < options->connections; i++)
         connection_open(&connections[i], options->port);
     int64_t began = monotonic_us();
@@ -195,7 +232,8 @@ int main(int argc, char **argv)
         { "port", required_argument, NULL, 'p' },    { "key", required_argument, NULL, 'k' },
         { "rate", required_argument, NULL, 'r' },    { "seconds", required_argument, NULL, 's' },
         { "prefix", required_argument, NULL, 'x' },  { "warm-seconds", required_argument, NULL, 'w' },
-        { "connections", required_argument, NULL, 'c' },
+        { "connections", required_argument, NULL, 'c' }, { "token", required_argument, NULL, 't' },
+        { "targets", required_argument, NULL, 'g' },
         { 0 },
     };
     struct options options = { .rate = 200, .seconds = 3, .warm_seconds = 1, .connections = 16, .prefix = "openloop" };
@@ -205,6 +243,8 @@ int main(int argc, char **argv)
         switch (option) {
         case 'p': options.port = number_of(optarg, 1, UINT16_MAX); break;
         case 'k': options.key = optarg; break;
+        case 't': options.token = optarg; break;
+        case 'g': options.targets_path = optarg; break;
         case 'r': options.rate = number_of(optarg, 1, 100000); break;
         case 's': options.seconds = number_of(optarg, 1, 3600); break;
         case 'w': options.warm_seconds = number_of(optarg, 0, 3600); break;
@@ -213,13 +253,16 @@ int main(int argc, char **argv)
         default: return EXIT_USAGE;
         }
     }
-    if (!options.key || options.port == 0 || optind != argc) {
-        fprintf(stderr, "usage: openloop --port PORT --key KEY [--rate N] [--seconds N] [--warm-seconds N] "
-                        "[--connections N] [--prefix TEXT]\n");
+    bool asks = options.token && options.targets_path;
+    if (!options.key == !asks || options.port == 0 || optind != argc) {
+        fprintf(stderr, "usage: openloop --port PORT (--key KEY [--prefix TEXT] | --token TOKEN --targets FILE) [--rate N] "
+                        "[--seconds N] [--warm-seconds N] [--connections N]\n");
         return EXIT_USAGE;
     }
     if (!crypto_init(&why))
         stop("openloop: %s", why.text);
+    if (asks)
+        read_targets(options.targets_path);
     measure(&options);
     return 0;
 }

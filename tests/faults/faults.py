@@ -1,7 +1,7 @@
 """What is done to the system, drawn from a seed.
 
-Two lanes run beside each other: one takes processes, the other the parts they stand on.  Each lane goes through its deck, shuffled by the
-seed, again and again, so that a short run too has met every fault once.  A fault is a context: it does its harm, says what it did and for
+Three lanes run beside each other: one takes processes, one the parts they stand on, one the providers.  Each lane goes through its deck,
+shuffled by the seed, again and again, and a round is not over before each has done so once.  A fault is a context: it does its harm, says what it did and for
 how long it shall last, and makes it good again."""
 
 import random
@@ -14,11 +14,12 @@ import psycopg
 from fleet import INSTANCES_MAX, SESSION_MS, pick
 
 PRODUCT = ("ingest", "transcribe", "analyze", "notifier", "echo")
-POINTS = ("ask.before", "ask.sending", "ask.answered", "ask.after", "lookup.after", "commit.before", "commit.after", "commit.unknown",
+POINTS = ("ask.before", "ask.leased", "ask.sending", "ask.answered", "ask.after", "lookup.after", "commit.before", "commit.after", "commit.unknown",
           "produce.before", "produce.after", "offset.before", "rebalance", "resume.before")
 ASKING = ("transcribe", "notifier", "echo")
 DOOR_POINTS = ("door.accepted", "door.reported", "spool.before", "spool.after")
 BEYOND_LEASE_MS = 45_000
+SLOW_RUNS_S = 0.05
 CLOCK_JUMPS = (("-25 h", -90_000), ("-61 min", -3_660), ("+61 min", 3_660), ("+25 h", 90_000))
 
 # --- processes -----------------------------------------------------------------------------------------------------------------------
@@ -146,6 +147,25 @@ def kafka_frozen(world, rng):
 
 
 @contextmanager
+def kafka_slow(world, rng):
+    """It runs for a small part of the time only."""
+    pause_s, over = rng.uniform(0.05, 0.4), threading.Event()
+
+    def dawdle():
+        while not over.wait(SLOW_RUNS_S):
+            world.environment.kafka.freeze()
+            over.wait(pause_s)
+            world.environment.kafka.thaw()
+    dawdling = threading.Thread(target=dawdle)
+    dawdling.start()
+    try:
+        yield f"{SLOW_RUNS_S * 1000:.0f} ms of every {(SLOW_RUNS_S + pause_s) * 1000:.0f} ms", rng.uniform(4, 8)
+    finally:
+        over.set()
+        dawdling.join()
+
+
+@contextmanager
 def postgres_restarted(world, rng):
     mode, seconds = rng.choice(("fast", "immediate")), rng.uniform(0.5, 5)
     world.environment.postgres.stop(mode)
@@ -211,43 +231,49 @@ def provider(about, *rules, stub=None):
     return fault
 
 
+EVERYONE = ("twilio", "openai", "shunya", "files", "callrail")
 POST = {"provider": "twilio", "method": "POST"}
 PROVIDERS = [
     provider("429 with Retry-After", *({"provider": name, "what": "status", "status": 429, "headers": {"Retry-After": "1"}, "probability": 0.4}
-                                       for name in ("twilio", "openai", "files")), stub=(429, {"Retry-After": "1"}, "")),
-    provider("5xx", *({"provider": name, "what": "status", "status": 503, "probability": 0.4} for name in ("twilio", "openai", "files")),
+                                       for name in EVERYONE), stub=(429, {"Retry-After": "1"}, "")),
+    provider("5xx", *({"provider": name, "what": "status", "status": 503, "probability": 0.4} for name in EVERYONE),
              stub=(503, {}, "")),
-    provider("all of them down", *({"provider": name, "what": "status", "status": 500} for name in ("twilio", "openai", "files"))),
+    provider("all of them down", *({"provider": name, "what": "status", "status": 500} for name in EVERYONE)),
     provider("answers after the time-out", *({"provider": name, "what": "stall", "seconds": 5, "when": "after", "probability": 0.3}
-                                             for name in ("twilio", "openai"))),
+                                             for name in ("twilio", "openai", "shunya"))),
     provider("connections cut after it acted", {**POST, "what": "cut", "when": "after", "probability": 0.4},
-             {"provider": "openai", "what": "cut", "when": "after", "probability": 0.4}, stub=(200, {}, "", "cut", "acts")),
+             *({"provider": name, "what": "cut", "when": "after", "probability": 0.4} for name in ("openai", "shunya")), stub=(200, {}, "", "cut", "acts")),
     provider("500 although it acted", {**POST, "what": "status", "status": 500, "when": "after", "probability": 0.4}),
     provider("each report three times", {"provider": "twilio", "what": "duplicate_webhook", "copies": 3}),
     provider("reports in reverse", {"provider": "twilio", "what": "reorder_webhooks"}),
     provider("reports before the answer", {**POST, "what": "stall", "seconds": 1, "when": "after"}),
     provider("reports never", {"provider": "twilio", "what": "no_webhook", "probability": 0.7}),
+    provider("jobs' webhooks never", {"provider": "shunya", "what": "no_webhook", "probability": 0.8}),
+    provider("jobs' webhooks three times, before the answer", {"provider": "shunya", "what": "duplicate_webhook", "copies": 3},
+             {"provider": "shunya", "method": "POST", "what": "stall", "seconds": 1, "when": "after"}),
 ]
 
 DECKS = {
     "processes": [killed, killed, killed_again_and_again, all_killed, zombie, zombie, at_a_point, at_a_point, at_a_point, at_a_point,
                   at_a_point, scaled, scaled, clock_jumped, clock_jumped],
-    "parts": [kafka_restarted, kafka_frozen, kafka_frozen, postgres_restarted, postgres_restarted, connections_terminated,
-              database_disk_full, spool_disk_full, *PROVIDERS],
+    "parts": [kafka_restarted, kafka_frozen, kafka_frozen, kafka_slow, postgres_restarted, postgres_restarted, connections_terminated,
+              database_disk_full, spool_disk_full],
+    "providers": PROVIDERS,
 }
-LONG = {"processes": [frozen_beyond_its_lease], "parts": []}
+LONG = [frozen_beyond_its_lease]    # processes, too; a minute
 PAUSE_S = (0.5, 2.5)                # between two faults of a lane
 
 
 class Nemesis:
-    """Runs both lanes until it is stopped; then all is well again."""
+    """Runs the lanes until it is stopped; then all is well again."""
 
     def __init__(self, world, seed, say, long=False):
         self.world, self.say, self.over = world, say, threading.Event()
         self.now = {}               # lane: what it does
         self.done, self.failed = [], []
-        self.threads = [threading.Thread(target=self.lane, args=(lane, deck + (LONG[lane] if long else []), random.Random(f"{seed} {lane}")),
-                                         daemon=True) for lane, deck in DECKS.items()]
+        self.to_begin = {lane: len(deck) for lane, deck in DECKS.items()}           # how many of its faults had no turn yet
+        self.threads = [threading.Thread(target=self.lane, args=(lane, deck + LONG * (long and lane == "processes"),
+                                                                 random.Random(f"{seed} {lane}")), daemon=True) for lane, deck in DECKS.items()]
 
     def lane(self, lane, deck, rng):
         while True:
@@ -256,6 +282,11 @@ class Nemesis:
                 if self.over.wait(own.uniform(*PAUSE_S)):
                     return
                 self.run(lane, fault, own)
+                self.to_begin[lane] -= 1
+
+    @property
+    def all_had_their_turn(self):
+        return max(self.to_begin.values()) <= 0
 
     def run(self, lane, fault, rng):
         name = fault.__name__.replace("_", " ")

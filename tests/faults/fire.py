@@ -27,7 +27,7 @@ from fleet import World  # noqa: E402
 from load import Load  # noqa: E402
 from screen import Screen  # noqa: E402
 
-SHORT = {"seconds": 70, "events": 21_000, "calls": 150}
+SHORT = {"seconds": 105, "events": 21_000, "calls": 150}
 ROUND = {"seconds": 180, "events": 150_000, "calls": 600}
 RECOVER_S = 150
 
@@ -69,7 +69,7 @@ class Rounds:
         load = Load(world, options.keep / f"record.{number}", f"s{options.seed}r{number}", seed, **self.size).start()
         nemesis = None if options.calm else Nemesis(world, seed, screen.say, long=not options.short).start()
         began = time.monotonic()
-        while not load.over and time.monotonic() - began < self.size["seconds"] * 3:
+        while not (load.over and (options.calm or nemesis.all_had_their_turn)) and time.monotonic() - began < self.size["seconds"] * 3:
             screen.row(load, world.fleet, finished(world))
             time.sleep(0.5)
         if nemesis:
@@ -94,6 +94,8 @@ class Rounds:
                              "faults": faults, "seconds": round(took_s), **findings.as_json(), "clean": clean})
         if clean:
             load.record.path.unlink()
+        if unfinished:
+            (self.options.keep / f"left.{number}.json").write_text(json.dumps(world.left(), indent=2))
         return clean
 
     def write(self):

@@ -3,6 +3,7 @@
 The database lies in a tablespace and the doors' spools in a folder of small memory file systems, when we are root: so their disks can be
 made full without touching anybody else's."""
 
+import json
 import os
 import random
 import signal
@@ -21,17 +22,18 @@ from daemons import BUILD, Daemon
 from environment import ROOT, Environment, free_port, wait_until
 from provider_stub import ProviderStub
 
-STAGES = {"ingest": ["inbound.callrail", "inbound.twilio"], "transcribe": ["calls"], "analyze": ["transcripts"],
-          "notifier": ["results", "messages"], "echo": ["echo.in", "echo.more"]}
+STAGES = {stage["name"]: stage["reads"] for folder in ("schemas", "tests/stage/schemas")
+          for stage in json.loads((ROOT / folder / "topics.json").read_text())["stages"]}
 SESSION_MS = 6000                   # the least a broker takes
 RESTART_S = 0.3
 LEAVE_S = 40                        # more than a daemon's DRAIN_DEADLINE
 FILL_TRIES, FILL_MARGIN = 20, 256 * 1024
 DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is taken from memory
 INSTANCES_MAX = 3
-KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token",
-        "TWILIO_WHATSAPP_FROM": "+14155238886", "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16,
-        "OPENAI_API_KEY": "fire-openai-key"}
+KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "CALLRAIL_API_KEY": "fire-callrail-key", "CALLRAIL_ACCOUNT_ID": "ACCfire",
+        "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token", "TWILIO_WHATSAPP_FROM": "+14155238886",
+        "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16, "OPENAI_API_KEY": "fire-openai-key",
+        "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret"}
 
 
 class Disk:
@@ -213,6 +215,8 @@ class World:
                     "RECORDINGS_DIR": self.folder / "recordings", "RECORDING_PRIVATE_ALLOWED": f"127.0.0.1:{self.sandbox.port}",
                     "RECORDING_TIMEOUT": "10s", "RECORDING_STALL_TIMEOUT": "3s", "TRANSCRIBE_WITH": "openai",
                     "OPENAI_BASE_URL": self.sandbox.url + "/openai/v1", "OPENAI_TRANSCRIBE_TIMEOUT": "3s",
+                    "CALLRAIL_BASE_URL": self.sandbox.url + "/callrail/v3", "CALLRAIL_CHECK_EVERY": "20s", "CALLRAIL_BUDGET_PERCENT": "100",
+                    "ANALYZE_CALLS_WITH": "shunya", "SHUNYA_BASE_URL": self.sandbox.url + "/shunya", "SHUNYA_TIMEOUT": "3s",
                     "TWILIO_BASE_URL": self.sandbox.url + "/twilio", "TWILIO_TIMEOUT": "3s"}
         self.set_clock(f"{stage}-{number}", 0)
         settings |= {"LD_PRELOAD": BUILD / "tests" / "other_clock.so", "CLOCK_FILE": self.folder / f"clock.{stage}-{number}"}
@@ -254,7 +258,7 @@ class World:
                 continue
             consumer = Consumer({"bootstrap.servers": self.environment.brokers, "group.id": stage, "log_level": 0})
             try:
-                topics = [*topics, "replay." + stage, "due." + stage]
+                topics = [*topics, "replay." + stage]
                 known = consumer.list_topics(timeout=5).topics
                 places = [TopicPartition(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
                 behind[stage] = 0
@@ -271,8 +275,12 @@ class World:
             behind = [f"{stage} is {count} behind" for stage, count in self.lag().items() if count]
             with psycopg.connect(self.environment.database_url, autocommit=True, connect_timeout=3) as database:
                 database.execute("UPDATE parked SET resume_at = now() WHERE resume_at > now() + interval '2 minutes' AND resume_at <> 'infinity'")
+                database.execute("UPDATE jobs SET next_check_at = now() WHERE next_check_at > now() + interval '30 s'")
                 parked = database.execute("SELECT count(*) FROM parked").fetchone()[0]
+                open_jobs = database.execute("SELECT count(*) FROM jobs WHERE finished_at IS NULL").fetchone()[0]
                 asked = database.execute("SELECT count(*) FROM asks WHERE state = 'sent'").fetchone()[0]
+                behind += self.unreconciled(database)
+            behind += [f"{open_jobs} jobs are open"] * bool(open_jobs)
             behind += [f"{parked} parked"] * bool(parked) + [f"{asked} asks without an end"] * bool(asked)
             for daemon in self.fleet.all():
                 if daemon in self.fleet.away:
@@ -285,6 +293,20 @@ class World:
         except Exception as error:      # whatever is still coming back
             return [f"not all of it answers: {type(error).__name__}"]
 
+    def left(self):
+        """The rows of what did not come to its end, to look into it."""
+        with self.connect_when_there() as database:
+            return [row for table, which in (("parked", "true"), ("asks", "state = 'sent'"))
+                    for row, in database.execute(f"SELECT to_jsonb({table}) FROM {table} WHERE {which}")]
+
+    def unreconciled(self, database):
+        """CallRail's list must have been looked through once more since all was given back; nobody waits for that for longer than it takes."""
+        self.given_back_at = self.given_back_at or database.execute("SELECT now()").fetchone()[0]
+        database.execute("UPDATE reconciliations SET next_check_at = now() WHERE next_check_at > now() + interval '5 seconds'"
+                         " AND complete_until < %s", [self.given_back_at])
+        done = database.execute("SELECT count(*) FROM reconciliations WHERE complete_until >= %s", [self.given_back_at]).fetchone()[0]
+        return [] if done else ["CallRail's list is to be looked through"]
+
     def recover(self, seconds, say):
         """Everything is given back, and gets this long to come to rest; gives what did not.  As an operator must, an instance is started
         on the spool of each door that went away, which may have ended while Kafka could take nothing; at rest they go again."""
@@ -295,6 +317,7 @@ class World:
         return left
 
     def rest(self, deadline, say):
+        self.given_back_at = None
         told, quiet, left = 0, 0, []
         while time.monotonic() < deadline:
             left = self.unfinished()

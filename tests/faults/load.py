@@ -106,6 +106,7 @@ class Load:
     def attempts(self, world):
         """How often the lease of what must happen once was taken, by identity."""
         with world.connect_when_there() as database:
-            found = database.execute("SELECT stage, subject, event_id::text, attempt FROM asks WHERE kind = 'once' AND attempt > 1").fetchall()
+            found = database.execute("SELECT stage, subject, event_id::text, attempt FROM asks WHERE kind = 'once' AND attempt > 1"
+                                     " AND stage IN ('notifier', 'echo')").fetchall()
         ours = {event_id(operation.identity): operation.identity for operation in read(self.record.path) if operation.how == "once"} if found else {}
         return {ours.get(found_id, f"{subject}/call.completed"): attempt for _, subject, found_id, attempt in found}

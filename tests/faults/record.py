@@ -1,4 +1,4 @@
-"""The load's own record: a file to which every request and every answer is appended before anybody acts on it.
+"""The load's own record: a file into which every request and every answer is written before anybody acts on it.
 
 What the checker holds the system to is read back from this file, not from memory: a line for what was sent, a line for how it was
 answered, each written at once.  A request without an answer's line is one whose answer nobody knows."""
@@ -15,7 +15,7 @@ WEIGHT = {OK: 2, UNKNOWN: 1, REFUSED: 0}    # of several tries of one operation 
 class Record:
     def __init__(self, path):
         self.path, self.lock = path, threading.Lock()
-        self.file = open(path, "a", encoding="utf-8")
+        self.file = open(path, "w", encoding="utf-8")
         self.sent = self.acknowledged = 0
 
     def write(self, **line):

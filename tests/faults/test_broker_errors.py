@@ -10,19 +10,14 @@ stage has one produce request under way at a time here."""
 import json
 import os
 import subprocess
-import sys
 import time
 import uuid
-from pathlib import Path
 
 import psycopg
 import pytest
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "flows")]
-
-from confluent_kafka import Producer  # noqa: E402
-from daemons import BUILD, Daemon, Supervised, Topics, event  # noqa: E402
-from environment import ROOT, Environment, wait_until  # noqa: E402
+from confluent_kafka import Producer
+from daemons import BUILD, Daemon, Supervised, Topics, event
+from environment import ROOT, Environment, wait_until
 
 MAPS = [json.loads((ROOT / folder / "topics.json").read_text()) for folder in ("schemas", "tests/stage/schemas")]
 PARTITIONS = MAPS[0]["partitions"]

@@ -1,13 +1,7 @@
 """The checker finds what it is there for: each test falsifies a record of a run in which all was well."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from checker import COUNTS, OK, REFUSED, UNKNOWN, Expected, Observed, Operation, check  # noqa: E402
+from checker import COUNTS, OK, REFUSED, UNKNOWN, Expected, Observed, Operation, check
 
 KEYS, PER_KEY = 5, 8
 INBOUND = {"orders": "in"}

@@ -1,28 +1,25 @@
-"""What the rounds rely on: an instance that went away comes back on its own disk, and its clock can be set."""
+"""What the rounds rely on: an instance that went away comes back on its own disk; its clock can be set, and what then matters."""
 
 import json
 import signal
-import sys
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "flows")]
-
-from cases import OK, post  # noqa: E402
-from daemons import Topics  # noqa: E402
-from environment import wait_until  # noqa: E402
-from fleet import World  # noqa: E402
+from cases import OK, post
+from daemons import Topics, event
+from environment import wait_until
 
 CALLS, RECOVER_S = 20, 60
+LEASE_MS = 31_000                   # longer than a lease lasts before its request must have left
+JUMPS = (timedelta(hours=-25), timedelta(minutes=61))
 
 
-@pytest.fixture(scope="module")
-def world():
-    world = World()
-    yield world
-    world.close()
+@pytest.fixture
+def echo(world):
+    echo = world.fleet.add("echo").ready()
+    yield echo
+    world.set_clock(echo.instance, 0)
+    world.fleet.remove(echo)
 
 
 def test_what_a_door_left_in_its_spool_is_sent_in_the_recovery(world):
@@ -42,29 +39,50 @@ def test_what_a_door_left_in_its_spool_is_sent_in_the_recovery(world):
     assert world.fleet.of("ingest") == [stays], "it goes again"
 
 
-def test_one_that_goes_and_comes_again_is_one_process(world):
-    daemon = world.fleet.add("echo").ready()
-    first = daemon.process
-    world.fleet.remove(daemon)
-    assert world.fleet.add("echo") is daemon and first.poll() is not None and daemon.process is not first
-    daemon.ready()
-    world.fleet.remove(daemon)
+def test_one_that_goes_and_comes_again_is_one_process(world, echo):
+    first = echo.process
+    world.fleet.remove(echo)
+    assert world.fleet.add("echo") is echo and first.poll() is not None and echo.process is not first
 
 
-def test_a_clock_jumps_and_goes_back_while_the_process_runs(world):
-    daemon = world.fleet.add("echo").ready()
-
+def test_a_clock_jumps_and_goes_back_while_the_process_runs(world, echo):
     def off():
         """By how much the time of what it says now differs from the machine's."""
-        said = len(daemon.log())
+        said = len(echo.log())
         world.set_points("echo", 0, ["offset.before=delay:1 nth=1"])
-        line = wait_until(lambda: (log := daemon.log()[said:]).endswith("\n") and log.splitlines()[-1], "a fault point's line")
+        line = wait_until(lambda: (log := echo.log()[said:]).endswith("\n") and log.splitlines()[-1], "a fault point's line")
         return datetime.fromisoformat(json.loads(line)["time"]) - datetime.now(timezone.utc)
 
-    assert abs(off()) < timedelta(minutes=1)
-    for jump in (timedelta(hours=-25), timedelta(minutes=61)):
-        world.set_clock(daemon.instance, int(jump.total_seconds()))
+    for jump in (*JUMPS, timedelta()):
+        world.set_clock(echo.instance, int(jump.total_seconds()))
         assert abs(off() - jump) < timedelta(minutes=1)
-    world.set_clock(daemon.instance, 0)
-    assert abs(off()) < timedelta(minutes=1)
-    world.fleet.remove(daemon)
+
+
+@pytest.mark.parametrize("jump", JUMPS, ids=str)
+def test_what_is_parked_waits_and_ages_by_one_clock_for_all(world, echo, jump):
+    key = f"parked-{int(jump.total_seconds())}"
+    topics = Topics(world.environment.brokers)
+    database = world.connect_when_there()
+    times = lambda: database.execute("SELECT now() - first_at, resume_at - now() FROM parked WHERE subject = %s AND attempts = %s",  # noqa: E731
+                                     (key, attempt)).fetchone()
+    world.set_clock(echo.instance, int(jump.total_seconds()))
+    topics.send("echo.in", key, event("echo.asked", key, {"n": 1, "retries": 2, "retry_ms": 600_000}))
+    for attempt in (1, 2):
+        age, left = wait_until(times, "the event being parked")
+        assert age < timedelta(minutes=1) and timedelta(minutes=9) < left < timedelta(minutes=11)
+        world.set_clock(echo.instance, 0)
+        database.execute("UPDATE parked SET resume_at = now() WHERE subject = %s", (key,))
+    topics.wait("echo.out", key)
+    assert not topics.find("dead.echo", key)
+    database.close()
+    topics.close()
+
+
+def test_a_request_does_not_leave_when_its_lease_is_over(world, echo):
+    topics = Topics(world.environment.brokers)
+    url = world.stub.url + "/once/late"
+    world.set_points("echo", 0, [f"ask.leased=delay:{LEASE_MS} nth=1"])
+    topics.send("echo.in", "late", event("echo.asked", "late", {"n": 1, "once": url}))
+    topics.wait("echo.out", "late")
+    assert [method for method, path, _ in world.stub.requests if path == "/once/late"] == ["GET", "POST"], "looked up first"
+    topics.close()

@@ -2,14 +2,17 @@
 
 Daemons live as long as a module's tests; tests keep apart by their companies, numbers and calls."""
 
+import hashlib
 import io
 import math
+import secrets
 import struct
 import uuid
 import wave
 
 import psycopg
 import pytest
+import requests
 from daemons import Daemon
 from environment import free_port, wait_until
 from psycopg.rows import dict_row
@@ -93,10 +96,12 @@ class Pipeline:
 
     def settings(self, sandbox_url, port):
         public_url = f"http://127.0.0.1:{port}"
-        models = {"OPENAI_API_KEY": KEYS["OPENAI_API_KEY"], "OPENAI_BASE_URL": sandbox_url + "/openai/v1"}
+        models = {"OPENAI_API_KEY": KEYS["OPENAI_API_KEY"], "OPENAI_BASE_URL": sandbox_url + "/openai/v1",
+                  "SHUNYA_API_KEY": KEYS["SHUNYA_API_KEY"], "SHUNYA_BASE_URL": sandbox_url + "/shunya", "PUBLIC_URL": public_url}
         return {
             "ingest": {"port": port, "PUBLIC_URL": public_url, "CALLRAIL_SIGNING_KEY": KEYS["CALLRAIL_SIGNING_KEY"],
-                       "TWILIO_AUTH_TOKEN": KEYS["TWILIO_AUTH_TOKEN"]},
+                       "CALLRAIL_BASE_URL": sandbox_url + "/callrail/v3", "TWILIO_AUTH_TOKEN": KEYS["TWILIO_AUTH_TOKEN"],
+                       "SHUNYA_WEBHOOK_SECRET": KEYS["SHUNYA_WEBHOOK_SECRET"]},
             "transcribe": {**models, "TRANSCRIBE_WITH": "openai", "RECORDINGS_DIR": str(self.folder / "recordings"),
                            "RECORDING_PRIVATE_ALLOWED": sandbox_url.removeprefix("http://")},
             "analyze": {**models, "LLM_PROVIDER": "rules", "GEMINI_API_KEY": KEYS["GEMINI_API_KEY"],
@@ -195,6 +200,15 @@ class Pipeline:
         """The types of the events that the stages made of a call: it is whole for whatever is settled."""
         query = "SELECT payload::jsonb ->> 'type' AS type FROM emitted WHERE payload::jsonb ->> 'correlationid' = %s"
         return sorted(row["type"] for row in self.database.execute(query, [call_id]).fetchall())
+
+    def shown_by_the_api(self, company, call_id):
+        token = "sb_" + secrets.token_urlsafe(32)
+        self.database.execute("INSERT INTO api_tokens (token_hash, token_id, tenant, role) VALUES (%s, %s, %s, 'admin')",
+                              [hashlib.sha256(token.encode()).digest(), uuid.uuid4(), company.tenant])
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = requests.get(f"{self.ingest.url}/api/v1/calls/{call_id}", headers=headers, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
 
     def events(self, call_id):
         """All events of a call on all topics."""

@@ -35,6 +35,8 @@ KEYS = {
     "CALLRAIL_SIGNING_KEY": "the-signing-key",
     "GEMINI_API_KEY": "the-gemini-key",
     "OPENAI_API_KEY": "the-openai-key",
+    "SHUNYA_API_KEY": "the-shunya-key",
+    "SHUNYA_WEBHOOK_SECRET": "the-shunya-secret,an-older-secret",
 }
 
 

@@ -1,169 +1,29 @@
 """GET /api/v1/calls and /calls/{id} of the real daemon: who is let in, whose calls are shown, which, in what order, and how.
 
-Every answer is held to schemas/openapi.yaml by an independent validator."""
+test_api_lists.py has the other lists, test_api_changes.py what clients change."""
 
 import base64
 import hashlib
 import hmac
 import json
 import random
-import secrets
 import socket
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
-from http.client import HTTPConnection
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 import requests
-import yaml
-from daemons import Daemon
-from environment import ROOT, wait_until
-from openapi_schema_validator import OAS31Validator, oas31_format_checker
+from api_client import DOCUMENT, LIST, NOON, OPENAPI, SIGNING_KEY, Api, Company, ask_raw, describing
+from api_client import company, ingest, other  # noqa: F401 (fixtures)
+from environment import wait_until
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
-from psycopg.types.json import Jsonb
 
-DOCUMENT = (ROOT / "schemas" / "openapi.yaml").read_text(encoding="utf-8")
-OPENAPI = yaml.safe_load(DOCUMENT)
-SIGNING_KEY = "a signing key of the tests"
-LIST = "/api/v1/calls"
-NOON = datetime(2026, 6, 10, 12, tzinfo=timezone.utc)
 INJECTIONS = ["'; DROP TABLE calls; --", "' OR '1'='1", "$1", "%", "_", "\\", "{}", "ä'\"\U0001F4DE", "a & | !( b", "*", "<->", "\t"]
-
-
-def schema_of(path, status, media_type):
-    """What the document says of an answer, as a validator; local references stay those of the document."""
-    answer = OPENAPI["paths"][path]["get"]["responses"][str(status)]
-    if "$ref" in answer:
-        answer = OPENAPI["components"]["responses"][answer["$ref"].rsplit("/", 1)[1]]
-    schema = {**answer["content"][media_type]["schema"], "components": OPENAPI["components"]}
-    return OAS31Validator(schema, format_checker=oas31_format_checker)
-
-
-class Api:
-    """One client with one token."""
-
-    def __init__(self, url, token):
-        self.url, self.token = url, token
-
-    def ask(self, path, **parameters):
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        answer = requests.get(self.url + path, params=parameters, headers=headers, timeout=30)
-        described = LIST if path == LIST else LIST + "/{id}"
-        media_type = answer.headers["Content-Type"]
-        schema_of(described, answer.status_code, media_type).validate(answer.json())
-        assert answer.headers["Cache-Control"] == "no-store"
-        return answer
-
-    def list(self, **parameters):
-        answer = self.ask(LIST, **parameters)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
-
-    def ids(self, **parameters):
-        return [call["call_id"] for call in self.list(**parameters)["items"]]
-
-    def all_ids(self, between=lambda: None, **parameters):
-        found, cursor = [], None
-        while True:
-            page = self.list(**parameters, cursor=cursor)
-            found += [call["call_id"] for call in page["items"]]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return found
-            between()
-
-    def show(self, call_id):
-        answer = self.ask(f"{LIST}/{quote(call_id, safe='')}")
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
-
-    def problem(self, status, path=LIST, /, **parameters):
-        answer = self.ask(path, **parameters)
-        assert answer.status_code == status, answer.text
-        assert answer.headers["Content-Type"] == "application/problem+json" and answer.json()["status"] == status
-        return answer
-
-
-def ask_raw(url, target, token):
-    """As written: requests would mend the address.  Gives the status, the content type and the JSON."""
-    connection = HTTPConnection(url.removeprefix("http://"), timeout=30)
-    connection.request("GET", target, headers={"Authorization": f"Bearer {token}"})
-    answer = connection.getresponse()
-    return answer.status, answer.headers["Content-Type"], json.loads(answer.read())
-
-
-class Company:
-    """A tenant of one test, and the rows it puts there."""
-
-    def __init__(self, database, url, time_zone="UTC", tenant=None):
-        self.database, self.url = database, url
-        self.tenant = tenant or "api-" + uuid.uuid4().hex[:12]
-        if not tenant:
-            database.execute("INSERT INTO companies (tenant, name, time_zone) VALUES (%s, 'Test', %s)", [self.tenant, time_zone])
-
-    def insert(self, table, **values):
-        columns = ", ".join(f'"{name}"' for name in values)
-        places = ", ".join("%s" for _ in values)
-        values = [Jsonb(value) if isinstance(value, (list, dict)) else value for value in values.values()]
-        self.database.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", values)
-
-    def token(self, role="admin", expires_at=None, revoked_at=None):
-        token = "sb_" + secrets.token_urlsafe(32)
-        self.insert("api_tokens", token_hash=hashlib.sha256(token.encode()).digest(), token_id=uuid.uuid4(), tenant=self.tenant, role=role,
-                    expires_at=expires_at, revoked_at=revoked_at)
-        return token
-
-    def api(self, **about):
-        return Api(self.url, self.token(**about))
-
-    def call(self, call_id=None, started_at=NOON, status="completed", **about):
-        call_id = call_id or "CAL" + uuid.uuid4().hex
-        self.insert("calls", **{"tenant": self.tenant, "call_id": call_id, "source": "callrail", "status": status, "started_at": started_at,
-                                **about})
-        return call_id
-
-    def transcript(self, call_id, text, **about):
-        self.insert("call_transcripts", **{
-            "tenant": self.tenant, "call_id": call_id, "provider": "local", "text": text,
-            "segments": [{"speaker": "agent", "start_s": 0, "end_s": 1.5, "text": text}], "speakers": 1, "words": len(text.split()),
-            "source_time": NOON, **about})
-
-    def analysis(self, call_id, **about):
-        self.insert("call_analyses", **{
-            "tenant": self.tenant, "call_id": call_id, "provider": "rules", "lead_qualification": "hot", "booking_status": "booked",
-            "call_outcome_category": "booked", "sentiment_score": 0.25, "summary": "A visit was agreed.", "source_time": NOON, **about})
-
-    def handled(self, call_id, stage, event_type, outcome="done", why=None, received_at=NOON, tenant=(), run=0, event_id=None, **about):
-        event_id = event_id or uuid.uuid4()
-        self.insert("ledger", **{
-            "stage": stage, "event_id": event_id, "run": run, "day": received_at.date(), "event_type": event_type, "topic": "calls",
-            "partition": 0, "offset": random.randrange(2**40), "subject": call_id, "correlation_id": call_id,
-            "tenant": self.tenant if tenant == () else tenant, "outcome": outcome, "why": why, "attempts": 1, "received_at": received_at,
-            "started_at": received_at + timedelta(milliseconds=3), "worked_us": 1500,
-            "committed_at": received_at + timedelta(milliseconds=9), **about})
-        return event_id
-
-
-@pytest.fixture(scope="module")
-def ingest(schema_ready, tmp_path_factory):
-    daemon = Daemon("ingest", schema_ready, tmp_path_factory.mktemp("api"), CALLRAIL_SIGNING_KEY=SIGNING_KEY).ready()
-    yield daemon
-    assert daemon.stop() == 0, daemon.log()[-3000:]
-
-
-@pytest.fixture
-def company(database, ingest):
-    return Company(database, ingest.url)
-
-
-@pytest.fixture
-def other(database, ingest):
-    return Company(database, ingest.url)
 
 
 # --- the document --------------------------------------------------------------------------------------------------------
@@ -181,8 +41,9 @@ METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 @pytest.mark.parametrize("path", OPENAPI["paths"])
 def test_each_described_path_is_served_with_its_methods_alone(ingest, path):
-    url = ingest.url + path.replace("{id}", "x").replace("{company}", "x")
-    described = {method for method in OPENAPI["paths"][path] if method in METHODS}
+    address = path.replace("{id}", "x").replace("{company}", "x")
+    url = ingest.url + address
+    described = {method for other in describing(address) for method in OPENAPI["paths"][other] if method in METHODS}
     for method in METHODS - {"head", "trace"}:
         status = requests.request(method, url, timeout=30).status_code
         assert (status == 405) == (method not in described) and status != 404, f"{method} {path}: {status}"
@@ -197,7 +58,7 @@ def test_head_and_wrong_methods(ingest, company):
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["Content-Length"] == str(len(get.content)) and head.headers["Cache-Control"] == "no-store"
         refused = requests.post(ingest.url + path, headers=headers, timeout=30)
-        assert refused.status_code == 405 and refused.headers["Allow"] == "GET, HEAD"
+        assert refused.status_code == 405 and refused.headers["Allow"] == ("GET, HEAD" if path == LIST else "GET, HEAD, PATCH")
     assert requests.head(ingest.url + LIST, timeout=30).status_code == 401
 
 

@@ -4,8 +4,6 @@ sandbox.  What bad input does to it stands in test_bad_input.py."""
 import hashlib
 import itertools
 import json
-import secrets
-import uuid
 from datetime import datetime
 
 import pytest
@@ -22,16 +20,6 @@ def without(row, *names):
 
 
 # --- the whole way
-
-
-def shown_by_the_api(pipeline, company, call_id):
-    token = "sb_" + secrets.token_urlsafe(32)
-    pipeline.database.execute("INSERT INTO api_tokens (token_hash, token_id, tenant, role) VALUES (%s, %s, %s, 'admin')",
-                              [hashlib.sha256(token.encode()).digest(), uuid.uuid4(), company.tenant])
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = requests.get(f"{pipeline.ingest.url}/api/v1/calls/{call_id}", headers=headers, timeout=10)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["data"]
 
 
 def test_a_booked_call_reaches_the_rep_once(pipeline):
@@ -53,7 +41,7 @@ def test_a_booked_call_reaches_the_rep_once(pipeline):
     message, = pipeline.messages(company.rep)
     assert "Booked: water heater, Monday 23.11. 10:00, Bo Lee +12025550147" in message["body"]
     assert (delivery["provider_id"], delivery["attempt"]) == (message["sid"], 1)
-    shown = shown_by_the_api(pipeline, company, call_id)
+    shown = pipeline.shown_by_the_api(company, call_id)
     assert (shown["status"], shown["analysis"]["booking_status"]) == ("completed", "booked")
     assert "You are booked" in shown["transcript"]["text"]
 
@@ -104,6 +92,17 @@ def test_in_whatever_order_the_webhooks_come_the_rows_are_the_same(pipeline, spe
     for call_id, hooks in zip(calls, arrivals):
         assert what_there_is(pipeline, call_id) == expected, hooks
     assert len(pipeline.messages(company.rep)) == len(calls)
+
+
+def test_recordings_on_a_host_that_is_not_there_hold_up_no_other_call(pipeline):
+    """As many, of as many calls, as would open a provider's circuit."""
+    company = pipeline.company()
+    lost = [pipeline.call(company, recording_url=f"https://nowhere.invalid/{number}.wav", hooks=["call.completed"]) for number in range(12)]
+    tried = lambda: pipeline.daemons["transcribe"].log().count("Could not resolve host: nowhere.invalid")  # noqa: E731
+    wait_until(lambda: tried() >= len(lost), "each being tried")
+    pipeline.delivery(pipeline.call(company, BOOKED), "read")
+    assert not any(pipeline.rows("call_transcripts", call_id) for call_id in lost)
+    assert pipeline.daemons["transcribe"].metric("circuit_open", provider="recordings") == 0
 
 
 def test_the_same_customer_calls_again(pipeline):

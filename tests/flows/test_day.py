@@ -46,6 +46,63 @@ def test_settings_are_read_as_the_daemons_read_them(part, tmp_path):
     assert part("day").settings_of_file(path) == expected
 
 
+ACCEPTED, REFUSED = {"status": 200}, {"status": 401}
+DONE = {
+    "status": "completed", "brought_by": "hook", "contact_phone": "+12025550123", "lead": "hot", "recording": "a.wav", "words": 81,
+    "booking_status": "booked", "objections": [{"category": "price", "quote": "too expensive"}], "appointment_id": "1",
+    "delivery": "delivered",
+}
+
+
+def test_all_of_a_call_that_is_booked_must_be_there(part):
+    sample = part("sample")
+    booked, *_ = sample.CALLS
+    webhooks = [ACCEPTED] * 3
+    assert sample.missing(booked, DONE, webhooks, []) == []
+    for name in DONE:
+        assert sample.missing(booked, {**DONE, name: None}, webhooks, []), name
+    assert len(sample.missing(booked, {}, [], [])) == 11
+    assert sample.missing(booked, DONE, [ACCEPTED, ACCEPTED, REFUSED], [])[0][0] == "1 of CallRail's 3 webhooks acknowledged"
+    assert sample.missing(booked, DONE, webhooks, ["transcribe cannot handle it"])[0][1] == "transcribe cannot handle it"
+    assert sample.missing(booked, {**DONE, "delivery": "failed"}, webhooks, [])[0][0] == "the WhatsApp message, delivered"
+
+
+def test_a_call_that_is_not_booked_must_not_be(part):
+    sample = part("sample")
+    _, price, _ = sample.CALLS
+    row = {**DONE, "booking_status": "not_booked", "appointment_id": None, "delivery": None}
+    assert sample.missing(price, row, [ACCEPTED] * 3, []) == []
+    assert sample.missing(price, DONE, [ACCEPTED] * 3, [])[0][0] == "the call being not booked"
+    (what, hint), = sample.missing(price, {**row, "objections": [{"category": "timing"}]}, [ACCEPTED] * 3, [])
+    assert (what, hint) == ("the objection to the price", "stage analyze: timing")
+
+
+def test_a_lost_call_must_have_been_fetched(part):
+    sample = part("sample")
+    _, _, lost = sample.CALLS
+    row = {"status": "missed", "brought_by": "fetch", "contact_phone": "+12025550125", "lead": "new"}
+    assert lost.hooks == () and sample.missing(lost, row, [], []) == []
+    (what, _), = sample.missing(lost, {**row, "brought_by": "hook"}, [], [])
+    assert what == "the call, missed, in calls, fetched from CallRail"
+
+
+VISITED = {"status": "completed", "recording": "v.wav", "words": 54, "outcome": "won", "appointment_outcome": "won", "lead": "closed"}
+
+
+def test_all_of_a_visit_that_is_won_must_be_there(part):
+    visit = part("visit")
+    assert visit.missing(VISITED, []) == []
+    for name in VISITED:
+        assert len(visit.missing({**VISITED, name: None}, [])) == 1, name
+    assert visit.missing({**VISITED, "outcome": "pending"}, [])[0] == ("the visit being won", "stage analyze: it is pending")
+    assert visit.missing(VISITED, ["transcribe cannot handle it"])[0][1] == "transcribe cannot handle it"
+
+
+def test_each_call_has_a_caller_of_its_own(part):
+    sample = part("sample")
+    assert len({call.caller for call in sample.CALLS}) == len(sample.CALLS) == 3
+
+
 @pytest.mark.parametrize("missing", ["postgres", "settings"])
 def test_what_is_missing_is_said_in_a_sentence(tmp_path, missing):
     names = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "SANDBOX_URL")}

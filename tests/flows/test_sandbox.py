@@ -8,7 +8,9 @@ import hmac
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
 
 import pytest
 import requests
@@ -248,36 +250,85 @@ def test_callrail_does_not_repeat_and_misses_what_it_is_told_to(sandbox, receive
     assert [entry["hook"] for entry in missed] == ["call.completed"]
 
 
-def test_callrail_api(sandbox):
-    for number in range(3):
-        sandbox.control(
-            "POST",
-            "/calls",
-            json={"call": {**CALL, "call_id": f"CAL{number}", "started_at": f"2026-09-2{number}T10:00:00+00:00"}},
-        )
+def callrail_get(sandbox, path, status=200, headers=CALLRAIL_AUTH, **query):
     base = sandbox.url + "/callrail/v3/a/ACC1"
-    listed = requests.get(base + "/calls.json?per_page=2", headers=CALLRAIL_AUTH, timeout=WAIT_S).json()
-    assert [call["id"] for call in listed["calls"]] == ["CAL2", "CAL1"]
-    assert (listed["total_pages"], listed["total_records"]) == (2, 3)
-    relative = requests.get(
-        base + "/calls.json?per_page=2&relative_pagination=true", headers=CALLRAIL_AUTH, timeout=WAIT_S
-    ).json()
-    rest = requests.get(relative["next_page"], headers=CALLRAIL_AUTH, timeout=WAIT_S).json()
-    assert (
-        relative["has_next_page"] and [call["id"] for call in rest["calls"]] == ["CAL0"] and not rest["has_next_page"]
-    )
-    one = requests.get(base + "/calls/CAL1.json?fields=agent_email", headers=CALLRAIL_AUTH, timeout=WAIT_S).json()
+    answer = requests.get(base + path, headers=headers, params=query, timeout=WAIT_S)
+    assert answer.status_code == status and (status == 200 or set(answer.json()) == {"error"}), answer.text
+    return answer.json()
+
+
+def add_calls(sandbox, **minutes_ago):
+    """Calls by their ids, that began so long ago and lasted for a minute."""
+    for call_id, ago in minutes_ago.items():
+        started_at = (datetime.now(timezone.utc) - timedelta(minutes=ago)).isoformat()
+        call = {**CALL, "call_id": call_id, "started_at": started_at}
+        sandbox.control("POST", "/calls", json={"call": call})
+
+
+def ids(listed):
+    return [call["id"] for call in listed["calls"]]
+
+
+def test_callrail_lists_the_newest_first_a_page_at_a_time(sandbox):
+    add_calls(sandbox, CAL0=30, CAL1=20, CAL2=10)
+    listed = callrail_get(sandbox, "/calls.json", per_page=2)
+    assert ids(listed) == ["CAL2", "CAL1"]
+    assert (listed["page"], listed["total_pages"], listed["total_records"]) == (1, 2, 3)
+    assert ids(callrail_get(sandbox, "/calls.json", per_page=2, page=2)) == ["CAL0"]
+    assert ids(callrail_get(sandbox, "/calls.json", per_page=2, page=3)) == []
+
+
+def test_callrail_relative_pages_go_on_behind_the_last_call_whatever_has_come_or_gone(sandbox):
+    add_calls(sandbox, CAL0=30, CAL1=20, CAL2=10)
+    listed = callrail_get(sandbox, "/calls.json", per_page=2, relative_pagination="true")
+    assert listed["has_next_page"] and ids(listed) == ["CAL2", "CAL1"]
+    add_calls(sandbox, CAL3=5)
+    sandbox.control("DELETE", "/calls/CAL2")
+    rest = requests.get(listed["next_page"], headers=CALLRAIL_AUTH, timeout=WAIT_S).json()
+    assert ids(rest) == ["CAL0"] and not rest["has_next_page"] and rest["next_page"] is None
+
+
+def test_callrail_knows_no_length_while_people_talk_and_lists_no_call_before_it_rings(sandbox):
+    add_calls(sandbox, talking=0.2, coming=-5)
+    call, = callrail_get(sandbox, "/calls.json", fields="agent_email")["calls"]
+    assert (call["id"], call["answered"], call["duration"], call["recording"]) == ("talking", True, None, None)
+
+
+def test_callrail_dates_are_days_of_the_accounts_time_zone(sandbox):
+    sandbox.control("PUT", "/settings", json={"callrail_time_zone": "Pacific/Auckland"})
+    auckland = ZoneInfo("Pacific/Auckland")
+    midnight = datetime.now(auckland).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)
+    for call_id, start in {"before": -1, "first": 0, "last": 24 * 60 - 1, "behind": 24 * 60}.items():
+        started_at = (midnight + timedelta(minutes=start)).astimezone(timezone.utc).isoformat()
+        sandbox.control("POST", "/calls", json={"call": {**CALL, "call_id": call_id, "started_at": started_at}})
+    day = midnight.date().isoformat()
+    listed = callrail_get(sandbox, "/calls.json", start_date=day, end_date=day)
+    assert ids(listed) == ["last", "first"]
+    assert listed["calls"][1]["start_time"] == midnight.isoformat(timespec="milliseconds")
+    assert ids(callrail_get(sandbox, "/calls.json", start_date=day + "T00:01", end_date=day + "T23:59:30")) == ["last"]
+
+
+def test_callrail_allows_so_many_requests_an_hour_and_does_not_say_when_again(sandbox):
+    sandbox.control("PUT", "/settings", json={"callrail_requests_per_hour": 2})
+    for status in (200, 200, 429):
+        callrail_get(sandbox, "/calls.json", status)
+    answer = requests.get(sandbox.url + "/callrail/v3/a/ACC1/calls.json", headers=CALLRAIL_AUTH, timeout=WAIT_S)
+    assert answer.status_code == 429 and "Retry-After" not in answer.headers
+
+
+def test_callrail_shows_one_call_and_refuses_what_it_does_not_know(sandbox):
+    add_calls(sandbox, CAL1=20)
+    one = callrail_get(sandbox, "/calls/CAL1.json", fields="agent_email")
     assert one["agent_email"] == "ann@example.test" and one["duration"] == 61 and "transcription" not in one
-    link = requests.get(base + "/calls/CAL1/recording.json", headers=CALLRAIL_AUTH, timeout=WAIT_S).json()
+    link = callrail_get(sandbox, "/calls/CAL1/recording.json")
     assert link == {"url": sandbox.url + "/files/call.wav"}
-    for path, headers, status in (
-        ("/calls.json", {}, 401),
-        ("/calls.json", {"Authorization": "Bearer the-callrail-key"}, 401),
-        ("/calls/CAL9.json", CALLRAIL_AUTH, 404),
-        ("/calls.json?per_page=251", CALLRAIL_AUTH, 400),
-    ):
-        answer = requests.get(base + path, headers=headers, timeout=WAIT_S)
-        assert (answer.status_code, set(answer.json())) == (status, {"error"})
+    callrail_get(sandbox, "/calls.json", 401, headers={})
+    callrail_get(sandbox, "/calls.json", 401, headers={"Authorization": "Bearer the-callrail-key"})
+    callrail_get(sandbox, "/calls/CAL9.json", 404)
+    long_ago = (datetime.now(timezone.utc) - timedelta(days=800)).date().isoformat()
+    for wrong in ({"per_page": 251}, {"page": 0}, {"fields": "secrets"}, {"start_date": "yesterday"}, {"start_date": long_ago},
+                  {"startdate": long_ago}):
+        callrail_get(sandbox, "/calls.json", 400, **wrong)
 
 
 # --- recordings ---------------------------------------------------------------

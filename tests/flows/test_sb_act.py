@@ -190,7 +190,7 @@ def test_letters_are_listed_by_what_went_wrong(sb, echo, topics, key):
     assert found[0]["reason"].endswith(': chair # of "…" is taken, HTTP status 409')
     assert found[0]["first"] <= found[0]["last"]
     assert found[0]["example"] in {letter_of(topics, f"{key}-{n}")["id"] for n in (1, 22, 333)}
-    readable = sb("dlq", "list", "--since", "10m").stdout
+    readable = sb("dlq", "list", "--since", "10m", "--reason", key).stdout
     assert "chair # of" in readable and "echo" in readable.splitlines()[1]
     assert groups(sb, "--key", key)[0]["letters"] == 1 and groups(sb, "--type", "nothing") == []
     sb("dlq", "drop", "echo", "--reason", key, "--why", "over")

@@ -121,6 +121,11 @@ def ana(ingest, database, company, recordings, key):
     database.execute("INSERT INTO call_analyses (tenant, call_id, provider, lead_qualification, booking_status, call_outcome_category,"
                      " sentiment_score, summary, objections, evidence, source_time) VALUES (%s, %s, 'rules', 'hot', 'booked', 'booked', 0.5, %s, %s, %s, now())",
                      (*common, f"{name} says {words}", Jsonb([{"category": "price", "quote": words}]), Jsonb([{"field": "x", "quote": words}])))
+    database.execute("UPDATE call_analyses SET corrections = %s WHERE tenant = %s AND call_id = %s",
+                     (Jsonb({"summary": {"value": words, "was": words}, "sentiment_score": {"value": 0.5, "was": 1}}), *common))
+    database.execute("INSERT INTO api_operations (tenant, operation_id, token_id, operation, subject, fingerprint, status, body, requested_at)"
+                     " VALUES (%s, %s, %s, 'createAppointment', %s, %s, 201, %s, now())",
+                     (tenant, str(uuid.uuid4()), str(uuid.uuid4()), lead, "0" * 64, json.dumps({"data": {"location": street, "contact": {"phone": phone}}})))
     database.execute("INSERT INTO appointments (tenant, appointment_id, call_id, lead_id, location, service_type, quote, source_time)"
                      " VALUES (%s, %s, %s, %s, %s, 'boiler', %s, now())", (tenant, appointment, key, lead, street, words))
     database.execute("INSERT INTO recording_sessions (tenant, session_id, appointment_id, status, audio_url, started_at, stopped_at)"
@@ -156,7 +161,7 @@ def test_all_of_a_person_comes_out(sb, ana, database, by):
     told = json.loads(done.stdout)
     counts = {table: len(rows) for table, rows in told["tables"].items() if rows}
     assert counts.pop("ledger") >= 2 and counts.pop("emitted") >= 2
-    assert counts == {"parked": 1, "asks": 3, "recordings": 1, "call_transcripts": 1, "call_reports": 1, "call_analyses": 1,
+    assert counts == {"parked": 1, "api_operations": 1, "asks": 3, "recordings": 1, "call_transcripts": 1, "call_reports": 1, "call_analyses": 1,
                       "appointments": 1, "recording_sessions": 1, "session_recordings": 1, "recording_transcripts": 1, "recording_analyses": 1,
                       "calls": 1, "leads": 1, "contact_cards": 1}
     assert told["tables"]["contact_cards"][0]["phone"] == ana.phone and ana.words in told["tables"]["call_transcripts"][0]["text"]

@@ -36,7 +36,7 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-FILES = sorted([*SCHEMAS.glob("events/*.json"), *SCHEMAS.glob("answers/*.json"), SCHEMAS / "envelope.json"])
+FILES = sorted([*SCHEMAS.glob("events/*.json"), *SCHEMAS.glob("answers/*.json"), *SCHEMAS.glob("requests/*.json"), SCHEMAS / "envelope.json"])
 DOCUMENTS = {path.stem: read(path) for path in FILES}
 
 
@@ -83,7 +83,8 @@ def values_for(document, node):
     values = [None, True, False, {}, [], [None], "x", 0, 1, -1, 2, 1.0, -0.0, 1.5, -1.5, 1e3, 1e-7, 2**31 - 1, 2**31, 2**53, -(2**53), 1e18]
     resolved = resolve(document, node)
     values += resolved.get("enum", [])
-    values += [value.upper() for value in resolved.get("enum", [])] + [value + "x" for value in resolved.get("enum", [])]
+    named = [value for value in resolved.get("enum", []) if value is not None]
+    values += [value.upper() for value in named] + [value + "x" for value in named]
     if "string" in kinds(resolved) and "enum" not in resolved:
         values += texts(resolved)
     if "array" in kinds(resolved):
@@ -123,7 +124,7 @@ def put(value):
 def instances(document):
     whole = sample(document, document)
     yield whole
-    yield {name: value for name, value in whole.items() if name in document["required"]}
+    yield {name: value for name, value in whole.items() if name in document.get("required", [])}
     yield dict(reversed(whole.items()))
     yield from ([], None, 1, "x", {})
     for path, node in places(document, document):
@@ -174,7 +175,7 @@ def without_absent(node, value, document):
     if not isinstance(value, dict) or "properties" not in node:
         return value
     return {name: without_absent(node["properties"][name], member, document) for name, member in value.items()
-            if name in node["properties"] and not (member is None and name not in node["required"])}
+            if name in node["properties"] and not (member is None and name not in node.get("required", []))}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -243,6 +244,7 @@ REFUSED = {
     "an array without an end": (lambda document: document["properties"].update({"x": {"type": "array", "items": {"type": "string"}}}),
                                 "an array needs maxItems"),
     "an object that is open": (lambda document: document.pop("additionalProperties"), "additionalProperties must be false"),
+    "an object of our own that is open": (lambda document: document.update({"additionalProperties": True}), "additionalProperties must be false"),
     "a required member without schema": (lambda document: document["required"].append("x"), '"x" is required and not a property'),
     "a name C cannot have": (lambda document: document["properties"].update({"default": {"type": "boolean"}}), '"default" cannot be a name'),
     "a reference to nothing": (lambda document: document["properties"].update({"x": {"$ref": "#/$defs/x"}}), 'there is no "#/$defs/x"'),
@@ -276,6 +278,8 @@ BROKEN = {
     "a number twice": (lambda path: (path / "postgres/0002_more.sql").write_text("SELECT 1;"), "the number must be 0003"),
     "a migration without a number": (lambda path: (path / "postgres/more.sql").write_text(""), 'like "0001_what_it_does.sql"'),
     "a type no topic carries": (lambda path: topic_change(path, lambda topics: topics["topics"][0].update({"types": []})), "no topic carries"),
+    "a type on two topics": (lambda path: topic_change(path, lambda topics: topics["topics"][0]["types"].append("call.recorded")),
+                             "carried by more than one topic"),
     "a type without schema": (lambda path: (path / "events/call.recorded.json").unlink(), "which has no schema"),
     "a topic twice": (lambda path: topic_change(path, lambda topics: topics["topics"].append(topics["topics"][0])), "is given twice"),
     "a writer that is no stage": (lambda path: topic_change(path, lambda topics: topics["topics"][0].update({"writer": "x"})), "which is no stage"),

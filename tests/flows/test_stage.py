@@ -5,6 +5,7 @@ anything else."""
 
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -219,6 +220,17 @@ def test_a_request_that_was_lost_before_it_acted_is_sent_again(echo, topics, pro
     assert list(provider.acted.values()) == [1]
 
 
+def test_an_answer_counts_also_when_another_instance_took_over_meanwhile(echo, topics, database, provider, key):
+    over = threading.Event()
+    provider.behave = lambda *_: (over.wait(10) and 200, {}, "done")
+    told = tell(topics, key, n=1, once=provider.url + "/once")
+    wait_until(lambda: provider.asked("/once", "POST"), "the request")
+    database.execute("UPDATE asks SET attempt = attempt + 1 WHERE event_id = %s", (told["id"],))
+    over.set()
+    assert topics.wait("echo.out", key)[0]["data"]["answer"] == "done"
+    assert database.execute("SELECT state, answer FROM asks WHERE event_id = %s", (told["id"],)).fetchone() == ("answered", "done")
+
+
 def test_a_probe_that_finds_its_answer_closes_the_circuit(echo, topics, provider, key):
     """So many lost answers open the circuit; each is looked up then, and nobody has to be asked again."""
     tell(topics, key, n=1, ask=provider.url + "/get")
@@ -328,6 +340,32 @@ def test_a_waiting_key_makes_room_for_the_others_of_its_partition(daemon, echo, 
     assert [n for n, _, _ in rows(database, key)] == list(range(1, 31)), "in order"
     assert alone.stop() == 0
     echo.start().ready()
+
+
+def test_what_made_room_is_tried_again_about_as_soon_as_in_place(daemon, echo, topics, database, key):
+    assert echo.stop() == 0
+    alone = daemon("echo", IN_FLIGHT_MAX=8).ready()
+    tell(topics, key, n=1, retries=6)
+    for n in range(2, 31):
+        tell(topics, key, n=n, flush=False)
+    topics.producer.flush()
+    wait_until(lambda: outcomes(database, key), "the first being parked")
+    assert outcomes(database, key)[0][0] == "parked"
+    topics.wait("echo.out", key, count=30, seconds=60)
+    assert [n for n, _, _ in rows(database, key)] == list(range(1, 31)), "in order"
+    assert alone.stop() == 0
+    echo.start().ready()
+
+
+def test_what_waited_for_another_is_not_older_for_that(echo, topics, database, key):
+    tell(topics, key, n=1, retries=1, retry_ms=600_000)
+    tell(topics, key, n=2, retries=2, retry_ms=1)
+    parked = lambda: database.execute("SELECT count(*) FROM parked WHERE subject = %s", (key,)).fetchone()[0]  # noqa: E731
+    wait_until(lambda: parked() == 2, "both being parked")
+    database.execute("UPDATE parked SET first_at = now() - interval '25 hours' WHERE subject = %s AND resume_at = 'infinity'", (key,))
+    database.execute("UPDATE parked SET resume_at = now() WHERE subject = %s AND resume_at <> 'infinity'", (key,))
+    topics.wait("echo.out", key, count=2)
+    assert not topics.find("dead.echo", key)
 
 
 def test_a_parked_event_that_never_succeeds_is_given_up_at_its_age(echo, topics, database, key):
@@ -558,6 +596,23 @@ def test_postgres_goes_and_comes_back(echo, topics, database, schema_ready, key)
     with schema_ready.connect() as fresh:
         expect_each_once(topics, fresh, keys, 10)
     echo.ready()
+
+
+def test_postgres_goes_while_an_answer_is_looked_up(echo, topics, provider, schema_ready, key):
+    if not schema_ready.postgres:
+        pytest.skip("Postgres is not ours to stop: TEST_DATABASE_URL is set")
+
+    def behave(method, path, number):
+        if method == "GET":
+            schema_ready.postgres.stop("immediate")
+        return (200, {}, "", "cut", "acts")
+    provider.behave = behave
+    told = tell(topics, key, n=1, once=provider.url + "/once")
+    wait_until(lambda: [line for line in echo.log().splitlines() if key in line and '"attempt":2' in line], "the answer not being kept")
+    schema_ready.postgres.start()
+    assert topics.wait("echo.out", key)[0]["data"]["answer"] == "found"
+    with schema_ready.connect() as database:
+        assert database.execute("SELECT state, answer FROM asks WHERE event_id = %s", (told["id"],)).fetchone() == ("answered", "found")
 
 
 def test_postgres_was_away_while_nothing_happened(echo, topics, schema_ready, key):

@@ -19,7 +19,7 @@ COLUMNS = ("SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a
            " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition"
            " AND c.relname <> 'schema_migrations' AND attnum > 0 AND NOT attisdropped ORDER BY 1, attnum")
 
-# What a version's tables hold: (table, columns with values), in the order of their references.  The day is today, since what is over is dropped.
+# What a version's tables hold: (table, columns with values) in the order of their references, or how older rows use its columns.  The day is today, since what is over is dropped.
 EVENT, ASK, CONTACT, LEAD = (str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in ("event", "ask", "contact", "lead"))
 NOW = "2026-02-03T04:05:06.789Z"
 LEDGER = {"stage": "ingest", "event_id": EVENT, "run": 1, "event_type": "call.recorded", "topic": "calls", "partition": 3, "offset": 2**40,
@@ -28,6 +28,8 @@ LEDGER = {"stage": "ingest", "event_id": EVENT, "run": 1, "event_type": "call.re
 EMITTED = {"stage": "ingest", "cause_id": EVENT, "run": 1, "number": 0, "tenant": "acme", "topic": "calls", "key": "CAL1", "payload": "{}"}
 CALL = {"tenant": "acme", "call_id": "CAL1"}
 SESSION = {"tenant": "acme", "session_id": LEAD}
+JOB = {"stage": "transcribe", "tenant": "acme", "job_type": "transcription", "provider": "shunya", "subject": "CAL1", "kind": "call", "attempts": 2,
+       "source_time": NOW, "run": 1, "submitted_at": NOW, "created_at": NOW, "updated_at": NOW}
 TIMES = {"created_at": NOW, "updated_at": NOW}
 ROWS = {
     1: [("ledger", {**LEDGER, "day": "today"}), ("ledger", {**LEDGER, "day": "2999-01-01"}),
@@ -60,7 +62,7 @@ ROWS = {
         ("call_transcripts", {**CALL, "provider": "local", "model": "m", "language": "en", "text": "agent: hello", "segments": "[]",
                               "speakers": 2, "words": 2, "duration_s": 1.5, "source_time": NOW, "run": 1, **TIMES}),
         ("call_analyses", {**CALL, "provider": "rules", "model": "m", "prompt_version": "1", "lead_qualification": "hot",
-                           "booking_status": "booked", "call_outcome_category": "booked", "sentiment_score": 0.25, "objections": "[]",
+                           "booking_status": "booked", "call_outcome_category": "booked", "sentiment_score": 0.25, "objections": '[{"category": "price", "quote": "too much"}]',
                            "sop_score": 0.5, "sop_missed_steps": '["name"]', "summary": "s", "evidence": "[]", "dropped_without_evidence": 1,
                            "source_time": NOW, "run": 1, **TIMES}),
         ("appointments", {"tenant": "acme", "appointment_id": EVENT, "call_id": "CAL1", "lead_id": LEAD, "assigned_rep_id": "ana",
@@ -83,6 +85,21 @@ ROWS = {
                                 "objections": "[]", "sop_score": 0.5, "sop_missed_steps": '["name"]', "summary": "s", "evidence": "[]",
                                 "dropped_without_evidence": 1, "source_time": NOW, "run": 1, **TIMES})],
     8: [("restores", {"restored_at": NOW, "backup_at": NOW})],
+    9: ["UPDATE companies SET callrail_account_id = 'ACC1', callrail_api_key = 'key' WHERE tenant = 'acme'",
+        ("reconciliations", {"account": "ACC1", "tenant": "acme", "complete_until": NOW, "walk_began_at": NOW, "page": 2, "records": 300,
+                             "next_check_at": "2999-01-01T00:00:00Z", "failures": 1, "why": "HTTP status 500", "asked_at": NOW,
+                             "hour_requests": 3, "day_requests": 4, **TIMES})],
+    10: [f"UPDATE appointments SET outcome_at = '{NOW}'",
+         ("jobs", {**JOB, "job_id": ASK, "provider_job_id": "j1", "status": "completed", "finished_at": NOW, "finished_by": "webhook"}),
+         ("jobs", {**JOB, "job_id": EVENT, "provider_job_id": "j2", "status": "failed", "error": "busy", "finished_at": NOW, "finished_by": "sweep"}),
+         ("jobs", {**JOB, "job_id": LEAD, "provider_job_id": "j3", "status": "overdue", "next_check_at": "2999-01-01T00:00:00Z"}),
+         ("job_results", {"job_id": ASK, "tenant": "acme", "status": "completed", "result": "{}", "created_at": NOW}),
+         ("job_results", {"job_id": EVENT, "tenant": "acme", "status": "failed", "error": "busy", "created_at": NOW})],
+    11: [f"UPDATE calls SET callback_done_at = '{NOW}', callback_done_by = 'ana'",
+         """UPDATE call_analyses SET corrections = '{"summary": {"value": "s", "was": "t", "by": "ana", "at": "2026-02-03T04:05:06Z"}}'""",
+         ("api_operations", {"tenant": "acme", "operation_id": EVENT, "token_id": EVENT, "user_id": "ana", "operation": "createAppointment",
+                             "subject": LEAD, "fingerprint": "0" * 64, "status": 201, "body": "{}", "requested_at": NOW, "created_at": NOW})],
+    12: [("sop_steps", {"tenant": "acme", "number": 1, "step": "greets", "phrases": ["hello", "hi"], **TIMES})],
 }
 
 
@@ -115,8 +132,8 @@ def filled(environment):
                 connection.execute(path.read_text())
                 connection.execute(NOTE, (int(number), title, hashlib.sha256(path.read_bytes()).hexdigest()))
             for number in range(1, version + 1):
-                for table, row in ROWS.get(number, []):
-                    insert(connection, table, row)
+                for row in ROWS.get(number, []):
+                    connection.execute(row) if isinstance(row, str) else insert(connection, *row)
         return url
 
     yield make

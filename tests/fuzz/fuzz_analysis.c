@@ -62,7 +62,9 @@ static enum outcome answer_query(void *unused, const struct statement *statement
                                  struct arena *arena, struct rows *ret)
 {
     static const char *const names[] = { "tenant",    "lead_id",      "status",    "call_at", "call_local", "weekday",
-                                         "time_zone", "weekday_name", "company",   "text",    "words" };
+                                         "time_zone", "weekday_name", "company",   "text",    "words",
+                                         "corrected_qualification", "corrected_booking", "corrected_category",
+                                         "corrected_sentiment", "appointment_id", "sop_steps" };
     static const char *const values[] = {
         "acme",
         NULL,
@@ -74,7 +76,13 @@ static enum outcome answer_query(void *unused, const struct statement *statement
         "Saturday",
         "Acme",
         "agent: how can i help\ncustomer: i need someone at ten\nagent: you are booked",
-        "12"
+        "12",
+        NULL,
+        NULL,
+        NULL,
+        NULL,
+        NULL,
+        NULL
     };
     (void)unused, (void)params, (void)arena;
     bool transcript = strcmp(statement->name, "find_transcript") == 0;
@@ -142,7 +150,7 @@ static void try_analysis(struct text json, struct arena *arena)
     answer_body = json;
     context.llm_provider = LLM_GEMINI;
     if (text_is_utf8(json))
-        try_handler(analyze_routes[0].handle);
+        try_handler(analyze_call);
 }
 
 int LLVMFuzzerInitialize(int *count, char ***arguments)

@@ -1,4 +1,4 @@
-/* Whatever the address of GET /api/v1/calls says, what is read of it is within its limits, and what is refused has a
+/* Whatever the address of a list says, what is read of it is within its limits, and what is refused has a
  * reason. */
 #include "tests/fuzz/fuzz.h"
 
@@ -12,28 +12,44 @@
 
 static void check_query(const struct calls_query *query, struct arena *arena)
 {
-    struct calls_cursor again;
+    struct api_cursor again;
     struct problem why;
 
-    check(query->limit >= 1 && query->limit <= API_LIMIT_MAX);
+    check(query->page.limit >= 1 && query->page.limit <= API_LIMIT_MAX);
     check(!query->status || call_status_rank(query->status) >= 0);
     check(!query->from || strlen(query->from) == 10);
     check(!query->to || strlen(query->to) == 10);
     check(!query->search || (query->search[0] && text_is_utf8(text_of(query->search))));
-    if (strcmp(query->after.at, "infinity") == 0)
+    if (strcmp(query->page.after.at, "infinity") == 0)
         return;
-    check(calls_cursor_read(text_of(calls_cursor_print(&query->after, arena)), arena, &again, &why));
-    check(strcmp(again.at, query->after.at) == 0 && strcmp(again.call_id, query->after.call_id) == 0);
+    check(api_cursor_read(&calls_order, text_of(api_cursor_print(&calls_order, &query->page.after, arena)), arena, &again, &why));
+    check(strcmp(again.at, query->page.after.at) == 0 && strcmp(again.id, query->page.after.id) == 0);
+}
+
+/* Every letter of a Postgres array is one of those that statuses have. */
+static void check_others(const char *url, struct arena *arena)
+{
+    struct leads_query leads;
+    struct appointments_query appointments;
+    struct sessions_query sessions;
+    struct problem why;
+
+    if (leads_query_read(url, arena, &leads, &why) && leads.statuses)
+        check(strspn(leads.statuses, "{,}abcdefghijklmnopqrstuvwxyz") == strlen(leads.statuses));
+    if (appointments_query_read(url, arena, &appointments, &why))
+        check(!appointments.date || strlen(appointments.date) == 10);
+    if (sessions_query_read(url, arena, &sessions, &why))
+        check(sessions.page.limit >= 1 && sessions.page.limit <= API_LIMIT_MAX);
 }
 
 /* A word that is read is the one word for what it says. */
 static void check_cursor(struct text word, struct arena *arena)
 {
-    struct calls_cursor cursor;
+    struct api_cursor cursor;
     struct problem why = { .text = "" };
 
-    if (calls_cursor_read(word, arena, &cursor, &why))
-        check(text_is(word, calls_cursor_print(&cursor, arena)));
+    if (api_cursor_read(&calls_order, word, arena, &cursor, &why))
+        check(text_is(word, api_cursor_print(&calls_order, &cursor, arena)));
     else
         check(why.text[0] != '\0');
 }
@@ -47,7 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     CLEANUP(arena_freep) struct arena *arena = arena_new(FORM_ARENA_BYTES_MAX(URL_BYTES_MAX) + (1 << 20));
     struct text input = { (const char *)data, size };
-    if (calls_query_read(arena_printf(arena, "/api/v1/calls?%s", arena_copy_text(arena, input)), arena, &query, &why))
+    const char *url = arena_printf(arena, "/api/v1/calls?%s", arena_copy_text(arena, input));
+    check_others(url, arena);
+    if (calls_query_read(url, arena, &query, &why))
         check_query(&query, arena);
     else
         check(why.text[0] != '\0');

@@ -22,13 +22,14 @@ static const struct stage stage = { .name = "analyze", .context = &analyze };
 
 /* --- what it reads ------------------------------------------------------------------------------------------------ */
 
-enum { STATUS = 2, TEXT_AT = 9, WORDS = 10 };
+enum { STATUS = 2, TEXT_AT = 9, WORDS = 10, APPOINTMENT_ID = 15, SOP_STEPS = 16 };
 static const struct query_rows usual_rows[] = {
     { "find_transcript",
       { "tenant", "lead_id", "status", "call_at", "call_local", "weekday", "weekday_name", "time_zone", "company",
-        "text", "words" },
+        "text", "words", "corrected_qualification", "corrected_booking", "corrected_category", "corrected_sentiment",
+        "appointment_id", "sop_steps" },
       { "acme", LEAD, "completed", "2026-11-21 14:30:00+00", "2026-11-21T09:30", "6", "Saturday", "America/New_York",
-        "Acme", TRANSCRIPT, "40" },
+        "Acme", TRANSCRIPT, "40", NULL, NULL, NULL, NULL, NULL, NULL },
       1 },
     { "read_time", { "at" }, { "2026-11-24 15:00:00+00" }, 1 },
     { "find_reps", { "user_id", "name" }, { "rep-ana", "Ana Silva", "rep-rob", "Robert Hill" }, 2 },
@@ -41,7 +42,7 @@ static enum outcome analyze_with(int provider, ask_answerer *answer_ask)
 {
     analyze.llm_provider = provider;
     return try_event(
-        &stage, analyze_routes[0].handle,
+        &stage, analyze_call,
         &(struct event){ .type = "call.transcribed", .subject = "CAL1", .data = text_of(event_data), .run = 2 }, rows,
         answer_ask);
 }
@@ -69,10 +70,11 @@ static void a_booked_call(void **state)
         "[{\"field\":\"booking_status\",\"quote\":\"You are booked for Tuesday at ten.\"},"
         "{\"field\":\"lead_qualification\",\"quote\":\"My water heater is leaking, I need someone.\"}]|"
         "0|" EVENT_TIME "|2\n"
-        "row update_lead acme|" LEAD "|hot|2026-11-21 14:30:00+00\n"
+        "row update_lead acme|" LEAD "|CAL1|2026-11-21 14:30:00+00\n"
         "row upsert_appointment"
         " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24 15:00:00+00|water heater|NULL|"
         "You are booked for Tuesday at ten.|" EVENT_TIME "|2|rep-rob\n"
+        "row delete_appointment acme|CAL1|" EVENT_TIME "|2\n"
         "event call.analyzed CAL1"
         " {\"call_id\":\"CAL1\",\"provider\":\"rules\",\"model\":\"rules\",\"lead_qualification\":\"hot\","
         "\"booking_status\":\"booked\",\"call_outcome_category\":\"booked\",\"sentiment_score\":-1,\"objections\":1,"
@@ -97,6 +99,19 @@ static void a_call_that_is_not_booked(void **state)
     (void)state;
 }
 
+/* What was corrected by a person is what others hear, whatever the model says; the rows see to themselves. */
+static void a_corrected_call(void **state)
+{
+    static const char *const corrected[] = { "cold", "not_booked", "spam", "-0.5" };
+    memcpy(rows[0].values + WORDS + 1, corrected, sizeof(corrected));
+    expect(by_rules(TRANSCRIPT), DONE);
+    expect_text(effects.at, "row upsert_analysis acme|CAL1|rules|rules|NULL|hot|booked|booked|-1|");
+    expect_text(effects.at, "\"lead_qualification\":\"cold\",\"booking_status\":\"not_booked\","
+                            "\"call_outcome_category\":\"spam\",\"sentiment_score\":-0.5,");
+    expect_no_text(effects.at, "\"appointment_id\"");
+    (void)state;
+}
+
 /* Whatever it sounds like, nobody answered: no appointment, no steps to follow; and the lead stays hot. */
 static void a_voicemail(void **state)
 {
@@ -104,7 +119,7 @@ static void a_voicemail(void **state)
     expect(by_rules("speaker: my basement is flooding that works for me tuesday at ten"), DONE);
     expect_text(effects.at, "|hot|not_booked|voicemail|1|[]|NULL|[]|");
     expect_text(effects.at, "No appointment was made.");
-    expect_text(effects.at, "row update_lead acme|" LEAD "|hot|");
+    expect_text(effects.at, "row update_lead acme|" LEAD "|CAL1|");
     expect_text(effects.at, "row delete_appointment");
     expect(by_rules("speaker: sorry wrong number"), DONE);
     expect_text(effects.at, "|cold|not_booked|wrong_number|");
@@ -119,6 +134,33 @@ static void what_there_is_nothing_to_say_about(void **state)
     rows[0].rows = 0;
     expect(by_rules(""), REJECT);
     assert_string_equal(why.text, "call \"CAL1\" has no transcript");
+    (void)state;
+}
+
+#define STEPS                                                                                                          \
+    "[{\"step\":\"says who comes\",\"phrases\":[\"Robert can come!\",\"Ana can come\"]},"                                \
+    "{\"step\":\"names the price\",\"phrases\":[\"it costs\",\"that is too expensive\"]},"                               \
+    "{\"step\":\"thanks\",\"phrases\":[\"thanks for calling\"]},{\"step\":\"says nothing\",\"phrases\":[\"?!\"]}]"
+
+/* The company's own steps, however they are written; what the customer says does none of them. */
+static void the_companys_steps(void **state)
+{
+    rows[0].values[SOP_STEPS] = STEPS;
+    expect(by_rules(TRANSCRIPT), DONE);
+    expect_text(effects.at, "|0.5|[\"names the price\",\"says nothing\"]|");
+    rows[0].values[SOP_STEPS] = NULL;
+    expect(by_rules(TRANSCRIPT), DONE);
+    expect_text(effects.at, "|[\"asks for the customer's name\",\"asks for the address or a phone number\"]|");
+    (void)state;
+}
+
+/* Made when the call was nobody's: what is told of it is the row that is there. */
+static void an_appointment_keeps_its_id(void **state)
+{
+    rows[0].values[APPOINTMENT_ID] = LEAD;
+    expect(by_rules(TRANSCRIPT), DONE);
+    expect_text(effects.at, "row upsert_appointment acme|" LEAD "|CAL1|");
+    expect_text(effects.at, "\"appointment_id\":\"" LEAD "\"");
     (void)state;
 }
 
@@ -217,10 +259,11 @@ static void a_models_answer(void **state)
         "[{\"field\":\"lead_qualification\",\"quote\":\"I need"
         " someone\"},{\"field\":\"booking_status\",\"quote\":\"You are booked\"}]|"
         "0|" EVENT_TIME "|2\n"
-        "row update_lead acme|" LEAD "|hot|2026-11-21 14:30:00+00\n"
+        "row update_lead acme|" LEAD "|CAL1|2026-11-21 14:30:00+00\n"
         "row upsert_appointment"
         " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24T10:00:00-05:00|heater|NULL|"
         "booked for Tuesday at 10|" EVENT_TIME "|2|rep-rob\n"
+        "row delete_appointment acme|CAL1|" EVENT_TIME "|2\n"
         "event call.analyzed CAL1 {\"call_id\":\"CAL1\",\"provider\":\"gemini\",\"model\":\"gemini-test\","
         "\"prompt_version\":\"call_analysis.v1\",\"lead_qualification\":\"hot\",\"booking_status\":\"booked\","
         "\"call_outcome_category\":\"booked\",\"sentiment_score\":0.25,\"objections\":1,\"dropped_without_evidence\":0,"
@@ -342,6 +385,16 @@ static void a_summary_too_long_for_its_column_is_refused(void **state)
     const char *refused = arena_printf(arena, "%s%s\",\"evidence\":[]}", format, longer);
     expect(by_model(refused, refused), REJECT);
     assert_string_equal(why.pointer, "/summary");
+    (void)state;
+}
+
+static void a_model_is_told_of_the_companys_steps(void **state)
+{
+    rows[0].values[SOP_STEPS] = STEPS;
+    expect(by_model(GOOD, NULL), DONE);
+    expect_text(prompts.at, "(time zone America/New_York).\n\nIn this company the agent's steps are these alone:\n"
+                            "- says who comes\n- names the price\n- thanks\n- says nothing\n"
+                            "\nTranscript:\n" TRANSCRIPT);
     (void)state;
 }
 
@@ -590,7 +643,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_booked_call),
         TEST(a_call_that_is_not_booked),
+        TEST(a_corrected_call),
         TEST(a_voicemail),
+        TEST(the_companys_steps),
+        TEST(an_appointment_keeps_its_id),
         TEST(what_there_is_nothing_to_say_about),
         TEST(the_named_rep_gets_it),
         TEST(an_event_that_is_none),
@@ -600,6 +656,7 @@ int main(void)
         TEST(an_invalid_answer_is_asked_for_once_more),
         TEST(a_summary_too_long_for_its_column_is_refused),
         TEST(a_model_is_told_of_a_voicemail),
+        TEST(a_model_is_told_of_the_companys_steps),
         TEST(both_are_asked_as_their_documents_say),
         TEST(what_providers_answer_decides),
         TEST(hostile_answers),

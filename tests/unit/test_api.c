@@ -5,7 +5,8 @@
 
 #include "common/crypto.h"
 #include "ingest/api_calls.h"
-#include "ingest/api_query.h"
+#include "ingest/api_list.h"
+#include "ingest/byte_range.h"
 #include "ingest/tokens.h"
 
 #include <setjmp.h>
@@ -14,6 +15,7 @@
 #define ARENA_BYTES_MAX ((size_t)8 << 20)
 #define TEN_TIMES(s)    s s s s s s s s s s
 #define LIST            "/api/v1/calls"
+#define FIRST_PAGE(most) .page = { most, { "infinity", "", "" } }
 
 static int start(void **state)
 {
@@ -35,26 +37,29 @@ static const struct {
     const char *name, *url;
     struct calls_query wanted;
 } readable[] = {
-    { "nothing said", LIST, { 50, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
-    { "an empty query", LIST "?", { 50, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
+    { "nothing said", LIST, { FIRST_PAGE(50) } },
+    { "an empty query", LIST "?", { FIRST_PAGE(50) } },
     { "all of them, empty",
       LIST "?limit=&cursor=&status=&from=&to=&q=",
-      { 50, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
-    { "the least", LIST "?limit=1", { 1, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
-    { "the most", LIST "?limit=200", { 200, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
-    { "leading zeros", LIST "?limit=0020", { 20, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
-    { "a status", LIST "?status=in_progress", { 50, "in_progress", NULL, NULL, NULL, { "infinity", "", "" } } },
+      { FIRST_PAGE(50) } },
+    { "the least", LIST "?limit=1", { FIRST_PAGE(1) } },
+    { "the most", LIST "?limit=200", { FIRST_PAGE(200) } },
+    { "leading zeros", LIST "?limit=0020", { FIRST_PAGE(20) } },
+    { "to be called back",
+      LIST "?status=missed&callback=open",
+      { FIRST_PAGE(50), .status = "missed", .callback = "open" } },
+    { "a status", LIST "?status=in_progress", { FIRST_PAGE(50), .status = "in_progress" } },
     { "days",
       LIST "?from=2024-02-29&to=2024-02-29",
-      { 50, NULL, "2024-02-29", "2024-02-29", NULL, { "infinity", "", "" } } },
-    { "the last day there is", LIST "?to=9999-12-31", { 50, NULL, NULL, "9999-12-31", NULL, { "infinity", "", "" } } },
+      { FIRST_PAGE(50), .from = "2024-02-29", .to = "2024-02-29" } },
+    { "the last day there is", LIST "?to=9999-12-31", { FIRST_PAGE(50), .to = "9999-12-31" } },
     { "words",
       LIST "?q=water+heater%20%22caf%C3%A9%22",
-      { 50, NULL, NULL, NULL, "water heater \"café\"", { "infinity", "", "" } } },
+      { FIRST_PAGE(50), .search = "water heater \"café\"" } },
     { "words with what SQL is made of",
       LIST "?q=%27%3B+DROP+TABLE+calls%3B--",
-      { 50, NULL, NULL, NULL, "'; DROP TABLE calls;--", { "infinity", "", "" } } },
-    { "escaped names", LIST "?l%69mit=7&&", { 7, NULL, NULL, NULL, NULL, { "infinity", "", "" } } },
+      { FIRST_PAGE(50), .search = "'; DROP TABLE calls;--" } },
+    { "escaped names", LIST "?l%69mit=7&&", { FIRST_PAGE(7) } },
 };
 
 static void assert_same(const char *a, const char *b)
@@ -72,13 +77,14 @@ static void reads_parameters(void **state)
         struct problem why = { 0 };
         if (!calls_query_read(readable[i].url, *state, &query, &why))
             fail_msg("%s: %s: %s", readable[i].name, why.pointer, why.text);
-        assert_int_equal(query.limit, readable[i].wanted.limit);
+        assert_int_equal(query.page.limit, readable[i].wanted.page.limit);
         assert_same(query.status, readable[i].wanted.status);
         assert_same(query.from, readable[i].wanted.from);
         assert_same(query.to, readable[i].wanted.to);
         assert_same(query.search, readable[i].wanted.search);
-        assert_same(query.after.at, readable[i].wanted.after.at);
-        assert_same(query.after.call_id, "");
+        assert_same(query.callback, readable[i].wanted.callback);
+        assert_same(query.page.after.at, readable[i].wanted.page.after.at);
+        assert_same(query.page.after.id, "");
     }
 }
 
@@ -100,6 +106,7 @@ static const struct {
     { "?status=COMPLETED", "status", "ringing" },
     { "?status=completed,missed", "status", "ringing" },
     { "?status=x%27+OR+1=1", "status", "ringing" },
+    { "?callback=yes", "callback", "open or done" },
     { "?from=2026-02-29", "from", "a day" },
     { "?from=2026-13-01", "from", "a day" },
     { "?from=2026-1-1", "from", "a day" },
@@ -158,7 +165,7 @@ static void refuses_too_many_parameters(void **state)
 
 /* --- cursors --------------------------------------------------------------------------------------------- */
 
-static const struct calls_cursor cursors[] = {
+static const struct api_cursor cursors[] = {
     { "2026-11-21T06:29:49.123456Z", "CAL0123456789abcdef", "acme" },
     { "1970-01-01T00:00:00.000000Z", "a", "b" },
     { "2026-11-21T06:29:49.000000Z", "id with \xC3\xA4, ~ and /", "a_company-with-63-characters" },
@@ -167,14 +174,14 @@ static const struct calls_cursor cursors[] = {
 static void cursors_come_back(void **state)
 {
     for (size_t i = 0; i < LENGTH(cursors); i++) {
-        struct calls_cursor read;
+        struct api_cursor read;
         struct problem why;
-        const char *word = calls_cursor_print(&cursors[i], *state);
+        const char *word = api_cursor_print(&calls_order, &cursors[i], *state);
         assert_int_equal(strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
                          strlen(word));
-        assert_true(calls_cursor_read(text_of(word), *state, &read, &why));
+        assert_true(api_cursor_read(&calls_order, text_of(word), *state, &read, &why));
         assert_string_equal(read.at, cursors[i].at);
-        assert_string_equal(read.call_id, cursors[i].call_id);
+        assert_string_equal(read.id, cursors[i].id);
         assert_string_equal(read.tenant, cursors[i].tenant);
     }
 }
@@ -182,44 +189,178 @@ static void cursors_come_back(void **state)
 static void the_longest_cursor_is_read(void **state)
 {
     char *call_id = arena_alloc(*state, 4 * 128 + 1), tenant[64]; /* characters of four bytes */
-    struct calls_cursor read;
+    struct api_cursor read;
     struct problem why;
 
     for (int i = 0; i < 128; i++)
         memcpy(call_id + 4 * i, "\xF0\x9F\x93\x9E", 4);
     memset(tenant, 'a', sizeof(tenant) - 1);
     tenant[sizeof(tenant) - 1] = '\0';
-    const char *word = calls_cursor_print(&(struct calls_cursor){ cursors[0].at, call_id, tenant }, *state);
-    assert_true(calls_cursor_read(text_of(word), *state, &read, &why));
-    assert_string_equal(read.call_id, call_id);
+    const char *word = api_cursor_print(&calls_order, &(struct api_cursor){ cursors[0].at, call_id, tenant }, *state);
+    assert_true(api_cursor_read(&calls_order, text_of(word), *state, &read, &why));
+    assert_string_equal(read.id, call_id);
 }
 
 /* Every letter changed, every cut, and something behind. */
 static void a_changed_cursor_is_refused(void **state)
 {
-    const char *word = calls_cursor_print(&cursors[0], *state);
+    const char *word = api_cursor_print(&calls_order, &cursors[0], *state);
     size_t bytes = strlen(word);
-    struct calls_cursor read;
+    struct api_cursor read;
     struct problem why;
 
     for (size_t i = 0; i < bytes; i++) {
         char *other = arena_copy(*state, word);
         other[i] = other[i] == 'A' ? 'B' : 'A';
-        assert_false(calls_cursor_read(text_of(other), *state, &read, &why));
+        assert_false(api_cursor_read(&calls_order, text_of(other), *state, &read, &why));
         assert_string_equal(why.pointer, "cursor");
-        assert_false(calls_cursor_read((struct text){ word, i }, *state, &read, &why));
+        assert_false(api_cursor_read(&calls_order, (struct text){ word, i }, *state, &read, &why));
     }
-    assert_false(calls_cursor_read(text_of(arena_printf(*state, "%sA", word)), *state, &read, &why));
-    assert_false(calls_cursor_read(text_of(arena_printf(*state, "%s=", word)), *state, &read, &why));
-    assert_false(calls_cursor_read(text_of(arena_printf(*state, " %s", word)), *state, &read, &why));
+    assert_false(api_cursor_read(&calls_order, text_of(arena_printf(*state, "%sA", word)), *state, &read, &why));
+    assert_false(api_cursor_read(&calls_order, text_of(arena_printf(*state, "%s=", word)), *state, &read, &why));
+    assert_false(api_cursor_read(&calls_order, text_of(arena_printf(*state, " %s", word)), *state, &read, &why));
 }
 
-static void a_cursor_needs_a_time(void **state)
+static void a_cursor_needs_a_time_and_an_id_of_its_kind(void **state)
 {
-    struct calls_cursor read;
+    static const struct {
+        const struct api_order *order;
+        struct api_cursor cursor;
+        bool good;
+    } cases[] = {
+        { &calls_order, { "infinity", "a", "b" }, false },
+        { &calls_order, { "soon", "a", "b" }, false },
+        { &leads_order, { "2026-11-21T06:29:49.000000Z", "a", "b" }, false },
+        { &leads_order, { "2026-11-21T06:29:49.000000Z", "886313e1-3b8a-5372-9b90-0c9aee199e5d", "b" }, true },
+        { &appointments_order, { "9999-12-31T00:00:00.000000Z", "886313e1-3b8a-5372-9b90-0c9aee199e5d", "b" }, true },
+    };
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct api_cursor read;
+        struct problem why;
+        const char *word = api_cursor_print(cases[i].order, &cases[i].cursor, *state);
+        assert_int_equal(api_cursor_read(cases[i].order, text_of(word), *state, &read, &why), cases[i].good);
+    }
+}
+
+static void a_cursor_of_another_list_is_refused(void **state)
+{
+    const struct api_cursor cursor = { cursors[0].at, "886313e1-3b8a-5372-9b90-0c9aee199e5d", "acme" };
+    struct api_cursor read;
     struct problem why;
-    const char *word = calls_cursor_print(&(struct calls_cursor){ "infinity", "a", "b" }, *state);
-    assert_false(calls_cursor_read(text_of(word), *state, &read, &why));
+    const char *word = api_cursor_print(&leads_order, &cursor, *state);
+    assert_true(api_cursor_read(&leads_order, text_of(word), *state, &read, &why));
+    assert_false(api_cursor_read(&sessions_order, text_of(word), *state, &read, &why));
+    assert_string_equal(why.pointer, "cursor");
+}
+
+/* --- the other lists ------------------------------------------------------------------------------------- */
+
+static void reads_what_other_lists_take(void **state)
+{
+    struct leads_query leads;
+    struct appointments_query appointments;
+    struct sessions_query sessions;
+    struct problem why;
+
+    assert_true(leads_query_read("/x?status=new,warm,hot&limit=7", *state, &leads, &why));
+    assert_string_equal(leads.statuses, "{new,warm,hot}");
+    assert_int_equal(leads.page.limit, 7);
+    assert_true(leads_query_read("/x", *state, &leads, &why));
+    assert_null(leads.statuses);
+    static const char *const wrong[] = { "new,", ",new", "new,,hot", "New", "new%20,hot", "{new}", "new;hot", "won" };
+    for (size_t i = 0; i < LENGTH(wrong); i++) {
+        const char *url = arena_printf(*state, "/x?status=%s", wrong[i]);
+        if (leads_query_read(url, *state, &leads, &why))
+            fail_msg("%s", url);
+        assert_string_equal(why.pointer, "status");
+    }
+    assert_true(appointments_query_read("/x?date=2026-11-21", *state, &appointments, &why));
+    assert_string_equal(appointments.date, "2026-11-21");
+    assert_string_equal(appointments.page.after.at, "-infinity");
+    assert_false(appointments_query_read("/x?date=today", *state, &appointments, &why));
+    assert_string_equal(why.pointer, "date");
+    assert_false(appointments_query_read("/x?from=2026-11-21", *state, &appointments, &why));
+    assert_true(sessions_query_read("/x?status=stale", *state, &sessions, &why));
+    assert_string_equal(sessions.status, "stale");
+    assert_false(sessions_query_read("/x?status=open", *state, &sessions, &why));
+}
+
+/* --- JSON or CSV ----------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *accept; /* NULL: there is no such header */
+    bool csv;
+} accepted[] = {
+    { NULL, false },
+    { "", false },
+    { "*/*", false },
+    { "application/json", false },
+    { "application/xml", false },
+    { "text/html, */*", false },
+    { "text/csv", true },
+    { "TEXT/CSV;charset=utf-8", true },
+    { " text/csv ; q=0.5 , application/json;q=0.4", true },
+    { "application/json, text/csv", false },
+    { "application/json;q=0.9, text/csv", true },
+    { "text/csv;q=0.1, application/json", false },
+    { "text/*", true },
+    { "text/csv;q=0", false },
+    { "*/*;q=0.1, text/csv", true },
+    { "application/*, text/csv;q=0.2", false },
+    { ",,;,text/csv,;", true },
+    { "text/csv;q=nonsense", false },
+    { "text/csvx", false },
+};
+
+static void csv_is_given_to_who_wants_it_more(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LENGTH(accepted); i++)
+        if (api_wants_csv(text_of(accepted[i].accept)) != accepted[i].csv)
+            fail_msg("%s", accepted[i].accept);
+}
+
+static const struct api_member cell_members[] = { { "text", API_STRING }, { "count", API_INTEGER },
+                                                  { "score", API_NUMBER }, { "is", API_BOOLEAN },
+                                                  { "list", API_JSON },   { 0 } };
+static const struct api_part cell_parts[] = { { NULL, "", cell_members, NULL },
+                                              { "part", "part_", cell_members, NULL },
+                                              { 0 } };
+static const char *const cell_columns[] = { "text",      "count",      "score",   "is",       "list",
+                                            "part_text", "part_count", "part_score", "part_is", "part_list" };
+
+static const char *csv_line(struct arena *arena, const char *const values[])
+{
+    const struct rows rows = { 1, LENGTH(cell_columns), values, cell_columns };
+    struct buf out;
+
+    buf_init(&out, 4096);
+    api_write_csv_line(&out, &rows, 0, cell_parts);
+    const char *line = arena_copy_text(arena, buf_text(&out));
+    buf_done(&out);
+    return line;
+}
+
+static void cells_are_quoted_and_harmless(void **state)
+{
+    struct buf head;
+
+    buf_init(&head, 4096);
+    api_write_csv_head(&head, cell_parts);
+    assert_string_equal(head.at, "text,count,score,is,list,part_text,part_count,part_score,part_is,part_list\r\n");
+    buf_done(&head);
+    assert_string_equal(csv_line(*state, (const char *const[]){ "plain", "-3", "-0.5", "t", "[1,2]", NULL, NULL, NULL,
+                                                                NULL, NULL }),
+                        "plain,-3,-0.5,true,\"[1,2]\",,,,,\r\n");
+    assert_string_equal(csv_line(*state, (const char *const[]){ "say \"hi\", you", NULL, NULL, "f", "{}", "=1+1", "1",
+                                                                "1", "t", "two\nlines" }),
+                        "\"say \"\"hi\"\", you\",,,false,{},'=1+1,1,1,true,\"two\nlines\"\r\n");
+    static const char *const formulas[] = { "=A1", "+15550100001", "-1", "@SUM", "\t=A1", "\r=A1" };
+    for (size_t i = 0; i < LENGTH(formulas); i++) {
+        const char *const values[LENGTH(cell_columns)] = { formulas[i] };
+        const char *line = csv_line(*state, values);
+        assert_true(line[0] == '\'' || strncmp(line, "\"'", 2) == 0);
+    }
 }
 
 /* --- how far a call has come ----------------------------------------------------------------------------- */
@@ -286,6 +427,51 @@ static void tells_how_far_a_call_has_come(void **state)
     }
 }
 
+/* --- a range of bytes ------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *header; /* NULL: there is none */
+    int64_t bytes;
+    enum byte_range range;
+    int64_t first, last;
+} ranges[] = {
+    { NULL, 100, RANGE_NONE, 0, 0 },
+    { "bytes=0-0", 100, RANGE_PART, 0, 0 },
+    { "bytes=0-99", 100, RANGE_PART, 0, 99 },
+    { "bytes=10-", 100, RANGE_PART, 10, 99 },
+    { "bytes=99-100", 100, RANGE_PART, 99, 99 },
+    { "bytes=-1", 100, RANGE_PART, 99, 99 },
+    { "bytes=-100", 100, RANGE_PART, 0, 99 },
+    { "bytes=-101", 100, RANGE_PART, 0, 99 },
+    { "bytes=-0", 100, RANGE_OUTSIDE, 0, 0 },
+    { "bytes=100-", 100, RANGE_OUTSIDE, 0, 0 },
+    { "bytes=0-", 0, RANGE_OUTSIDE, 0, 0 },
+    { "bytes=-1", 0, RANGE_OUTSIDE, 0, 0 },
+    { "bytes=999999999999999999-", 100, RANGE_OUTSIDE, 0, 0 },
+    { "bytes=9999999999999999999-", 100, RANGE_NONE, 0, 0 },
+    { "bytes=0-9999999999999999999", 100, RANGE_NONE, 0, 0 },
+    { "bytes=5-4", 100, RANGE_NONE, 0, 0 },
+    { "bytes=-", 100, RANGE_NONE, 0, 0 },
+    { "bytes=", 100, RANGE_NONE, 0, 0 },
+    { "bytes", 100, RANGE_NONE, 0, 0 },
+    { "bytes=1-2,4-5", 100, RANGE_NONE, 0, 0 },
+    { "bytes= 1-2", 100, RANGE_NONE, 0, 0 },
+    { "bytes=+1-2", 100, RANGE_NONE, 0, 0 },
+    { "items=1-2", 100, RANGE_NONE, 0, 0 },
+};
+
+static void reads_a_range_of_bytes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LENGTH(ranges); i++) {
+        int64_t first = 0, last = 0;
+        enum byte_range range = byte_range_read(text_of(ranges[i].header), ranges[i].bytes, &first, &last);
+        if (range != ranges[i].range || (range == RANGE_PART && (first != ranges[i].first || last != ranges[i].last)))
+            fail_msg("%s of %lld: %d, %lld to %lld", ranges[i].header, (long long)ranges[i].bytes, range,
+                     (long long)first, (long long)last);
+    }
+}
+
 /* --- tokens and routes ----------------------------------------------------------------------------------- */
 
 static const struct {
@@ -333,7 +519,10 @@ static void every_route_is_described(void **state)
         for (const struct http_route *route = tables[i]; route->method; route++) {
             const char *line = arena_printf(*state, "\n  %s:\n", route->path);
             const char *found = strstr(openapi_yaml, line);
-            if (!found || !strstr(found, strcmp(route->method, "GET") == 0 ? "\n    get:\n" : "\n    post:\n"))
+            const char *method = strcmp(route->method, "GET") == 0     ? "\n    get:\n"
+                                 : strcmp(route->method, "PATCH") == 0 ? "\n    patch:\n"
+                                                                       : "\n    post:\n";
+            if (!found || !strstr(found, method))
                 fail_msg("schemas/openapi.yaml does not describe %s %s", route->method, route->path);
         }
 }
@@ -347,8 +536,13 @@ int main(void)
         cmocka_unit_test(cursors_come_back),
         cmocka_unit_test(the_longest_cursor_is_read),
         cmocka_unit_test(a_changed_cursor_is_refused),
-        cmocka_unit_test(a_cursor_needs_a_time),
+        cmocka_unit_test(a_cursor_needs_a_time_and_an_id_of_its_kind),
+        cmocka_unit_test(a_cursor_of_another_list_is_refused),
+        cmocka_unit_test(reads_what_other_lists_take),
+        cmocka_unit_test(csv_is_given_to_who_wants_it_more),
+        cmocka_unit_test(cells_are_quoted_and_harmless),
         cmocka_unit_test(tells_how_far_a_call_has_come),
+        cmocka_unit_test(reads_a_range_of_bytes),
         cmocka_unit_test(reads_bearer_tokens),
         cmocka_unit_test(every_route_is_described),
     };

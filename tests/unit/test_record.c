@@ -79,7 +79,7 @@ static const struct reader_case cases[] = {
       "{\"call_id\":\"a\",\"provider\":\"rules\",\"lead_qualification\":\"lukewarm\"}", "/lead_qualification",
       "must be \"hot\", \"warm\" or \"cold\", is \"lukewarm\"" },
     { "the beginning of one of the list", &EVENT_CALL_TRANSCRIBED, "{\"call_id\":\"a\",\"provider\":\"loca\"}",
-      "/provider", "must be \"local\" or \"openai\", is \"loca\"" },
+      "/provider", "must be \"local\", \"openai\" or \"shunya\", is \"loca\"" },
 
     { "no UUID", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"lead_id\":\"886313e1\""), "/lead_id", "must be a UUID" },
     { "a UUID", &EVENT_CALL_PROGRESSED, PROGRESSED(",\"lead_id\":\"" UUID "\""), NULL, NULL },

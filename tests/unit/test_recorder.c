@@ -25,7 +25,7 @@ static const struct query_rows empty[TABLES + 1] = {
                { 0 },
                0 },
     [NUMBER] = { "find_number", { "tenant", "default_region" }, { "acme", "US" }, 1 },
-    [REPORTS] = { "find_reports", { "event_id", "hook", "reported_us", "facts" }, { 0 }, 0 },
+    [REPORTS] = { "find_reports", { "event_id", "hook", "via", "reported_us", "facts" }, { 0 }, 0 },
     [CONTACTS] = { "find_contact", { "contact_id", "lead_id" }, { 0 }, 0 },
     [CSR] = { "find_csr", { "user_id" }, { "carol" }, 1 },
 };
@@ -33,7 +33,8 @@ static struct query_rows tables[TABLES + 1];
 static char *call_row;                  /* the call's columns as last written, without its version */
 static int recorded, leads;             /* events and rows seen so far */
 
-#define PARAMETERS_MAX 16
+#define PARAMETERS_MAX 17
+#define REPORT_COLUMNS 5
 
 /* Puts what was described into the tables, as the committer would. */
 static void commit_row(char *line)
@@ -43,9 +44,8 @@ static void commit_row(char *line)
     *rest++ = '\0';
     call_row = strstr(line, "_call") ? arena_copy(arena, rest) : call_row;
     while (rest && count < PARAMETERS_MAX) {
-        char *next = count == 5 && strcmp(line, "row insert_report") == 0 ? NULL : strsep(&rest, "|");
-        parameter[count] = next ? next : rest;
-        rest = next ? rest : NULL;
+        char *next = strsep(&rest, "|");
+        parameter[count] = next;
         parameter[count] = strcmp(parameter[count], "NULL") == 0 ? NULL : parameter[count];
         count++;
     }
@@ -54,7 +54,7 @@ static void commit_row(char *line)
         bool is_new = strcmp(line, "row insert_call") == 0;
         assert_int_equal(call->rows, !is_new);
         if (!is_new) {
-            assert_string_equal(parameter[15], call->values[VERSION]);
+            assert_string_equal(parameter[16], call->values[VERSION]);
             *strrchr(call_row, '|') = '\0';
         }
         const char *const values[] = { parameter[0],
@@ -71,11 +71,11 @@ static void commit_row(char *line)
         int64_t us;
         assert_true(time_read(text_of(parameter[4]), &us));
         for (int i = 0; i < reports->rows; i++)
-            if (strcmp(reports->values[4 * i], parameter[2]) == 0)
+            if (strcmp(reports->values[REPORT_COLUMNS * i], parameter[2]) == 0)
                 return;
-        const char *const values[] = { parameter[2], parameter[3], arena_printf(arena, "%lld", (long long)us),
-                                       parameter[5] };
-        memcpy(reports->values + 4 * reports->rows++, values, sizeof(values));
+        const char *const values[REPORT_COLUMNS] = { parameter[2], parameter[3], parameter[6],
+                                                     arena_printf(arena, "%lld", (long long)us), parameter[5] };
+        memcpy(reports->values + REPORT_COLUMNS * reports->rows++, values, sizeof(values));
     } else if (strcmp(line, "row insert_contact") == 0 || strcmp(line, "row insert_lead") == 0) {
         bool is_lead = strcmp(line, "row insert_lead") == 0;
         leads += is_lead;
@@ -105,6 +105,7 @@ struct hook {
 #define FORM "application/x-www-form-urlencoded"
 
 static int came;
+static const char *via;                 /* NULL: hook */
 
 static enum outcome record_as(const char *id, const struct hook *hook)
 {
@@ -115,6 +116,7 @@ static enum outcome record_as(const char *id, const struct hook *hook)
         &data, &(struct callrail_call_received){
                    .hook = hook->name,
                    .company = hook->company,
+                   .via = via,
                    .received_at = time_print((1700000000 + hook->received_s) * INT64_C(1000000), time),
                    .content_type = hook->content_type,
                    .signature = "s",
@@ -155,6 +157,7 @@ static int start(void **state)
     memcpy(tables, empty, sizeof(tables));
     call_row = NULL;
     recorded = leads = came = 0;
+    via = NULL;
     return handlers_start(state);
 }
 
@@ -168,10 +171,10 @@ static void a_new_call(void **state)
         "row insert_lead acme|aa942518-9474-5b18-b6e4-91e69412c3ad|8e2b4145-1337-50b6-a0be-d105cd36fea8\n"
         "row insert_call acme|CAL1|ringing|NULL|+15550100009|+15550100001|NULL|8e2b4145-1337-50b6-a0be-d105cd36fea8|"
         "aa942518-9474-5b18-b6e4-91e69412c3ad|NULL|NULL|"
-        "2023-11-14T22:13:20.000000Z|NULL|NULL|NULL\n"
+        "2023-11-14T22:13:20.000000Z|NULL|NULL|NULL|hook\n"
         "row insert_report acme|CAL1|00000000-0000-4000-8000-000000000000|call.incoming|2023-11-14T22:13:20.000000Z|"
         "{\"caller_number\":\"(555) 010-0001\",\"tracking_number\":\"+1 555 010"
-        " 0009\",\"answered\":\"false\",\"duration\":0}\n"
+        " 0009\",\"answered\":\"false\",\"duration\":0}|hook\n"
         "event call.progressed CAL1 {\"call_id\":\"CAL1\",\"status\":\"ringing\",\"tracking_number\":\"+15550100009\","
         "\"customer_number\":\"+15550100001\",\"answered\":null,\"started_at\":\"2023-11-14T22:13:20.000000Z\","
         "\"contact_id\":\"8e2b4145-1337-50b6-a0be-d105cd36fea8\","
@@ -185,7 +188,7 @@ static void a_known_call(void **state)
     expect(record(&answered), DONE);
     assert_string_equal(queries.at, "find_call CAL1\nfind_reports acme|CAL1\nfind_csr acme|Ann@x.test|NULL\n");
     expect_text(effects.at, "row update_call acme|CAL1|in_progress|");
-    expect_text(effects.at, "|true|NULL|2023-11-14T22:13:20.000000Z|NULL|NULL|carol|1\n");
+    expect_text(effects.at, "|true|NULL|2023-11-14T22:13:20.000000Z|NULL|NULL|carol|hook|1\n");
     expect_no_text(effects.at, "insert_lead");
     expect_no_text(effects.at, "insert_contact");
     expect_no_text(effects.at, "call.recorded");
@@ -194,7 +197,7 @@ static void a_known_call(void **state)
     expect_text(effects.at, "row name_contact acme|");
     expect_text(effects.at, "|Ana\n");
     expect_text(effects.at, "row update_call acme|CAL1|completed|");
-    expect_text(effects.at, "|true|NULL|2023-11-14T22:13:20.000000Z|61|http://r.test/1|carol|2\n");
+    expect_text(effects.at, "|true|NULL|2023-11-14T22:13:20.000000Z|61|http://r.test/1|carol|hook|2\n");
     expect_text(
         effects.at,
         "event call.recorded CAL1"
@@ -292,6 +295,37 @@ static void every_order_ends_in_the_same_row(void **state)
     handlers_start(state);
 }
 
+/* --- who brought it ----------------------------------------------------------------------------------------------- */
+
+/* CallRail's list says the same as its webhook, and when it comes after or before that, nothing happens twice. */
+static void hook_and_fetch_in_either_order_are_one_call(void **state)
+{
+    static const struct hook listed = { "call.completed", JSON,
+                                        "{\"id\":\"CAL1\",\"customer_phone_number\":\"5550100001\",\"answered\":true,"
+                                        "\"tracking_phone_number\":\"5550100009\",\"duration\":61,"
+                                        "\"recording\":\"http://r.test/1\",\"customer_name\":\"Ana\","
+                                        "\"start_time\":\"2023-11-14T22:13:20Z\"}",
+                                        NULL, 1600, 0 };
+    const char *row = NULL;
+    for (int fetch_first = 0; fetch_first < 2; fetch_first++) {
+        memcpy(tables, empty, sizeof(tables));
+        recorded = leads = 0;
+        for (int i = 0; i < 2; i++) {
+            bool fetch = i != fetch_first;
+            via = fetch ? "fetch" : NULL;
+            expect(record(fetch ? &listed : &completed), DONE);
+            expect_text(effects.at,
+                        i == 1 ? "|both|1\n" : fetch ? "|fetch\nrow insert_report" : "|hook\nrow insert_report");
+            expect_text(effects.at, fetch ? "|fetch\nevent" : "|hook\nevent");
+        }
+        assert_int_equal(recorded, 1);
+        assert_int_equal(leads, 1);
+        row = row ? row : arena_copy(arena, call_row);
+        assert_string_equal(call_row, row);
+    }
+    (void)state;
+}
+
 /* --- whose call --------------------------------------------------------------------------------------------------- */
 
 static void a_number_nobody_owns(void **state)
@@ -325,7 +359,7 @@ static void a_key_speaks_for_its_own_company(void **state)
     struct hook theirs = incoming;
     theirs.company = "other";
     expect(record(&theirs), REJECT);
-    assert_string_equal(why.text, "the key of company \"other\" signed for a call of another company");
+    assert_string_equal(why.text, "the key of company \"other\" speaks for a call of another company");
     theirs.company = "acme";
     expect(record(&theirs), DONE);
     /* a webhook that names no number does not reach another company's call by its id */
@@ -405,7 +439,7 @@ static void who_took_it(void **state)
     for (size_t i = 0; i < LENGTH(cases); i++) {
         memcpy(tables, empty, sizeof(tables));
         expect(record(&(struct hook){ "call.completed", JSON, cases[i].body, NULL, 0, 0 }), DONE);
-        expect_text(effects.at, arena_printf(arena, "|NULL|%s\nrow insert_report", cases[i].csr));
+        expect_text(effects.at, arena_printf(arena, "|NULL|%s|hook\nrow insert_report", cases[i].csr));
         if (cases[i].asked)
             expect_text(queries.at, cases[i].asked);
         else
@@ -414,7 +448,7 @@ static void who_took_it(void **state)
     memcpy(tables, empty, sizeof(tables));
     tables[CSR].rows = 0;
     expect(record(&answered), DONE);            /* nobody of ours: unattributed, not dropped */
-    expect_text(effects.at, "|NULL|NULL|NULL\nrow insert_report");
+    expect_text(effects.at, "|NULL|NULL|NULL|hook\nrow insert_report");
     (void)state;
 }
 
@@ -659,6 +693,7 @@ int main(void)
         TEST(a_new_call),
         TEST(a_known_call),
         TEST(every_order_ends_in_the_same_row),
+        TEST(hook_and_fetch_in_either_order_are_one_call),
         TEST(a_number_nobody_owns),
         TEST(no_number_at_all),
         TEST(a_key_speaks_for_its_own_company),

@@ -272,6 +272,74 @@ static void twilio_forms_have_a_limit(void **state)
     buf_done(&text);
 }
 
+static struct text hex_of(struct text secret, const char *text, char ret[2 * SHA256_BYTES + 1])
+{
+    uint8_t code[SHA256_BYTES];
+    struct text part = text_of(text);
+    hmac_sha256(secret, &part, 1, code);
+    return text_of(hex_print(code, sizeof(code), ret));
+}
+
+/* {"event":"job.completed"} under "whsec", at 1700000000; made with openssl dgst -sha256 -hmac */
+#define SHUNYA_BODY "{\"event\":\"job.completed\"}"
+#define SHUNYA_TIMED "6cd954f3ac68e3e12e10163f2da9a7b432d3f1ec72b5adde667715568834b985"
+#define SHUNYA_PLAIN "5eaf25bea5c0e0225672be69480deb4c65cd11162180e304a0cf7952fc32cfd3"
+
+static void shunya_signs_time_and_body(void **state)
+{
+    static const struct {
+        const char *header, *secrets, *body;
+        int64_t late_s;
+        int signer;
+    } cases[] = {
+        { "t=1700000000,v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY, 0, 0 },
+        { "t=1700000000,v1=" SHUNYA_TIMED, "new, whsec", SHUNYA_BODY, 300, 1 },
+        { " t=1700000000 , v1=" SHUNYA_TIMED " ", "whsec", SHUNYA_BODY, -300, 0 },
+        { "v1=" SHUNYA_TIMED ",t=1700000000", "whsec", SHUNYA_BODY, 0, 0 },
+        { "t=1700000000,v1=" SHUNYA_PLAIN ",v1=" SHUNYA_TIMED ",v2=x", "whsec", SHUNYA_BODY, 0, 0 },
+        { "t=1700000000,v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY, 301, SIGNATURE_WRONG },
+        { "t=1700000000,v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY, -301, SIGNATURE_WRONG },
+        { "t=1700000000,v1=" SHUNYA_TIMED, "other", SHUNYA_BODY, 0, SIGNATURE_WRONG },
+        { "t=1700000000,v1=" SHUNYA_TIMED, "", SHUNYA_BODY, 0, SIGNATURE_WRONG },
+        { "t=1700000000,v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY " ", 0, SIGNATURE_WRONG },
+        { "t=1700000001,v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY, 0, SIGNATURE_WRONG },
+        { "t=1700000000,v1=", "whsec", SHUNYA_BODY, 0, SIGNATURE_WRONG },
+        { "t=-1700000000,v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY, 0, SIGNATURE_WRONG },
+        { "t=17000000001700000000,v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY, 0, SIGNATURE_WRONG },
+        { "t=,v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY, 0, SIGNATURE_WRONG },
+        { "v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY, 0, SIGNATURE_WRONG },
+        { SHUNYA_PLAIN, "whsec", SHUNYA_BODY, 0, SIGNATURE_WRONG },
+        { "sha256=" SHUNYA_PLAIN, "whsec", SHUNYA_BODY, 0, SIGNATURE_WRONG },
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        print_message("%s\n", cases[i].header);
+        assert_int_equal(signature_shunya(text_of(cases[i].secrets), text_of(cases[i].header), text_of(cases[i].body),
+                                          1700000000 + cases[i].late_s, false),
+                         cases[i].signer);
+    }
+    assert_int_equal(signature_shunya(TEXT("whsec"), absent, TEXT(SHUNYA_BODY), 1700000000, true), SIGNATURE_WRONG);
+}
+
+static void shunya_once_signed_the_body_alone(void **state)
+{
+    static const char *const taken[] = { SHUNYA_PLAIN, "sha256=" SHUNYA_PLAIN, "t=1700000000,v1=" SHUNYA_TIMED };
+    static const char *const wrong[] = { "", "sha256=", "sha1=" SHUNYA_PLAIN, SHUNYA_TIMED, "t=1,v1=" SHUNYA_TIMED };
+    char printed[2 * SHA256_BYTES + 1];
+    (void)state;
+    for (size_t i = 0; i < LENGTH(taken); i++)
+        assert_int_equal(signature_shunya(TEXT("a,whsec"), text_of(taken[i]), TEXT(SHUNYA_BODY), 1700000000, true), 1);
+    for (size_t i = 0; i < LENGTH(wrong); i++)
+        assert_int_equal(signature_shunya(TEXT("a,whsec"), text_of(wrong[i]), TEXT(SHUNYA_BODY), 1700000000, true),
+                         SIGNATURE_WRONG);
+    struct text hex = hex_of(TEXT("whsec"), SHUNYA_BODY, printed);
+    assert_string_equal(hex.at, SHUNYA_PLAIN);
+    for (char *c = printed; *c; c++)
+        *c = (char)(*c >= 'a' ? *c - 'a' + 'A' : *c);
+    assert_int_equal(signature_shunya(TEXT("whsec"), hex, TEXT(SHUNYA_BODY), 1700000000, true), 0);
+    assert_int_equal(signature_shunya(TEXT(""), hex_of(TEXT(""), "b", printed), TEXT("b"), 0, true), SIGNATURE_WRONG);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -284,6 +352,7 @@ int main(void)
         cmocka_unit_test(provider_vectors_hold),         cmocka_unit_test(callrail_signs_the_body),
         cmocka_unit_test(an_empty_secret_signs_nothing), cmocka_unit_test(twilio_signs_url_and_fields),
         cmocka_unit_test(twilio_names_its_hash),         cmocka_unit_test(twilio_forms_have_a_limit),
+        cmocka_unit_test(shunya_signs_time_and_body),    cmocka_unit_test(shunya_once_signed_the_body_alone),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }

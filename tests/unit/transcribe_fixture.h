@@ -155,7 +155,7 @@ static inline enum outcome answer_ask(void *context, const char *name, const str
     assert_int_equal(ask->kind, ASK_AGAIN);
     bool recording = strcmp(name, "recording") == 0;
     assert_true(recording || strcmp(name, "transcribe") == 0);
-    assert_string_equal(ask->provider, recording ? "127.0.0.1" : transcribe_providers[transcribe.with]);
+    assert_string_equal(ask->provider, recording ? "recordings" : transcribe_providers[transcribe.with]);
     *ret = (struct answer){ .body = text_of(recording ? asked->recording : asked->transcript), .recorded = true };
     return DONE;
 }

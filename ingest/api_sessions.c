@@ -1,0 +1,131 @@
+/* api_sessions.c: visits: GET /api/v1/recordings/sessions, …/{id}, POST …/start, …/{id}/stop. */
+#include <string.h>
+
+#include "ingest/api_list.h"
+#include "ingest/api_rows.h"
+#include "ingest/api_writes.h"
+#include "requests.h"
+
+/* clang-format off */
+#define ANALYSIS_COLUMNS                                                                                          \
+    ", a.outcome AS analysis_outcome, a.sentiment_score AS analysis_sentiment_score,"                             \
+    " a.objections AS analysis_objections, a.sop_score AS analysis_sop_score,"                                    \
+    " a.sop_missed_steps AS analysis_sop_missed_steps, a.summary AS analysis_summary,"                            \
+    " a.evidence AS analysis_evidence, a.dropped_without_evidence AS analysis_dropped_without_evidence,"          \
+    " a.provider AS analysis_provider, a.model AS analysis_model, a.prompt_version AS analysis_prompt_version,"   \
+    " " API_UTC("a.updated_at") " AS analysis_updated_at"
+#define ANALYSIS_JOIN                                                                                             \
+    " LEFT JOIN recording_analyses a ON a.tenant = p.tenant AND a.session_id = p.session_id"
+/* $6: status, or stale */
+#define LISTED(tenancy)                                                                                           \
+    tenancy " AND ($6::text IS NULL OR c.status = $6"                                                             \
+            " OR ($6 = 'stale' AND c.status = 'recording' AND c.started_at < now() - " SESSION_STALE "))"
+#define LIST_SESSIONS(tenancy)                                                                                    \
+    API_NEWEST_FIRST("recording_sessions c", LISTED(tenancy), "started_at", "session_id", "uuid",       \
+             SESSION_COLUMNS ANALYSIS_COLUMNS, ANALYSIS_JOIN)
+
+static const struct statement list_sessions = {
+    .name = "api_list_sessions",
+    .text = LIST_SESSIONS(API_ONE_COMPANY),
+    .params = 6,
+};
+static const struct statement list_all_sessions = {
+    .name = "api_list_all_sessions",
+    .text = LIST_SESSIONS(API_ALL_COMPANIES),
+    .params = 6,
+};
+static const struct statement show_session = {
+    .name = "api_show_session",
+    .text = "SELECT" SESSION_COLUMNS ANALYSIS_COLUMNS ","
+            TRANSCRIPT_COLUMNS "," RECORDING_COLUMNS
+            " FROM recording_sessions p" ANALYSIS_JOIN
+            " LEFT JOIN recording_transcripts t ON t.tenant = p.tenant AND t.session_id = p.session_id"
+            " LEFT JOIN session_recordings r ON r.tenant = p.tenant AND r.session_id = p.session_id"
+            " WHERE p.session_id = $1::uuid",
+    .params = 1,
+};
+/* clang-format on */
+
+static const struct api_member session_members[] = {
+    { "session_id", API_STRING }, { "tenant", API_STRING },     { "appointment_id", API_STRING },
+    { "rep_user_id", API_STRING }, { "status", API_STRING },    { "stale", API_BOOLEAN },
+    { "started_at", API_STRING }, { "stopped_at", API_STRING }, { "created_at", API_STRING },
+    { "updated_at", API_STRING }, { 0 },
+};
+static const struct api_member analysis_members[] = {
+    { "outcome", API_STRING },
+    { "sentiment_score", API_NUMBER },
+    { "objections", API_JSON },
+    { "sop_score", API_NUMBER },
+    { "sop_missed_steps", API_JSON },
+    { "summary", API_STRING },
+    { "evidence", API_JSON },
+    { "dropped_without_evidence", API_INTEGER },
+    { "provider", API_STRING },
+    { "model", API_STRING },
+    { "prompt_version", API_STRING },
+    { "updated_at", API_STRING },
+    { 0 },
+};
+const struct api_part session_parts[] = { { NULL, "", session_members, NULL }, { 0 } };
+static const struct api_part listed_parts[] = {
+    { NULL, "", session_members, NULL },
+    { "analysis", "analysis_", analysis_members, NULL },
+    { 0 },
+};
+static const struct api_part shown_parts[] = {
+    { NULL, "", session_members, NULL },
+    { "analysis", "analysis_", analysis_members, NULL },
+    { "transcript", "transcript_", api_transcript_members, NULL },
+    { "recording", "recording_", api_recording_members, NULL },
+    { 0 },
+};
+
+void api_list_sessions(struct api_request *request)
+{
+    static const struct api_list list = { &sessions_order, listed_parts,   "started_at",
+                                          "session_id",    &list_sessions, &list_all_sessions };
+    struct sessions_query query;
+    struct problem why = { 0 };
+
+    if (!sessions_query_read(http_url(request->exchange), request->arena, &query, &why))
+        api_refuse_query(request, &why);
+    else
+        api_answer_list(request, &list, &query.page, PARAMS(query.status));
+}
+
+void api_show_session(struct api_request *request)
+{
+    const char *session_id = api_path_uuid(request, "visit");
+    struct problem why = { 0 };
+    struct rows rows;
+
+    if (!session_id)
+        return;
+    if (!api_no_parameters(http_url(request->exchange), request->arena, &why))
+        api_refuse_query(request, &why);
+    else if (api_query(request, &show_session, PARAMS(session_id), &rows))
+        api_answer_one(request, &rows, shown_parts, "visit");
+}
+
+void api_start_session(struct api_request *request)
+{
+    struct start_session body;
+
+    if (api_read_body(request, start_session_read, &body))
+        api_write(request, body.appointment_id);
+}
+
+/* Where it may lead is transcribe's to say, which fetches it. */
+void api_stop_session(struct api_request *request)
+{
+    const char *session_id = api_path_uuid(request, "visit");
+    struct stop_session body;
+
+    if (!session_id || !api_read_body(request, stop_session_read, &body))
+        return;
+    if (strncmp(body.audio_url, "https://", 8) != 0 && strncmp(body.audio_url, "http://", 7) != 0)
+        api_refuse_body(request, "must be an address that begins with https:// or http://", "/audio_url");
+    else
+        api_write(request, session_id);
+}
