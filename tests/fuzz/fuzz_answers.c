@@ -1,6 +1,6 @@
 /* Whatever comes back from a provider, headers and body, byte by byte: the request ends, and so does its handler, with
  * what it makes of it or with a reason.  The first byte chooses who answers so: Twilio to a message or with its list of
- * messages, the host of a recording, or OpenAI to an upload. */
+ * messages, the host of a recording, OpenAI to an upload, or Shunya to an order. */
 #include "tests/fuzz/fuzz.h"
 
 #include "common/crypto.h"
@@ -76,13 +76,15 @@ static enum outcome watched(struct work *work, const struct event *event)
 static enum outcome answer_query(void *unused, const struct statement *statement, struct params params,
                                  struct arena *arena, struct rows *ret)
 {
-    static const char *const names[] = { "tenant",      "company", "alert_whatsapp", "rep_phone",       "path",
-                                         "provider_id", "day",     "customer_name",  "customer_number", "service_type",
-                                         "starts" };
-    static const char *const values[] = { "acme",       "Acme", "t",  "+15550100147", NULL, NULL,
-                                          "2026-11-21", NULL,   NULL, NULL,           NULL };
+    static const char *const names[] = { "tenant", "company",       "alert_whatsapp",  "rep_phone",
+                                         "url",    "path",          "duration_s",      "provider_id",
+                                         "day",    "customer_name", "customer_number", "service_type",
+                                         "starts", "count",         "event_id",        "run" };
+    static const char *const values[] = { "acme",       "Acme", "t",  "+15550100147", NULL, NULL, NULL,   NULL,
+                                          "2026-11-21", NULL,   NULL, NULL,           NULL, "0",  ASK_ID, "1" };
     (void)unused, (void)params, (void)arena;
-    bool known = strcmp(statement->name, "find_message") != 0 && strcmp(statement->name, "find_known") != 0;
+    bool known = strcmp(statement->name, "find_message") != 0 && strcmp(statement->name, "find_known") != 0 &&
+                 strcmp(statement->name, "job_find") != 0;
     *ret = (struct rows){ .count = known, .columns = LENGTH(names), .values = values, .names = names };
     return DONE;
 }
@@ -91,13 +93,13 @@ static enum outcome answer_query(void *unused, const struct statement *statement
 static enum outcome make_ask(void *unused, const char *name, const struct ask *ask, struct arena *arena,
                              struct answer *ret)
 {
-    bool found, recording = strcmp(name, "recording") == 0, words = strcmp(name, "transcribe") == 0;
+    bool found, recording = strcmp(name, "recording") == 0, words = strncmp(name, "transcri", 8) == 0;
     (void)unused, (void)arena;
     *ret = (struct answer){ .body = recording ? TEXT(RECORDING)
                                     : words   ? TEXT(TRANSCRIPT)
                                               : TEXT(""),
                             .ask_id = ASK_ID };
-    if ((recording && who != 'r') || (words && who != 'w'))
+    if ((recording && who != 'r') || (words && who == 'r'))
         return DONE;
     trying->asking = ASK_ID;
     trying->asked = ask;
@@ -162,6 +164,7 @@ static void hear_a_call(void)
 {
     static const struct stage stage = { .name = "transcribe", .context = &transcribe };
     char data[128];
+    transcribe.with = who == 'j' ? TRANSCRIBE_SHUNYA : TRANSCRIBE_OPENAI;
     snprintf(data, sizeof(data), "{\"call_id\":\"CAL1\",\"recording_url\":\"http://127.0.0.1:%u/call.wav\"}",
              server.port);
     try_handler(&stage, transcribe_routes[0].handle, &EVENT_CALL_RECORDED, data);
@@ -207,6 +210,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
                                   .twilio_timeout_ms = TIMEOUT_MS };
     transcribe = (struct transcribe){ .with = TRANSCRIBE_OPENAI,
                                       .openai_key = "sk",
+                                      .shunya = { .key = "sk", .url = url, .timeout_ms = TIMEOUT_MS },
                                       .openai_url = url,
                                       .openai_model = "whisper-1",
                                       .openai_timeout_ms = TIMEOUT_MS,
@@ -234,7 +238,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    who = strchr("slrw", data[0]) && data[0] ? (char)data[0] : 's';
+    who = strchr("slrwj", data[0]) && data[0] ? (char)data[0] : 's';
     answer_with((struct text){ (const char *)data + 1, size - 1 });
     if (who == 's' || who == 'l')
         tell_of_a_call();

@@ -12,8 +12,12 @@
 #include "common/settings_file.h"
 #include "common/settings_value.h"
 #include "deploy/sb/request.h"
+#include "common/shunya.h"
 #include "deploy/sb/when.h"
+#include "ingest/byte_range.h"
+#include "ingest/callrail_list.h"
 #include "ingest/keys.h"
+#include "ingest/shunya_hooks.h"
 #include "ingest/tokens.h"
 
 #include <sys/stat.h>
@@ -238,6 +242,73 @@ static void try_keys(struct text input, struct arena *arena)
     keyring_close(keyring);
 }
 
+/* --- providers' documents ------------------------------------------------------------------------------------------
+ */
+
+static void try_range(struct text input, struct arena *arena)
+{
+    static const int64_t lengths[] = { 0, 1, 1000, INT64_MAX };
+    int64_t first, last;
+    (void)arena;
+    for (size_t i = 0; i < LENGTH(lengths); i++)
+        if (byte_range_read(input, lengths[i], &first, &last) == RANGE_PART)
+            check(first >= 0 && first <= last && last < lengths[i]);
+}
+
+/* A call that is given another recording is the same call. */
+static void try_listed_call(struct text input, struct arena *arena)
+{
+    struct callrail_listed listed, again;
+    struct problem why = { .text = "" };
+
+    if (!callrail_listed_read(input, arena, &listed, &why)) {
+        check_reason(&why);
+        return;
+    }
+    check(listed.call_id[0] && (listed.started_us < 0 || listed.over_us >= listed.started_us));
+    struct callrail_listed before = listed;
+    callrail_listed_record(&listed, "https://recordings.example.test/1", arena);
+    check(callrail_listed_read(listed.body, arena, &again, &why) && strcmp(again.call_id, before.call_id) == 0);
+    check(before.started_us < 0 || again.started_us == before.started_us);
+}
+
+static void try_list(struct text input, struct arena *arena)
+{
+    struct callrail_page page;
+    struct problem why = { .text = "" };
+    struct json_scan scan;
+    struct json_value call;
+
+    if (callrail_link_is(input, &why))
+        check(text_is_utf8(text_of(callrail_link_read(input, arena))));
+    else
+        check_reason(&why);
+    if (!callrail_page_read(input, &page, &why)) {
+        check_reason(&why);
+        return;
+    }
+    json_enter(&scan, page.calls);
+    while (json_element(&scan, &call))
+        try_listed_call(call.raw, arena);
+}
+
+static void try_job(struct text input, struct arena *arena)
+{
+    struct shunya_webhook webhook;
+    struct job_news news;
+    const char *job_id, *about;
+    struct problem why = { .text = "" };
+
+    if (!shunya_hook_read(TEXT("application/json"), input, arena, &webhook, &why)) {
+        check_reason(&why);
+        return;
+    }
+    if (shunya_webhook_news(input, arena, &news, &job_id, &about, &why))
+        check(strcmp(job_id, webhook.job_id) == 0 && (news.result.at != NULL) != (news.error != NULL));
+    else
+        check_reason(&why);
+}
+
 /* --- what operators give ------------------------------------------------------------------------------------------ */
 
 /* The pieces are the whole. */
@@ -291,7 +362,8 @@ static const struct {
 } readers[] = {
     { 'f', try_form }, { 'e', try_settings_file }, { 'v', try_values }, { 'p', try_phone }, { 's', try_spoken_time },
     { 't', try_time }, { 'b', try_base64 },        { 'x', try_trace },  { 'a', try_token }, { 'g', try_guard },
-    { 'k', try_keys }, { 'r', try_request },       { 'd', try_faults },
+    { 'k', try_keys }, { 'r', try_request },       { 'd', try_faults }, { 'y', try_range }, { 'c', try_listed_call },
+    { 'l', try_list }, { 'j', try_job },
 };
 
 int LLVMFuzzerInitialize(int *count, char ***arguments)
