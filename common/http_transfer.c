@@ -12,20 +12,13 @@
 
 struct transfer *transfer_new(struct http_engine *engine)
 {
-    CURL *easy = curl_easy_init();
-    if (easy == NULL)
-        abort(); /* memory is out: as must_alloc() */
     struct transfer *transfer = must_alloc(sizeof(*transfer));
     transfer->engine = engine;
-    transfer->easy = easy;
-    curl_easy_setopt(easy, CURLOPT_SHARE, engine->share); /* curl_easy_reset() leaves it */
     return transfer;
 }
 
 void transfer_free(struct transfer *transfer)
 {
-    curl_easy_cleanup(transfer->easy);
-    curl_mime_free(transfer->mime);
     buf_done(&transfer->body);
     free(transfer);
 }
@@ -337,8 +330,14 @@ static bool set_headers(struct transfer *transfer, struct problem *why)
     return true;
 }
 
+/* A handle for each hop: in one that is used again, libcurl before 8.1.1 takes an answer that begins in the middle of a
+ * header for more of the last answer's, which it has freed.  Connections and TLS sessions are kept all the same. */
 static bool set_all(struct transfer *transfer, struct problem *why)
 {
+    transfer->easy = curl_easy_init();
+    if (transfer->easy == NULL)
+        abort(); /* memory is out: as must_alloc() */
+    SET(CURLOPT_SHARE, transfer->engine->share);
     if (!set_engine(transfer, why) || !set_limits(transfer, why))
         return false;
     SET(CURLOPT_URL, call_url(transfer->call));
@@ -385,7 +384,8 @@ bool transfer_begin(struct transfer *transfer, struct call *call, const char *or
 void transfer_end(struct transfer *transfer)
 {
     curl_multi_remove_handle(transfer->engine->multi, transfer->easy);
-    curl_easy_reset(transfer->easy);
+    curl_easy_cleanup(transfer->easy);
+    transfer->easy = NULL;
     transfer->call->transfer = NULL;
     transfer->call = NULL;
     transfer_clear(transfer);

@@ -1,30 +1,13 @@
 /* What the analyze stage reads from others: a model's analysis, a provider's HTTP answer, and transcripts, which
  * hold any words in any script or bytes that are none. */
+#include "tests/fuzz/fuzz.h"
+
 #include "analyze/analyze.h"
 #include "analyze/spoken_time.h"
 #include "analyze/words.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #define ARENA_BYTES_MAX ((size_t)96 << 20)
 #define QUOTE_BYTES 300                 /* a longer line is not quoted whole */
-
-int LLVMFuzzerInitialize(int *count, char ***arguments);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static void check_reason(const struct problem *why)
-{
-    check(why->text[0] != '\0' && text_is_utf8(text_of(why->text)));
-    check(why->pointer[0] == '\0' || why->pointer[0] == '/');
-}
 
 /* --- a transcript ------------------------------------------------------------------------------------------------- */
 

@@ -1,23 +1,14 @@
 /* Whatever the address of a list says, what is read of it is within its limits, and what is refused has a
  * reason. */
-#include "ingest/api_query.h"
+#include "tests/fuzz/fuzz.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "ingest/api_query.h"
 
 #include "common/crypto.h"
 #include "common/form.h"
 #include "events.h"
 
 #define URL_BYTES_MAX (64 * 1024)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void check_query(const struct calls_query *query, struct arena *arena)
 {

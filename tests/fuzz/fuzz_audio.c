@@ -1,23 +1,13 @@
 /* Any file is either heard, within its length, or refused with a sentence.  Run with -malloc_limit_mb=64: nothing is
  * allocated by a size that stands in a header. */
+#include "tests/fuzz/fuzz.h"
+
 #include "transcribe/speech.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define DURATION_MS_MAX 10000
 #define SAMPLES_MAX     ((DURATION_MS_MAX / 1000 + 1) * AUDIO_RATE_HZ)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void listen_to(const char *path, int channel, const struct audio_facts *facts)
 {

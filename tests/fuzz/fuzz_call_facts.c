@@ -1,21 +1,12 @@
 /* Any body of CallRail's: it is read or refused with a reason and a place; what is read is the same after it was a
  * row; and folded, alone or twice, it has a status that a call may have. */
-#include "ingest/call_facts.h"
+#include "tests/fuzz/fuzz.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "ingest/call_facts.h"
 
 #include "events.h"
 
 #define ARENA_BYTES_MAX ((size_t)64 << 20)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static bool same(const char *a, const char *b)
 {

@@ -1,28 +1,15 @@
 /* Any bytes as a message, and as the data of every type: what is read is written and reads back the same, what is
  * refused says why. */
+#include "tests/fuzz/fuzz.h"
+
 #include "common/event.h"
 #include "common/record.h"
+#include "deploy/sb/letters.h"
 #include "tests/readers.h"
-
-#include <stdio.h>
-#include <stdlib.h>
 
 #define ARENA_BYTES_MAX (64 * 1024 * 1024)
 
-int LLVMFuzzerInitialize(int *count, char ***arguments);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static void check_refusal(const struct problem *why)
-{
-    check(why->text[0] != '\0' && text_is_utf8(text_of(why->text)));
-    check(text_is_utf8(text_of(why->pointer)) && (why->pointer[0] == '\0' || why->pointer[0] == '/'));
-}
+static rd_kafka_topic_t *dead;
 
 static void try_reader(const struct reader *reader, struct text json, struct arena *arena)
 {
@@ -32,7 +19,7 @@ static void try_reader(const struct reader *reader, struct text json, struct are
     buf_init(&once, ARENA_BYTES_MAX);
     buf_init(&twice, ARENA_BYTES_MAX);
     if (!reader->rewrite(json, arena, &once, &why)) {
-        check_refusal(&why);
+        check_reason(&why);
     } else {
         check(reader->rewrite(buf_text(&once), arena, &twice, &why));
         check(text_equal(buf_text(&once), buf_text(&twice)));
@@ -64,11 +51,28 @@ static void try_event(const struct event *event, struct arena *arena)
     buf_done(&twice);
 }
 
+/* As an operator sees it in the list of dead letters. */
+static void try_letter(struct text message, struct arena *arena)
+{
+    const rd_kafka_message_t record = { .rkt = dead, .payload = (void *)message.at, .len = message.bytes };
+    struct letter letter;
+    struct event_rejected rejected;
+    struct problem why = { .text = "" };
+
+    if (letter_read(&record, arena, &letter, &rejected, &why))
+        check(text_is_utf8(text_of(letter.group)) && letter.event_id && letter.type && letter.key);
+    else
+        check_reason(&why);
+}
+
 int LLVMFuzzerInitialize(int *count, char ***arguments)
 {
     (void)count;
     (void)arguments;
     check(readers_forgotten() == NULL);
+    rd_kafka_t *client = rd_kafka_new(RD_KAFKA_PRODUCER, NULL, NULL, 0); /* talks to nobody: it knows no broker */
+    dead = client ? rd_kafka_topic_new(client, "dead.ingest", NULL) : NULL;
+    check(dead != NULL);
     return 0;
 }
 
@@ -83,7 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (is_event)
         try_event(&event, arena);
     else
-        check_refusal(&why);
+        check_reason(&why);
+    try_letter(input, arena);
     for (size_t i = 0; i < LENGTH(readers); i++)
         try_reader(&readers[i], is_event ? event.data : input, arena);
     return 0;

@@ -7,11 +7,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
+
+#include "tests/fuzz/fuzz.h"
 
 #include "common/http_server.h"
 
@@ -19,8 +17,6 @@
 #define UPGRADE                                                                                                        \
     "GET /live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"      \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 static void echo(struct http_exchange *exchange, void *context)
 {

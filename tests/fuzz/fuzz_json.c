@@ -1,18 +1,9 @@
 /* What the scanner accepts it can walk, and writing what was walked gives the same document again. */
+#include "tests/fuzz/fuzz.h"
+
 #include "common/json.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #define ARENA_BYTES_MAX (64 * 1024 * 1024)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void write_value(struct buf *buf, struct json_value value, struct arena *arena);
 

@@ -1,21 +1,11 @@
 /* The input is secrets, header, settings and URL, each ended by a newline, and the body.  No header found by chance may
  * be right; what is signed here, by a second and plainer implementation, must be. */
-#include "common/signature.h"
+#include "tests/fuzz/fuzz.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "common/signature.h"
 
 #include "common/crypto.h"
 #include "common/form.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

@@ -1,9 +1,8 @@
 /* Any body under any content type: the door reads a call's id that may be a key, or says why not; and either way the event
  * that holds the body is valid by its schema and gives the body back. */
-#include "ingest/callrail_hooks.h"
+#include "tests/fuzz/fuzz.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "ingest/callrail_hooks.h"
 
 #include "common/crypto.h"
 #include "events.h"
@@ -11,19 +10,6 @@
 #include "ingest/twilio_hooks.h"
 
 #define ARENA_BYTES_MAX ((size_t)256 * 1024 * 1024)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static void check_reason(const struct problem *why)
-{
-    check(why->text[0] != '\0' && text_is_utf8(text_of(why->text)) && text_is_utf8(text_of(why->pointer)));
-}
 
 static void check_body(const struct callrail_call_received *kept, struct text raw, struct arena *arena)
 {

@@ -180,6 +180,12 @@ static bool behave_header(const struct exchange *exchange)
                          server_get(exchange->server, &exchange->server->header), TEXT("slow down"));
 }
 
+static bool behave_folded(const struct exchange *exchange)
+{
+    server_printf(exchange->fd, "HTTP/1.1 200 OK\r\n as it was: or not\r\n\r\n");
+    return false;
+}
+
 static bool behave_missing(const struct exchange *exchange)
 {
     return server_answer(exchange->fd, "404 Not Found", "", TEXT("no such thing"));
@@ -274,6 +280,7 @@ static bool server_behave(const struct exchange *exchange)
         { "/ok ", behave_ok },
         { "/echo ", behave_echo },
         { "/header ", behave_header },
+        { "/folded ", behave_folded },
         { "/missing ", behave_missing },
         { "/empty ", behave_empty },
         { "/head ", behave_head },

@@ -210,6 +210,20 @@ static void reads_retry_after(void **state)
     }
 }
 
+/* It begins in the middle of a header: to libcurl before 8.1.1 that was more of the last answer's, which it had freed. */
+static void an_answer_has_nothing_of_the_one_before(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        server_set(&server, &server.header, "Retry-After: 3\r\n");
+        struct asked asked = get(&server, "/header");
+        assert_answered(&asked, 429);
+        assert_int_equal(asked.reply.retry_after_ms, 3000);
+        asked = get(&server, "/folded");
+        assert_int_equal(asked.result, HTTP_BROKEN);
+    }
+}
+
 static void bounds_the_answer(void **state)
 {
     (void)state;
@@ -509,6 +523,7 @@ int main(void)
         TEST(refuses_broken_headers),
         TEST(sends_parts),
         TEST(reads_retry_after),
+        TEST(an_answer_has_nothing_of_the_one_before),
         TEST(bounds_the_answer),
         TEST(writes_to_a_file),
         TEST(tells_not_sent_from_broken),

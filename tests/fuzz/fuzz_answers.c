@@ -1,0 +1,249 @@
+/* Whatever comes back from a provider, headers and body, byte by byte: the request ends, and so does its handler, with
+ * what it makes of it or with a reason.  The first byte chooses who answers so: Twilio to a message or with its list of
+ * messages, the host of a recording, OpenAI to an upload, or Shunya to an order. */
+#include "tests/fuzz/fuzz.h"
+
+#include "common/crypto.h"
+#include "common/stage/runtime.h"
+#include "notifier/notifier.h"
+#include "tests/unit/scripted_server.h"
+#include "transcribe/audio.h"
+#include "transcribe/transcribe.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define EFFECTS_BYTES_MAX    ((size_t)32 << 20)
+#define TIMEOUT_MS           10000 /* the other side hangs up long before */
+#define SPOKEN_SAMPLES       (AUDIO_RATE_HZ / 2)
+#define TWILIO_SID_BYTES_MAX 64
+#define ASK_ID               "33333333-3333-4333-8333-333333333333"
+#define RECORDING                                                                                                      \
+    "{\"path\":\"spoken.flac\",\"bytes\":44,\"sha256\":\"00\",\"format\":\"flac\",\"channels\":1,\"sample_rate_hz\":"  \
+    "16000,\"duration_s\":0.5}"
+#define TRANSCRIPT                                                                                                     \
+    "{\"provider\":\"openai\",\"model\":\"m\",\"segments\":[{\"speaker\":\"agent\",\"start_s\":0,\"end_s\":1,"         \
+    "\"text\":\"yes\"}]}"
+
+static struct server server;
+static struct text answer_bytes; /* under the server's mutex */
+static struct notifier notifier;
+static struct transcribe transcribe;
+static char who;
+
+/* --- the other side ----------------------------------------------------------------------------------------------- */
+
+static bool server_behave(const struct exchange *exchange)
+{
+    pthread_mutex_lock(&exchange->server->mutex);
+    server_send(exchange->fd, answer_bytes.at, answer_bytes.bytes);
+    pthread_mutex_unlock(&exchange->server->mutex);
+    return false;
+}
+
+/* These stand before libc's: an answer may name any place on earth, and nobody is called there. */
+int connect(int fd, const struct sockaddr *address, socklen_t bytes)
+{
+    const struct sockaddr_in *to = (const struct sockaddr_in *)address;
+    if (address->sa_family == AF_INET && to->sin_addr.s_addr == htonl(INADDR_LOOPBACK) &&
+        to->sin_port == htons(server.port))
+        return (int)syscall(SYS_connect, fd, address, bytes);
+    errno = ECONNREFUSED;
+    return -1;
+}
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
+{
+    (void)node, (void)service, (void)hints, (void)ret;
+    return EAI_NONAME;
+}
+
+/* --- the handlers ------------------------------------------------------------------------------------------------- */
+
+static struct work *trying;
+static stage_handler *tried;
+
+static enum outcome watched(struct work *work, const struct event *event)
+{
+    trying = work;
+    return tried(work, event);
+}
+
+static enum outcome answer_query(void *unused, const struct statement *statement, struct params params,
+                                 struct arena *arena, struct rows *ret)
+{
+    static const char *const names[] = { "tenant", "company",       "alert_whatsapp",  "rep_phone",
+                                         "url",    "path",          "duration_s",      "provider_id",
+                                         "day",    "customer_name", "customer_number", "service_type",
+                                         "starts", "count",         "event_id",        "run" };
+    static const char *const values[] = { "acme",       "Acme", "t",  "+15550100147", NULL, NULL, NULL,   NULL,
+                                          "2026-11-21", NULL,   NULL, NULL,           NULL, "0",  ASK_ID, "1" };
+    (void)unused, (void)params, (void)arena;
+    bool known = strcmp(statement->name, "find_message") != 0 && strcmp(statement->name, "find_known") != 0 &&
+                 strcmp(statement->name, "job_find") != 0;
+    *ret = (struct rows){ .count = known, .columns = LENGTH(names), .values = values, .names = names };
+    return DONE;
+}
+
+/* What is asked of whoever was chosen is really asked; the other one answers well. */
+static enum outcome make_ask(void *unused, const char *name, const struct ask *ask, struct arena *arena,
+                             struct answer *ret)
+{
+    bool found, recording = strcmp(name, "recording") == 0, words = strncmp(name, "transcri", 8) == 0;
+    (void)unused, (void)arena;
+    *ret = (struct answer){ .body = recording ? TEXT(RECORDING)
+                                    : words   ? TEXT(TRANSCRIPT)
+                                              : TEXT(""),
+                            .ask_id = ASK_ID };
+    if ((recording && who != 'r') || (words && who == 'r'))
+        return DONE;
+    trying->asking = ASK_ID;
+    trying->asked = ask;
+    enum outcome outcome =
+        who == 'l' ? ask->look_up(trying, ask->request, ret, &found) : ask->call(trying, ask->request, ret);
+    trying->asking = NULL;
+    trying->asked = NULL;
+    check(outcome != DONE || !ret->provider_id ||
+          (ret->provider_id[0] && strlen(ret->provider_id) <= TWILIO_SID_BYTES_MAX));
+    ret->ask_id = ASK_ID;
+    return outcome;
+}
+
+static void try_handler(const struct stage *stage, stage_handler *handle, const struct event_type *type,
+                        const char *data)
+{
+    static const struct work_probe probe = { .query = answer_query, .ask = make_ask };
+    const struct event event = { .id = "886313e1-3b8a-5372-9b90-0c9aee199e5d",
+                                 .source = "/test",
+                                 .type = type->name,
+                                 .subject = "CAL1",
+                                 .time = "2026-11-21T14:30:00Z",
+                                 .data = text_of(data) };
+    struct problem why = { .text = "" };
+    struct buf message, effects;
+
+    tried = handle;
+    buf_init(&message, EVENT_BYTES_MAX);
+    buf_init(&effects, EFFECTS_BYTES_MAX);
+    event_write(&message, &event, type, NULL);
+    if (work_try(stage, watched, buf_text(&message), &probe, &effects, &why) == DONE)
+        check(effects.bytes > 0 && !effects.overflowed && text_is_utf8(buf_text(&effects)) &&
+              !strstr(effects.at, "\nevent unreadable "));
+    else
+        check_reason(&why);
+    buf_done(&message);
+    buf_done(&effects);
+}
+
+static void tell_of_a_call(void)
+{
+    static const struct stage stage = { .name = "notifier", .context = &notifier };
+    try_handler(
+        &stage, tell_of_call, &EVENT_CALL_ANALYZED,
+        "{\"call_id\":\"CAL1\",\"provider\":\"rules\",\"lead_qualification\":\"hot\",\"booking_status\":\"booked\","
+        "\"call_outcome_category\":\"other\",\"sentiment_score\":0,\"summary\":\"A heater leaks.\"}");
+}
+
+/* A copy that was kept is not fetched again. */
+static void forget_copies(void)
+{
+    char path[FUZZ_PATH_BYTES];
+    snprintf(path, sizeof(path), "%s/acme", fuzz_folder);
+    DIR *listing = opendir(path);
+    for (struct dirent *entry; listing && (entry = readdir(listing));)
+        unlinkat(dirfd(listing), entry->d_name, 0);
+    if (listing)
+        closedir(listing);
+}
+
+static void hear_a_call(void)
+{
+    static const struct stage stage = { .name = "transcribe", .context = &transcribe };
+    char data[128];
+    transcribe.with = who == 'j' ? TRANSCRIBE_SHUNYA : TRANSCRIBE_OPENAI;
+    snprintf(data, sizeof(data), "{\"call_id\":\"CAL1\",\"recording_url\":\"http://127.0.0.1:%u/call.wav\"}",
+             server.port);
+    try_handler(&stage, transcribe_routes[0].handle, &EVENT_CALL_RECORDED, data);
+    forget_copies();
+}
+
+/* --- beginning ---------------------------------------------------------------------------------------------------- */
+
+/* Half a second of what is loud. */
+static void record_something(void)
+{
+    static int16_t samples[SPOKEN_SAMPLES];
+    char path[FUZZ_PATH_BYTES];
+    struct problem why;
+
+    for (size_t i = 0; i < SPOKEN_SAMPLES; i++)
+        samples[i] = i / 20 % 2 ? 8000 : -8000;
+    snprintf(path, sizeof(path), "%s/spoken.flac", fuzz_folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    struct audio_writer *writer = audio_write_open(fd, &why);
+    check(writer && audio_write(writer, samples, SPOKEN_SAMPLES, &why) && audio_write_close(writer, &why));
+    close(fd);
+}
+
+int LLVMFuzzerInitialize(int *count, char ***arguments)
+{
+    static char url[64], allowed[64];
+    struct problem why;
+
+    (void)count, (void)arguments;
+    check(crypto_init(NULL));
+    log_nothing();
+    fuzz_folder_make();
+    record_something();
+    server_start(&server);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u", server.port);
+    snprintf(allowed, sizeof(allowed), "127.0.0.1:%u", server.port);
+    notifier = (struct notifier){ .twilio_account = "AC1",
+                                  .twilio_token = "token",
+                                  .twilio_url = url,
+                                  .whatsapp_from = "+14155238886",
+                                  .content_lead = "HX1",
+                                  .twilio_timeout_ms = TIMEOUT_MS };
+    transcribe = (struct transcribe){ .with = TRANSCRIBE_OPENAI,
+                                      .openai_key = "sk",
+                                      .shunya = { .key = "sk", .url = url, .timeout_ms = TIMEOUT_MS },
+                                      .openai_url = url,
+                                      .openai_model = "whisper-1",
+                                      .openai_timeout_ms = TIMEOUT_MS,
+                                      .recordings = { .dir = fuzz_folder,
+                                                      .bytes_max = 1 << 20,
+                                                      .duration_ms_max = 10000,
+                                                      .timeout_ms = TIMEOUT_MS,
+                                                      .stall_timeout_ms = TIMEOUT_MS } };
+    runtime.http = http_client_start(
+        &(struct http_client_settings){
+            .connections_max = 8, .connections_per_host_max = 8, .allowed_private = allowed, .user_agent = "fuzz" },
+        &why);
+    check(runtime.http != NULL);
+    return 0;
+}
+
+static void answer_with(struct text bytes)
+{
+    pthread_mutex_lock(&server.mutex);
+    answer_bytes = bytes;
+    pthread_mutex_unlock(&server.mutex);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    who = strchr("slrwj", data[0]) && data[0] ? (char)data[0] : 's';
+    answer_with((struct text){ (const char *)data + 1, size - 1 });
+    if (who == 's' || who == 'l')
+        tell_of_a_call();
+    else
+        hear_a_call();
+    answer_with((struct text){ NULL, 0 }); /* a connection that the client gave up may be answered yet */
+    return 0;
+}
