@@ -79,12 +79,13 @@ static enum outcome answer_query(void *unused, const struct statement *statement
     static const char *const names[] = { "tenant", "company",       "alert_whatsapp",  "rep_phone",
                                          "url",    "path",          "duration_s",      "provider_id",
                                          "day",    "customer_name", "customer_number", "service_type",
-                                         "starts", "count",         "event_id",        "run" };
+                                         "starts", "count",         "event_id",        "run",
+                                         "other" };
     static const char *const values[] = { "acme",       "Acme", "t",  "+15550100147", NULL, NULL, NULL,   NULL,
-                                          "2026-11-21", NULL,   NULL, NULL,           NULL, "0",  ASK_ID, "1" };
+                                          "2026-11-21", NULL,   NULL, NULL,           NULL, "0",  ASK_ID, "1",
+                                          "SM1" };
     (void)unused, (void)params, (void)arena;
-    bool known = strcmp(statement->name, "find_message") != 0 && strcmp(statement->name, "find_known") != 0 &&
-                 strcmp(statement->name, "job_find") != 0;
+    bool known = strcmp(statement->name, "find_message") != 0 && strcmp(statement->name, "job_find") != 0;
     *ret = (struct rows){ .count = known, .columns = LENGTH(names), .values = values, .names = names };
     return DONE;
 }
