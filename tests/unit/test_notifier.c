@@ -16,7 +16,7 @@ static const struct stage stage = { .name = "notifier", .context = &notifier };
 
 /* --- a call was analysed ------------------------------------------------------------------------------------------ */
 
-enum { ALERT, MESSAGES, SENT, KNOWN, TABLES };
+enum { ALERT, MESSAGES, SENT, TABLES };
 enum { TENANT, COMPANY, SWITCH, NAME, NUMBER, SERVICE, STARTS, REP };
 static const struct query_rows usual_rows[TABLES + 1] = {
     [ALERT] = { "find_alert",
@@ -26,8 +26,7 @@ static const struct query_rows usual_rows[TABLES + 1] = {
                   "+15550100147" },
                 1 },
     [MESSAGES] = { "find_message", { "ask_id", "provider_status" }, { DELIVERY, NULL }, 0 },
-    [SENT] = { "find_sent", { "provider_id", "day" }, { NULL, "2026-11-21" }, 1 },
-    [KNOWN] = { "find_known", { "provider_id" }, { "SMold" }, 1 },
+    [SENT] = { "find_sent", { "provider_id", "day", "other" }, { NULL, "2026-11-21", "SMold" }, 1 },
 };
 static struct query_rows rows[TABLES + 1];
 
@@ -378,7 +377,7 @@ static void it_is_looked_for_in_the_list(void **state)
         "GET /2010-04-01/Accounts/AC1/Messages.json?To=whatsapp%3A%2B15550100147&DateSent%3E=2026-11-21"
         "&PageSize=1000 HTTP/1.1\r\n");
     expect_text(provider_got(arena), "Authorization: Basic QUMxOnRva2VuLW9uZQ==\r\n");
-    expect_text(queries.at, "find_sent " DELIVERY "\nfind_known whatsapp:+15550100147|2026-11-21\n");
+    expect_text(queries.at, "find_sent " DELIVERY "|whatsapp:+15550100147\n");
     (void)state;
 }
 
