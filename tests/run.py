@@ -117,12 +117,12 @@ def pytest_once(count, arguments, environment):
 def threads(count):
     for name in THREADED:
         run_unit(BUILD / "thread" / "tests" / name, count)
-    run_pytest(count, "tests/flows/test_stage.py", SWITCHBOARD_BUILD=str(BUILD / "thread"))
+    run_pytest(count, "tests/flows/test_stage.py", "-n", "2", SWITCHBOARD_BUILD=str(BUILD / "thread"))
 
 
 def flows(count):
-    """Two at a time, each with a Kafka and a Postgres of its own: they mostly wait."""
-    run_pytest(count, "tests/flows", "-n", "2", "--dist", "loadfile", SWITCHBOARD_BUILD=str(BUILD / "address-undefined"))
+    """Three at a time, each with a Kafka and a Postgres of its own: they mostly wait."""
+    run_pytest(count, "tests/flows", "-n", "3", "--dist", "loadfile", SWITCHBOARD_BUILD=str(BUILD / "address-undefined"))
 
 
 def faults(count):
