@@ -58,9 +58,9 @@ static const struct statement upsert_analysis = {
  * corrected. */
 static const struct statement update_lead = {
     .name = "update_lead",
-    .text = "UPDATE leads l SET status = a.lead_qualification, status_call_at = $4::timestamptz, updated_at = now()"
-            " FROM call_analyses a WHERE a.tenant = $1 AND a.call_id = $3"
-            " AND l.tenant = $1 AND l.lead_id = $2::uuid AND l.status <> 'closed'"
+    .text = "UPDATE leads l SET status = (SELECT lead_qualification FROM call_analyses WHERE tenant = $1 AND call_id = $3),"
+            " status_call_at = $4::timestamptz, updated_at = now()"
+            " WHERE l.tenant = $1 AND l.lead_id = $2::uuid AND l.status <> 'closed'"
             " AND (l.status_call_at IS NULL OR l.status_call_at <= $4::timestamptz)",
     .params = 4,
 };

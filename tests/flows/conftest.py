@@ -47,8 +47,9 @@ def schema_ready(environment, topics, tmp_path_factory):
     return environment
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def database(schema_ready):
+    """Of a module, since the tests of another one may start Postgres anew."""
     with schema_ready.connect() as connection:
         yield connection
 
