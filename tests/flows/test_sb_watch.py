@@ -131,7 +131,7 @@ BEGAN = "2026-11-20 10:00:00+00"
 
 
 class Call:
-    """Rows as the stages would have written them, at known times (seconds from BEGAN)."""
+    """Rows as the stages would have written them, at known times (seconds from BEGAN); of today, since what is over is deleted."""
 
     def __init__(self, database, tenant):
         self.database, self.tenant = database, tenant
@@ -144,14 +144,14 @@ class Call:
         self.database.execute(
             "INSERT INTO ledger (stage, event_id, run, day, event_type, topic, partition, \"offset\", subject, tenant, correlation_id, outcome,"
             " why, attempts, received_at, started_at, worked_us, committed_at, emitted)"
-            " VALUES (%s, %s, %s, %s::timestamptz::date, %s, 'calls', 0, 0, %s, %s, %s, %s, %s, %s, %s::timestamptz + %s * interval '1 s',"
+            " VALUES (%s, %s, %s, current_date, %s, 'calls', 0, 0, %s, %s, %s, %s, %s, %s, %s::timestamptz + %s * interval '1 s',"
             " %s::timestamptz + %s * interval '1 s', %s, %s::timestamptz + %s * interval '1 s', %s)",
-            (stage, event_id, run, BEGAN, type, subject or self.id, self.tenant, self.id, outcome, why, attempts, BEGAN, came, BEGAN, came,
+            (stage, event_id, run, type, subject or self.id, self.tenant, self.id, outcome, why, attempts, BEGAN, came, BEGAN, came,
              int(worked * 1e6), BEGAN, ended, len(emits)))
         for number, emitted in enumerate(emits):
             self.database.execute("INSERT INTO emitted (stage, cause_id, run, day, number, tenant, topic, key, payload)"
-                                  " VALUES (%s, %s, %s, %s::timestamptz::date, %s, %s, 'calls', %s, %s)",
-                                  (stage, event_id, run, BEGAN, number, self.tenant, self.id,
+                                  " VALUES (%s, %s, %s, current_date, %s, %s, 'calls', %s, %s)",
+                                  (stage, event_id, run, number, self.tenant, self.id,
                                    json.dumps({"id": str(uuid.uuid4()), "type": emitted})))
         return event_id
 
