@@ -24,6 +24,13 @@ override B := $(B)/faults
 fault_flags := -DFAULT_POINTS
 endif
 
+# COVERAGE=1: gcc's counters, exact with threads too; without optimization, which puts lines together and is what some warnings go by
+ifneq ($(COVERAGE),)
+override B := $(B)/coverage
+coverage_flags := --coverage -fprofile-update=atomic -O0 -Wno-format-truncation
+hardening :=
+endif
+
 packages := rdkafka libpq libcjson libcurl libcrypto libsodium libmicrohttpd sqlite3
 speech    = sndfile soxr pocketsphinx $(shell pkg-config --exists sphinxbase && echo sphinxbase)     # PocketSphinx 5 has no sphinxbase
 # PocketSphinx's and Postgres' headers are not ours to warn about
@@ -35,8 +42,8 @@ found            = $(if $(filter undefined,$(origin $(1))),$(eval $(1) := $(shel
 
 warnings := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef $(if $(findstring clang,$(CC)),-Wno-string-concatenation)
 CFLAGS   ?= -O2 -g
-cflags    = -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) $(sanitize_flags) $(fault_flags) -fPIE -I. -I$(B)/gen $(external_cflags) -MMD -MP $(CFLAGS)
-ldflags   = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(sanitize_flags) $(LDFLAGS)
+cflags    = -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) $(sanitize_flags) $(fault_flags) -fPIE -I. -I$(B)/gen $(external_cflags) -MMD -MP $(CFLAGS) $(coverage_flags)
+ldflags   = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(sanitize_flags) $(coverage_flags) $(LDFLAGS)
 
 daemons := ingest transcribe analyze notifier
 objects  = $(patsubst %.c,$(B)/%.o,$(sort $(wildcard $(1)/*.c)))
@@ -161,6 +168,11 @@ test: deps-test             ## everything: unit tests, flows with real Kafka and
 	@$(test-python) tests/run.py $(SUITE)
 unit-programs: $(unit_tests)
 
+coverage: deps-test         ## how many lines and branches of each folder the unit and flow tests go through
+	@$(MAKE) --no-print-directory -j$(JOBS) COVERAGE=1 build unit-programs $(B)/coverage/tests/echo $(B)/coverage/tests/sb
+	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka
+	@$(test-python) tests/coverage.py
+
 # SEED: of the load and the faults, drawn and printed when it is not given; MINUTES: 10
 soak: deps-test             ## rounds under fire, each checked: SEED=7 MINUTES=60 (tests/faults/README.md)
 	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(addprefix $(B)/faults/tests/,echo other_clock.so)
@@ -210,6 +222,6 @@ help:                       ## this
 clean:                      ## remove what was built
 	rm -rf build
 
-.PHONY: build unit bench soak unit-programs fuzz-targets fuzzers test clean deps deps-test venvs kafka run help
+.PHONY: build unit bench coverage soak unit-programs fuzz-targets fuzzers test clean deps deps-test venvs kafka run help
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

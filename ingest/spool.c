@@ -274,6 +274,10 @@ static bool put_file_aside(struct spool *spool, struct problem *why)
 static bool open_or_replace_file(struct spool *spool, struct problem *why)
 {
     int code = open_file(spool);
+    if (is_corrupt(code)) { /* or the disk refused to read: SQLite says the same of both */
+        close_file(spool);
+        code = open_file(spool);
+    }
     if (is_corrupt(code)) {
         close_file(spool);
         if (!put_file_aside(spool, why))

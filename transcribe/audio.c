@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CHUNK_FRAMES 2048 /* read and resampled at once */
@@ -20,6 +21,7 @@
 struct file {
     SNDFILE *sound;
     int fd;
+    int error; /* errno of the first read that the disk refused; 0: none */
     SF_INFO info;
 };
 
@@ -103,13 +105,8 @@ static bool is_plain_text(struct text head)
     return true;
 }
 
-static bool look_at(int fd, struct problem *why)
+static bool head_is_usable(struct text head, struct problem *why)
 {
-    char bytes[HEAD_BYTES];
-    ssize_t got = pread(fd, bytes, sizeof(bytes), 0);
-    if (got < 0)
-        return fail(why, "could not read the recording's copy: %s", strerror(errno));
-    struct text head = { bytes, (size_t)got };
     if (head.bytes == 0)
         return fail(why, "the recording is empty");
     if (is_known(head))
@@ -149,19 +146,49 @@ static void say_why(struct problem *why, const char *said)
     fail(why, "the recording has a broken header: %.*s", (int)strcspn(said, ".\n"), said);
 }
 
-/* Opens under a lock: what went wrong is in a variable of the library's own, and its MP3 decoder is set up at the first
- * use. */
-static SNDFILE *open_locked(int fd, int mode, SF_INFO *info, struct problem *why)
+/* What went wrong at opening is in a variable of the library's own, and its MP3 decoder is set up at the first use. */
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+
+/* libsndfile reads through these, because by itself it takes a read that fails for the end of the file. */
+static sf_count_t file_bytes(void *context)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    pthread_mutex_lock(&lock);
-    SNDFILE *sound = sf_open_fd(fd, mode, info, SF_FALSE);
-    if (!sound && mode == SFM_READ)
-        say_why(why, sf_strerror(NULL));
-    else if (!sound)
-        fail(why, "could not begin a FLAC file: %s", sf_strerror(NULL));
-    pthread_mutex_unlock(&lock);
-    return sound;
+    struct file *file = context;
+    struct stat facts;
+    return fstat(file->fd, &facts) == 0 ? facts.st_size : -1;
+}
+
+static sf_count_t file_seek(sf_count_t offset, int whence, void *context)
+{
+    struct file *file = context;
+    return lseek(file->fd, offset, whence);
+}
+
+static sf_count_t file_tell(void *context)
+{
+    return file_seek(0, SEEK_CUR, context);
+}
+
+static sf_count_t file_read(void *at, sf_count_t wanted, void *context)
+{
+    struct file *file = context;
+    sf_count_t done = 0;
+    while (done < wanted) {
+        ssize_t got = read(file->fd, (char *)at + done, (size_t)(wanted - done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && file->error == 0)
+            file->error = errno;
+        if (got <= 0)
+            break;
+        done += got;
+    }
+    return done;
+}
+
+static enum audio_result file_unread(const struct file *file, struct problem *why)
+{
+    fail(why, "could not read the recording's copy: %s", strerror(file->error));
+    return AUDIO_UNREAD;
 }
 
 static void file_close(struct file *file)
@@ -184,72 +211,110 @@ static bool file_is_usable(const struct file *file, struct problem *why)
     return true;
 }
 
-static bool file_open(struct file *ret, const char *path, struct problem *why)
+static enum audio_result file_begin(struct file *file, struct problem *why)
 {
-    *ret = (struct file){ .fd = open(path, O_RDONLY | O_CLOEXEC) };
-    if (ret->fd < 0)
-        return fail(why, "could not open the recording's copy \"%s\": %s", path, strerror(errno));
-    if (look_at(ret->fd, why))
-        ret->sound = open_locked(ret->fd, SFM_READ, &ret->info, why);
-    if (ret->sound && file_is_usable(ret, why))
-        return true;
-    file_close(ret);
-    return false;
+    static SF_VIRTUAL_IO reading = {
+        .get_filelen = file_bytes, .seek = file_seek, .read = file_read, .tell = file_tell
+    };
+    char bytes[HEAD_BYTES];
+    struct text head = { bytes, (size_t)file_read(bytes, sizeof(bytes), file) };
+    bool good = head_is_usable(head, why);
+    if (good && file_seek(0, SEEK_SET, file) == 0) {
+        pthread_mutex_lock(&opening);
+        file->sound = sf_open_virtual(&reading, SFM_READ, &file->info, file);
+        if (!file->sound)
+            say_why(why, sf_strerror(NULL));
+        pthread_mutex_unlock(&opening);
+        good = file->sound && file_is_usable(file, why);
+    }
+    return file->error ? file_unread(file, why) : good ? AUDIO_GOOD : AUDIO_BAD;
 }
 
-bool audio_inspect(const char *path, int64_t duration_ms_max, struct audio_facts *ret, struct problem *why)
+static enum audio_result file_open(struct file *ret, const char *path, struct problem *why)
 {
-    struct file file;
-    if (!file_open(&file, path, why))
-        return false;
-    int64_t frames = 0, frames_max = duration_ms_max * file.info.samplerate / 1000;
+    *ret = (struct file){ .fd = open(path, O_RDONLY | O_CLOEXEC) };
+    if (ret->fd < 0) {
+        fail(why, "could not open the recording's copy \"%s\": %s", path, strerror(errno));
+        return AUDIO_UNREAD;
+    }
+    enum audio_result result = file_begin(ret, why);
+    if (result != AUDIO_GOOD)
+        file_close(ret);
+    return result;
+}
+
+static int64_t count_frames(struct file *file, int64_t frames_max)
+{
+    int64_t frames = 0;
     float *chunk = must_alloc(CHUNK_FRAMES * AUDIO_CHANNELS_MAX * sizeof(*chunk));
-    for (sf_count_t got; frames <= frames_max && (got = sf_readf_float(file.sound, chunk, CHUNK_FRAMES)) > 0;)
+    for (sf_count_t got; frames <= frames_max && (got = sf_readf_float(file->sound, chunk, CHUNK_FRAMES)) > 0;)
         frames += got;
     free(chunk);
-    struct problem broken = { .text = "" };
-    if (frames == 0 && sf_error(file.sound) != SF_ERR_NO_ERROR)
-        say_why(&broken, sf_strerror(file.sound));
+    return frames;
+}
+
+enum audio_result audio_inspect(const char *path, int64_t duration_ms_max, struct audio_facts *ret, struct problem *why)
+{
+    struct file file;
+    enum audio_result result = file_open(&file, path, why);
+    if (result != AUDIO_GOOD)
+        return result;
+    int64_t frames_max = duration_ms_max * file.info.samplerate / 1000, frames = count_frames(&file, frames_max);
+    if (file.error)
+        result = file_unread(&file, why);
+    else if (frames == 0 && sf_error(file.sound) != SF_ERR_NO_ERROR)
+        say_why(why, sf_strerror(file.sound));
+    else if (frames == 0)
+        fail(why, "the recording is empty: it has a header and no sound");
+    else if (frames > frames_max)
+        fail(why, "the recording lasts longer than the %lld s of RECORDING_DURATION_MAX",
+             (long long)duration_ms_max / 1000);
+    else
+        *ret = (struct audio_facts){ .format = format_name(file.info.format),
+                                     .channels = file.info.channels,
+                                     .sample_rate_hz = file.info.samplerate,
+                                     .frames = frames,
+                                     .duration_s = (double)frames / file.info.samplerate };
     file_close(&file);
-    if (broken.text[0])
-        return fail(why, "%s", broken.text);
-    if (frames == 0)
-        return fail(why, "the recording is empty: it has a header and no sound");
-    if (frames > frames_max)
-        return fail(why, "the recording lasts longer than the %lld s of RECORDING_DURATION_MAX",
-                    (long long)duration_ms_max / 1000);
-    *ret = (struct audio_facts){ .format = format_name(file.info.format),
-                                 .channels = file.info.channels,
-                                 .sample_rate_hz = file.info.samplerate,
-                                 .frames = frames,
-                                 .duration_s = (double)frames / file.info.samplerate };
-    return true;
+    return result != AUDIO_GOOD ? result : frames > 0 && frames <= frames_max ? AUDIO_GOOD : AUDIO_BAD;
 }
 
 /* --- one channel -------------------------------------------------------------------------------------------------- */
 
-struct audio *audio_open(const char *path, int channel, struct problem *why)
+static bool resampler_open(struct audio *audio, struct problem *why)
+{
+    soxr_error_t error = NULL;
+    soxr_io_spec_t samples = soxr_io_spec(SOXR_FLOAT32_I, SOXR_INT16_I);
+    samples.flags |= SOXR_NO_DITHER; /* the same file gives the same samples */
+    audio->resampler = soxr_create(audio->file.info.samplerate, AUDIO_RATE_HZ, 1, &error, &samples, NULL, NULL);
+    return audio->resampler || fail(why, "could not resample the recording: %s", soxr_strerror(error));
+}
+
+enum audio_result audio_open(const char *path, int channel, struct audio **ret, struct problem *why)
 {
     struct audio *audio = must_alloc(sizeof(*audio));
-    if (!file_open(&audio->file, path, why)) {
+    enum audio_result result = file_open(&audio->file, path, why);
+    if (result != AUDIO_GOOD) {
         free(audio);
-        return NULL;
+        return result;
     }
     audio->channel = channel;
-    bool good = channel < audio->file.info.channels;
-    if (!good)
+    if (channel >= audio->file.info.channels) {
         fail(why, "the recording has no channel %d", channel + 1);
-    if (good && audio->file.info.samplerate != AUDIO_RATE_HZ) {
-        soxr_error_t error = NULL;
-        soxr_io_spec_t samples = soxr_io_spec(SOXR_FLOAT32_I, SOXR_INT16_I);
-        samples.flags |= SOXR_NO_DITHER; /* the same file gives the same samples */
-        audio->resampler = soxr_create(audio->file.info.samplerate, AUDIO_RATE_HZ, 1, &error, &samples, NULL, NULL);
-        good = audio->resampler || fail(why, "could not resample the recording: %s", soxr_strerror(error));
+        result = AUDIO_BAD;
+    } else if (audio->file.info.samplerate != AUDIO_RATE_HZ && !resampler_open(audio, why)) {
+        result = AUDIO_UNREAD;
     }
-    if (good)
-        return audio;
-    audio_close(audio);
-    return NULL;
+    if (result == AUDIO_GOOD)
+        *ret = audio;
+    else
+        audio_close(audio);
+    return result;
+}
+
+enum audio_result audio_ended(const struct audio *audio, struct problem *why)
+{
+    return audio->file.error ? file_unread(&audio->file, why) : AUDIO_GOOD;
 }
 
 void audio_close(struct audio *audio)
@@ -331,7 +396,11 @@ struct audio_writer {
 struct audio_writer *audio_write_open(int fd, struct problem *why)
 {
     SF_INFO info = { .samplerate = AUDIO_RATE_HZ, .channels = 1, .format = SF_FORMAT_FLAC | SF_FORMAT_PCM_16 };
-    SNDFILE *sound = open_locked(fd, SFM_WRITE, &info, why);
+    pthread_mutex_lock(&opening);
+    SNDFILE *sound = sf_open_fd(fd, SFM_WRITE, &info, SF_FALSE);
+    if (!sound)
+        fail(why, "could not begin a FLAC file: %s", sf_strerror(NULL));
+    pthread_mutex_unlock(&opening);
     if (!sound)
         return NULL;
     struct audio_writer *writer = must_alloc(sizeof(*writer));

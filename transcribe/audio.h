@@ -24,16 +24,25 @@ struct audio_facts {
     double duration_s;
 };
 
-/* Reads the file at `path` to its end.  False when it is not audio that can be used, or lasts longer than
- * `duration_ms_max`: `why` is then a sentence about the recording ("the recording is an HTML page, not audio"). */
-bool audio_inspect(const char *path, int64_t duration_ms_max, struct audio_facts *ret, struct problem *why);
+/* How it ended that a file was looked at; but for AUDIO_GOOD `why` says more. */
+enum audio_result {
+    AUDIO_GOOD,
+    AUDIO_BAD,    /* a sentence about the recording ("the recording is an HTML page, not audio"): so it will stay */
+    AUDIO_UNREAD, /* the disk did not give it, or memory is out: another time it may be good */
+};
+
+/* Reads the file at `path` to its end.  AUDIO_BAD when it is not audio that can be used, or lasts longer than
+ * `duration_ms_max`. */
+enum audio_result audio_inspect(const char *path, int64_t duration_ms_max, struct audio_facts *ret, struct problem *why);
 
 struct audio;
 
-/* One channel of a file (0 is the left one), as 16-bit samples at AUDIO_RATE_HZ.  NULL when it cannot be read. */
-struct audio *audio_open(const char *path, int channel, struct problem *why);
-/* Gives up to `samples_max` samples; fewer only at the end. */
+/* One channel of a file (0 is the left one), as 16-bit samples at AUDIO_RATE_HZ. */
+enum audio_result audio_open(const char *path, int channel, struct audio **ret, struct problem *why);
+/* Gives up to `samples_max` samples; fewer only at the end … */
 size_t audio_read(struct audio *audio, int16_t *samples, size_t samples_max);
+/* … of which this says whether it is the recording's: AUDIO_UNREAD when the disk gave no more. */
+enum audio_result audio_ended(const struct audio *audio, struct problem *why);
 void audio_close(struct audio *audio); /* NULL is fine */
 void audio_closep(struct audio **audio);
 

@@ -208,9 +208,10 @@ static enum outcome transcribe_channel(struct work *work, ps_decoder_t *decoder,
 {
     struct problem why;
     struct utterance utterance;
-    CLEANUP(audio_closep) struct audio *audio = audio_open(recording->file, channel, &why);
-    if (!audio)
-        return reject_problem(work, &why);
+    CLEANUP(audio_closep) struct audio *audio = NULL;
+    enum audio_result result = audio_open(recording->file, channel, &audio, &why);
+    if (result != AUDIO_GOOD)
+        return recording_refuse(work, result, &why);
     CLEANUP(utterances_freep) struct utterances *utterances = utterances_new(audio);
     while (utterances_next(utterances, &utterance)) {
         struct segment segment = { .speaker = transcript_speaker(channel, recording->channels),
@@ -222,7 +223,8 @@ static enum outcome transcribe_channel(struct work *work, ps_decoder_t *decoder,
         segment.text = words->bytes > 0 ? words->at : "";
         transcript_add(transcript, &segment, work_arena(work));
     }
-    return DONE;
+    result = audio_ended(audio, &why);
+    return result == AUDIO_GOOD ? DONE : recording_refuse(work, result, &why);
 }
 
 enum outcome local_transcribe(struct work *work, void *request, struct answer *ret)

@@ -66,7 +66,7 @@ static bool write_frames(struct channel *channel, struct audio_writer *writer, s
         }
         piece->frames++;
     }
-    return true;
+    return audio_ended(channel->audio, why) == AUDIO_GOOD;
 }
 
 /* The channel's next piece, as FLAC. */
@@ -283,9 +283,10 @@ enum outcome openai_transcribe(struct work *work, void *request, struct answer *
     struct transcript transcript = { .provider = "openai", .model = transcribe->openai_model };
     for (int i = 0; i < recording->channels; i++) {
         struct problem why;
-        CLEANUP(audio_closep) struct audio *audio = audio_open(recording->file, i, &why);
-        if (!audio)
-            return reject_problem(work, &why);
+        CLEANUP(audio_closep) struct audio *audio = NULL;
+        enum audio_result result = audio_open(recording->file, i, &audio, &why);
+        if (result != AUDIO_GOOD)
+            return recording_refuse(work, result, &why);
         struct channel channel = { .work = work,
                                    .id = wanted->id,
                                    .speaker = transcript_speaker(i, recording->channels),

@@ -3,7 +3,6 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/tree.h"
-#include "transcribe/audio.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -156,6 +155,11 @@ static bool hash_file(const char *path, char ret[2 * SHA256_BYTES + 1], int64_t 
     return true;
 }
 
+enum outcome recording_refuse(struct work *work, enum audio_result result, const struct problem *why)
+{
+    return result == AUDIO_BAD ? reject_problem(work, why) : retry(work, 0, "%s", why->text);
+}
+
 /* Looks at a file; `ret->path` is left to the caller, who knows its name. */
 static enum outcome describe(struct work *work, const struct recording_settings *settings, const char *file,
                              struct recording *ret)
@@ -164,8 +168,9 @@ static enum outcome describe(struct work *work, const struct recording_settings 
     struct problem why;
     int64_t bytes;
     char *sha256 = arena_alloc(work_arena(work), 2 * SHA256_BYTES + 1);
-    if (!audio_inspect(file, settings->duration_ms_max, &facts, &why))
-        return reject_problem(work, &why);
+    enum audio_result result = audio_inspect(file, settings->duration_ms_max, &facts, &why);
+    if (result != AUDIO_GOOD)
+        return recording_refuse(work, result, &why);
     if (!hash_file(file, sha256, &bytes, &why))
         return retry(work, 0, "%s", why.text);
     *ret = (struct recording){ .bytes = bytes,
@@ -220,30 +225,36 @@ static bool read_answer(struct arena *arena, const char *dir, struct text answer
 
 /* --- an existing copy --------------------------------------------------------------------------------------------- */
 
-static bool use_file(struct work *work, const struct copying *copying, const char *path, struct recording *ret)
+/* One that the disk does not give now is there all the same: its address may have expired. */
+static enum outcome use_file(struct work *work, const struct copying *copying, const char *path, struct recording *ret,
+                             bool *ret_found)
 {
     const char *file = arena_printf(work_arena(work), "%s/%s", copying->wanted->settings->dir, path);
+    *ret_found = false;
     if (access(file, F_OK) != 0)
-        return false;
-    if (describe(work, copying->wanted->settings, file, ret) != DONE) {
+        return DONE;
+    enum outcome outcome = describe(work, copying->wanted->settings, file, ret);
+    if (outcome == REJECT) {
         log_warning("a recording's copy cannot be used; it is fetched again", LOG_TEXT("path", path),
                     LOG_TEXT("why", work_why(work)->text));
-        return false;
+        return DONE;
     }
+    *ret_found = outcome == DONE;
     ret->path = path;
-    return true;
+    return outcome;
 }
 
-static bool find_copy(struct work *work, const struct copying *copying, struct recording *ret)
+static enum outcome find_copy(struct work *work, const struct copying *copying, struct recording *ret, bool *ret_found)
 {
     const struct recording_wanted *wanted = copying->wanted;
-    if (wanted->known_path && use_file(work, copying, wanted->known_path, ret))
-        return true;
-    for (size_t i = 0; i < LENGTH(formats); i++)
-        if (use_file(work, copying,
-                     arena_printf(work_arena(work), "%s/%s.%s", wanted->tenant, copying->name, formats[i]), ret))
-            return true;
-    return false;
+    *ret_found = false;
+    if (wanted->known_path)
+        TRY(use_file(work, copying, wanted->known_path, ret, ret_found));
+    for (size_t i = 0; i < LENGTH(formats) && !*ret_found; i++)
+        TRY(use_file(work, copying,
+                     arena_printf(work_arena(work), "%s/%s.%s", wanted->tenant, copying->name, formats[i]), ret,
+                     ret_found));
+    return DONE;
 }
 
 /* --- fetching it -------------------------------------------------------------------------------------------------- */
@@ -339,7 +350,9 @@ static enum outcome copy(struct work *work, void *request, struct answer *ret)
 {
     const struct copying *copying = request;
     struct recording recording;
-    if (!find_copy(work, copying, &recording))
+    bool found;
+    TRY(find_copy(work, copying, &recording, &found));
+    if (!found)
         TRY(fetch(work, copying, &recording));
     ret->body = write_answer(work_arena(work), &recording);
     return DONE;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/stage.h"
+#include "transcribe/audio.h"
 
 struct recording_settings {
     const char *dir;
@@ -40,3 +41,7 @@ enum outcome recording_get(struct work *work, const struct recording_wanted *wan
 
 /* An open file in the recordings' folder that has no name and is gone when it is closed; -1 when it cannot be made. */
 int recording_scratch(const struct recording_settings *settings, struct problem *why);
+
+/* What it means for the event that a recording could not be read: REJECT when it is the recording, RETRY when it is the
+ * disk. */
+enum outcome recording_refuse(struct work *work, enum audio_result result, const struct problem *why);

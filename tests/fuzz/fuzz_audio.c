@@ -14,8 +14,8 @@ static void listen_to(const char *path, int channel, const struct audio_facts *f
     struct problem why;
     struct utterance utterance;
     double last_s = 0;
-    struct audio *audio = audio_open(path, channel, &why);
-    check(audio != NULL);
+    struct audio *audio;
+    check(audio_open(path, channel, &audio, &why) == AUDIO_GOOD);
     struct utterances *utterances = utterances_new(audio);
     while (utterances_next(utterances, &utterance)) {
         check(utterance.count > 0 && utterance.count <= UTTERANCE_SECONDS_MAX * AUDIO_RATE_HZ);
@@ -32,7 +32,8 @@ static void count_samples(const char *path, const struct audio_facts *facts)
     struct problem why;
     int16_t samples[1000];
     size_t count = 0;
-    struct audio *audio = audio_open(path, 0, &why);
+    struct audio *audio;
+    check(audio_open(path, 0, &audio, &why) == AUDIO_GOOD);
     for (size_t got; (got = audio_read(audio, samples, LENGTH(samples))) > 0;)
         count += got;
     audio_close(audio);
@@ -48,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int fd = memfd_create("audio", MFD_CLOEXEC);
     check(fd >= 0 && write(fd, data, size) == (ssize_t)size);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    if (audio_inspect(path, DURATION_MS_MAX, &facts, &why)) {
+    if (audio_inspect(path, DURATION_MS_MAX, &facts, &why) == AUDIO_GOOD) {
         check(facts.frames > 0 && facts.channels >= 1 && facts.channels <= AUDIO_CHANNELS_MAX);
         check(facts.sample_rate_hz >= AUDIO_FILE_RATE_HZ_LEAST && facts.sample_rate_hz <= AUDIO_FILE_RATE_HZ_MAX);
         count_samples(path, &facts);

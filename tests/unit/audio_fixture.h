@@ -24,7 +24,8 @@ static float quiet = QUIET_USUAL;
 
 static inline void folder_make(void)
 {
-    snprintf(folder, sizeof(folder), "/tmp/switchboard-audio-XXXXXX");
+    /* in memory where that can be had: the copies are made durable again and again */
+    snprintf(folder, sizeof(folder), "%s/switchboard-audio-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (!mkdtemp(folder))
         abort();
 }

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -196,6 +197,7 @@ static inline void server_accept(struct server *server, int fd)
     pthread_t thread;
     pthread_attr_t attributes;
     *connection = (struct server_connection){ server, fd };
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)); /* heads and bodies are sent apart */
 
     pthread_mutex_lock(&server->mutex);
     for (int i = 0; i < SERVER_CONNECTIONS_MAX; i++)

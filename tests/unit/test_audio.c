@@ -50,7 +50,7 @@ static void reads_what_telephones_record(void **state)
         struct problem why;
         const char *path = path_of(table[i].name);
         write_audio(path, table[i].format, table[i].sample_rate_hz, table[i].channels, 2, one_burst, one_burst);
-        if (!audio_inspect(path, HOURS_MS, &facts, &why))
+        if (audio_inspect(path, HOURS_MS, &facts, &why) != AUDIO_GOOD)
             fail_msg("%s: %s", table[i].name, why.text);
         assert_string_equal(facts.format, table[i].wanted);
         assert_int_equal(facts.channels, table[i].channels);
@@ -58,7 +58,8 @@ static void reads_what_telephones_record(void **state)
         if (fabs(facts.duration_s - 2) > 0.15) /* MP3 and ADPCM have whole blocks */
             fail_msg("%s lasts %g s", table[i].name, facts.duration_s);
         for (int channel = 0; channel < table[i].channels; channel++) {
-            struct audio *audio = audio_open(path, channel, &why);
+            struct audio *audio;
+            assert_int_equal(audio_open(path, channel, &audio, &why), AUDIO_GOOD);
             struct utterances *utterances = utterances_new(audio);
             struct utterance utterance;
             if (!utterances_next(utterances, &utterance))
@@ -81,7 +82,8 @@ static void resamples_to_16_khz(void **state)
         int16_t samples[1000];
         size_t count = 0;
         write_audio(path_of("rate.wav"), SF_FORMAT_WAV | SF_FORMAT_PCM_16, rates[i], 1, 3, one_burst, NULL);
-        struct audio *audio = audio_open(path_of("rate.wav"), 0, &why);
+        struct audio *audio;
+        assert_int_equal(audio_open(path_of("rate.wav"), 0, &audio, &why), AUDIO_GOOD);
         for (size_t got; (got = audio_read(audio, samples, LENGTH(samples))) > 0; count += got)
             ;
         assert_int_equal(audio_read(audio, samples, LENGTH(samples)), 0);
@@ -89,7 +91,8 @@ static void resamples_to_16_khz(void **state)
         assert_in_range(count, 3 * AUDIO_RATE_HZ - 4, 3 * AUDIO_RATE_HZ + 4);
     }
     struct problem why;
-    assert_null(audio_open(path_of("rate.wav"), 1, &why));
+    struct audio *audio;
+    assert_int_equal(audio_open(path_of("rate.wav"), 1, &audio, &why), AUDIO_BAD);
     assert_string_equal(why.text, "the recording has no channel 2");
 }
 
@@ -100,7 +103,7 @@ static void refuse(const char *what, const void *at, size_t bytes, const char *w
     struct audio_facts facts;
     struct problem why;
     write_bytes(path_of("refused"), at, bytes);
-    if (audio_inspect(path_of("refused"), HOURS_MS, &facts, &why))
+    if (audio_inspect(path_of("refused"), HOURS_MS, &facts, &why) == AUDIO_GOOD)
         fail_msg("%s was taken for audio", what);
     if (!strstr(why.text, wanted))
         fail_msg("%s: wanted \"%s\", got \"%s\"", what, wanted, why.text);
@@ -134,8 +137,9 @@ static void refuses_what_is_not_audio(void **state)
     };
     for (size_t i = 0; i < LENGTH(table); i++) {
         struct problem why;
+        struct audio *audio;
         refuse(table[i].content, table[i].content, strlen(table[i].content), table[i].wanted);
-        assert_null(audio_open(path_of("refused"), 0, &why));
+        assert_int_equal(audio_open(path_of("refused"), 0, &audio, &why), AUDIO_BAD);
     }
 }
 
@@ -173,7 +177,7 @@ static void refuses_headers_nobody_can_mean(void **state)
     for (size_t i = 0; i < LENGTH(lies); i++) { /* the length of a stream whose end nobody knew */
         put_header(file, 1, 16000, lies[i]);
         write_bytes(path_of("lies.wav"), file, sizeof(file));
-        if (!audio_inspect(path_of("lies.wav"), HOURS_MS, &facts, &why))
+        if (audio_inspect(path_of("lies.wav"), HOURS_MS, &facts, &why) != AUDIO_GOOD)
             fail_msg("data of %u bytes: %s", lies[i], why.text);
         assert_int_equal(facts.frames, 32);
     }
@@ -185,10 +189,10 @@ static void refuses_what_is_too_long(void **state)
     struct audio_facts facts;
     struct problem why;
     write_audio(path_of("long.flac"), SF_FORMAT_FLAC | SF_FORMAT_PCM_16, 8000, 1, 61, NULL, NULL);
-    assert_true(audio_inspect(path_of("long.flac"), 61000, &facts, &why));
-    assert_false(audio_inspect(path_of("long.flac"), 60000, &facts, &why));
+    assert_int_equal(audio_inspect(path_of("long.flac"), 61000, &facts, &why), AUDIO_GOOD);
+    assert_int_equal(audio_inspect(path_of("long.flac"), 60000, &facts, &why), AUDIO_BAD);
     assert_string_equal(why.text, "the recording lasts longer than the 60 s of RECORDING_DURATION_MAX");
-    assert_false(audio_inspect(path_of("absent"), 60000, &facts, &why));
+    assert_int_equal(audio_inspect(path_of("absent"), 60000, &facts, &why), AUDIO_UNREAD);
     assert_non_null(strstr(why.text, "No such file or directory"));
 }
 
@@ -212,7 +216,7 @@ static void stands_what_is_cut_off(void **state)
             struct audio_facts facts = { .duration_s = 0 };
             struct problem why = { .text = "" };
             write_bytes(path_of("cut"), whole, cut);
-            if (audio_inspect(path_of("cut"), HOURS_MS, &facts, &why))
+            if (audio_inspect(path_of("cut"), HOURS_MS, &facts, &why) == AUDIO_GOOD)
                 heard++;
             else if (!strstr(why.text, "the recording "))
                 fail_msg("%s cut at %zu: \"%s\"", table[i].name, cut, why.text);
@@ -238,7 +242,7 @@ static void knows_the_recorded_files(void **state)
     for (size_t i = 0; i < LENGTH(table); i++) {
         struct audio_facts facts;
         struct problem why;
-        bool good = audio_inspect(shared_path(table[i].name), HOURS_MS, &facts, &why);
+        bool good = audio_inspect(shared_path(table[i].name), HOURS_MS, &facts, &why) == AUDIO_GOOD;
         if (good != (table[i].wanted != NULL))
             fail_msg("%s: %s", table[i].name, good ? "was taken" : why.text);
         if (good)
@@ -256,7 +260,8 @@ static void cuts_at_pauses(void **state)
     struct problem why;
     struct utterance utterance;
     write_audio(path_of("talk.wav"), SF_FORMAT_WAV | SF_FORMAT_PCM_16, 16000, 1, 43, spoken, NULL);
-    struct audio *audio = audio_open(path_of("talk.wav"), 0, &why);
+    struct audio *audio;
+    assert_int_equal(audio_open(path_of("talk.wav"), 0, &audio, &why), AUDIO_GOOD);
     struct utterances *utterances = utterances_new(audio);
     struct burst got[16];
     size_t count = 0;
@@ -285,7 +290,8 @@ static void does_not_hear_steady_noise(void **state)
     struct utterance utterance = { .end_s = 0 };
     double spoken_s = 0;
     write_audio(path_of("noise.wav"), SF_FORMAT_WAV | SF_FORMAT_PCM_16, 8000, 1, 30, NULL, NULL);
-    struct audio *audio = audio_open(path_of("noise.wav"), 0, &why);
+    struct audio *audio;
+    assert_int_equal(audio_open(path_of("noise.wav"), 0, &audio, &why), AUDIO_GOOD);
     struct utterances *utterances = utterances_new(audio);
     assert_false(utterances_next(utterances, &utterance));
     utterances_freep(&utterances);
@@ -299,7 +305,7 @@ static void does_not_hear_steady_noise(void **state)
         sf_writef_float(file, &sample, 1);
     }
     sf_close(file);
-    audio = audio_open(path_of("hum.wav"), 0, &why);
+    assert_int_equal(audio_open(path_of("hum.wav"), 0, &audio, &why), AUDIO_GOOD);
     utterances = utterances_new(audio);
     while (utterances_next(utterances, &utterance))
         spoken_s += utterance.end_s - utterance.start_s;
@@ -325,9 +331,10 @@ static void writes_flac(void **state)
     }
     assert_true(audio_write_close(writer, &why));
     close(fd);
-    assert_true(audio_inspect(path_of("out.flac"), HOURS_MS, &facts, &why));
+    assert_int_equal(audio_inspect(path_of("out.flac"), HOURS_MS, &facts, &why), AUDIO_GOOD);
     assert_int_equal(facts.frames, 24000);
-    struct audio *audio = audio_open(path_of("out.flac"), 0, &why);
+    struct audio *audio;
+    assert_int_equal(audio_open(path_of("out.flac"), 0, &audio, &why), AUDIO_GOOD);
     for (int frame = 0; frame < 150; frame++) {
         assert_int_equal(audio_read(audio, samples, LENGTH(samples)), LENGTH(samples));
         assert_int_equal(samples[0], frame * 100);

@@ -99,7 +99,8 @@ static void tells_channels_apart(void **state)
     SF_INFO info = { .format = SF_FORMAT_WAV | SF_FORMAT_ULAW, .samplerate = 16000, .channels = 2 };
     SNDFILE *file = sf_open(path_of("stereo.wav"), SFM_WRITE, &info);
     static int16_t samples[4 * 16000], frames[8 * 16000][2];
-    struct audio *audio = audio_open(shared_path("one-question.wav"), 0, &why);
+    struct audio *audio;
+    assert_int_equal(audio_open(shared_path("one-question.wav"), 0, &audio, &why), AUDIO_GOOD);
     size_t count = audio_read(audio, samples, LENGTH(samples));
     audio_close(audio);
     for (size_t i = 0; i < count; i++) {
