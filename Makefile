@@ -54,7 +54,7 @@ build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb     ## the daemons and 
 
 # --- generated from schemas/ -------------------------------------------------
 generated := $(addprefix $(B)/gen/,events.h events.c answers.h answers.c requests.h requests.c topics.h topics.c migrations.c settings_known.c openapi.c)
-$(B)/gen/.done: schemas/generate.py $(wildcard schemas/*.json schemas/openapi.yaml schemas/events/*.json schemas/answers/*.json schemas/requests/*.json schemas/postgres/*.sql */prompts/*.txt)
+$(B)/gen/.done: schemas/generate.py schemas/contracts.py $(wildcard schemas/*.json schemas/openapi.yaml schemas/events/*.json schemas/answers/*.json schemas/requests/*.json schemas/postgres/*.sql */prompts/*.txt)
 	@echo "  GEN   $(B)/gen"
 	$(Q)mkdir -p $(B)/gen && python3 schemas/generate.py $(B)/gen && touch $@
 $(generated): $(B)/gen/.done ;
