@@ -135,7 +135,7 @@ def flows(count):
 def faults(count):
     """A failing round is not tried again: it says its seed."""
     build = {"SWITCHBOARD_BUILD": str(BUILD / "faults")}
-    run_pytest(count, "tests/faults", "-n", "3", "--dist", "loadfile", **build)
+    run_pytest(count, "tests/faults", "-n", "3", **build)
     done = subprocess.run([sys.executable, "tests/faults/fire.py", "--short", "--seed", os.environ.get("FAULTS_SEED", "7")],
                           env={**os.environ, **build}, cwd=ROOT)
     count.add(*((1, 0) if done.returncode == 0 else (0, 1)))
