@@ -46,7 +46,7 @@ def twilio(url, path="/twilio-status?delivery=1", body=None, fields=None, token=
     return path, headers, body if body is not None else urlencode(FORM).encode()
 
 
-JOB = b'{"event":"job.completed","job_id":"j1","call_id":"CAL1","status":"completed","result":{"transcript_text":"yes"}}'
+JOB = b'{"event":"job.completed","job_id":"j1","job_type":"transcription","call_id":"CAL1","status":"completed","result":{"transcript_text":"yes"}}'
 
 
 def shunya(body=JOB, came=None, secret="shunya secret", at=None, legacy=False, **more):
