@@ -1,7 +1,7 @@
 """Everything that `make test` runs, in order; the programs are built.  `run.py PART…` runs some parts.
 
     unit      the unit tests, plain and under AddressSanitizer and UndefinedBehaviorSanitizer
-    threads   the unit tests that have threads, and the runtime's stories, under ThreadSanitizer
+    threads   the unit tests that have threads, and the runtime's and the door's stories, under ThreadSanitizer
     flows     the stories: the daemons built with AddressSanitizer, real Kafka and Postgres, the provider sandbox
     faults    one round under fire from FAULTS_SEED (7): processes killed and frozen, Kafka, Postgres and providers away; nothing lost,
               nothing twice, nothing stuck (tests/faults/README.md)
@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 sys.path.insert(0, str(ROOT / "tests" / "flows"))
-THREADED = ["test_http_server", "test_http_patience", "test_websocket", "test_http_client", "test_http_outside", "test_metrics", "test_spool"]
+THREADED = ["test_http_server", "test_http_patience", "test_websocket", "test_http_client", "test_http_outside", "test_metrics", "test_spool",
+            "test_door"]
 UNIT_TIMEOUT_S = 300
 MALLOC_LIMIT_MB = {"fuzz_audio": 64}     # what a header says of itself must not be allocated
 SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -117,7 +118,7 @@ def pytest_once(count, arguments, environment):
 def threads(count):
     for name in THREADED:
         run_unit(BUILD / "thread" / "tests" / name, count)
-    run_pytest(count, "tests/flows/test_stage.py", "-n", "2", SWITCHBOARD_BUILD=str(BUILD / "thread"))
+    run_pytest(count, "tests/flows/test_stage.py", "tests/flows/test_ingest.py", "-n", "2", SWITCHBOARD_BUILD=str(BUILD / "thread"))
 
 
 def flows(count):
