@@ -19,8 +19,8 @@ static const char *const statements[SPOOL_STATEMENTS] = {
     [SPOOL_ADD] = "INSERT INTO messages (number, id, topic, partition, key, payload) VALUES (?, ?, ?, ?, ?, ?)",
     [SPOOL_REMOVE] = "DELETE FROM messages WHERE number = ?",
     [SPOOL_SET_ASIDE] = "UPDATE messages SET aside = ?2 WHERE number = ?1",
-    [SPOOL_READ] = "SELECT number, id, key, payload FROM messages WHERE topic = ? AND partition = ? AND aside IS NULL ORDER "
-             "BY number LIMIT ?",
+    [SPOOL_READ] = "SELECT number, id, key, payload FROM messages WHERE topic = ? AND partition = ? AND aside IS NULL"
+                   " ORDER BY number LIMIT ?",
     [SPOOL_LEFTOVERS] = "SELECT topic, partition, count(*) FROM messages WHERE aside IS NULL GROUP BY topic, partition",
     [SPOOL_VACUUM] = "PRAGMA incremental_vacuum",
 };
@@ -315,8 +315,8 @@ static struct text blob_of(sqlite3_stmt *statement, int column, struct arena *ar
     return (struct text){ blob.bytes ? arena_copy_text(arena, blob) : "", blob.bytes };
 }
 
-const char *spool_file_read(struct spool_file *file, const char *topic, int32_t partition, int room, struct arena *arena,
-                            struct spool_message *ret, int *ret_count)
+const char *spool_file_read(struct spool_file *file, const char *topic, int32_t partition, int room,
+                            struct arena *arena, struct spool_message *ret, int *ret_count)
 {
     sqlite3_stmt *statement = file->statements[SPOOL_READ];
     size_t bytes = 0;

@@ -1,4 +1,4 @@
-/* spool_file.h: the file of the spool: SQLite (WAL, synchronous=FULL), a row per message.  What stands in SQL stands here.
+/* spool_file.h: the file of the spool: SQLite (WAL, synchronous=FULL), a row per message.
  *
  * A function that returns a reason returns NULL when it did what it says, else why it could not: a static text.
  * Between spool_file_begin() and spool_file_commit() all takes effect together, or nothing does.
@@ -55,8 +55,8 @@ const char *spool_file_add(struct spool_file *file, const struct spool_message *
 const char *spool_file_remove(struct spool_file *file, int64_t number);
 const char *spool_file_set_aside(struct spool_file *file, int64_t number, const char *reason);
 /* The first messages of a lane, at most `room`, no more after SPOOL_READ_BYTES_MAX.  They are in the arena. */
-const char *spool_file_read(struct spool_file *file, const char *topic, int32_t partition, int room, struct arena *arena,
-                            struct spool_message *ret, int *ret_count);
+const char *spool_file_read(struct spool_file *file, const char *topic, int32_t partition, int room,
+                            struct arena *arena, struct spool_message *ret, int *ret_count);
 /* Gives back what an emptied file does not need, and moves a long log into the file.  What fails here fails the next
  * time, or not. */
 void spool_file_tidy(struct spool_file *file, bool is_empty);

@@ -38,10 +38,11 @@ const struct doctor_finding doctor_findings[] = {
           " " MINUTE_OF("min(lease_until)") ") AS what"
           " FROM asks WHERE state = 'sent' AND lease_until < now() - interval '5 minutes' GROUP BY stage, provider") },
     { "jobs", NULL, DOCTOR_BAD, "no job of a provider is overdue",
-      "does its webhook lead to PUBLIC_URL (\"heard\", \"refused\")? A live stage asks by itself, and gives up after a day",
+      "does its webhook lead to PUBLIC_URL (\"heard\", \"refused\")? A live stage asks by itself, and gives up after"
+      " a day",
       ASK("jobs",
-          "SELECT format('%s jobs (%s) that %s gave to %s are overdue, the oldest for %s min%s: \"sb why %s\"', count(*),"
-          " job_type, stage, provider, floor(extract(epoch FROM now() - min(submitted_at)) / 60),"
+          "SELECT format('%s jobs (%s) that %s gave to %s are overdue, the oldest for %s min%s: \"sb why %s\"',"
+          " count(*), job_type, stage, provider, floor(extract(epoch FROM now() - min(submitted_at)) / 60),"
           " CASE WHEN min(next_check_at) < now() - interval '2 minutes' THEN ', and nobody asks for them' ELSE '' END,"
           " (array_agg(subject ORDER BY submitted_at))[1]) AS what"
           " FROM jobs WHERE next_check_at IS NOT NULL AND (submitted_at < now() - interval '15 minutes'"

@@ -82,7 +82,8 @@ const struct statement standing_jobs = {
     .text = "SELECT x.*, " US("submitted_at") " AS submitted_us, " US("next_check_at") " AS next_check_us,"
             " to_jsonb(x) AS json FROM ("
             " SELECT stage, subject AS key, tenant, job_id, job_type, kind, provider, provider_job_id, status, attempts,"
-            "  submitted_at, next_check_at, submitted_at < now() - " STRING(JOB_OVERDUE_MS) " * interval '1 ms' AS overdue,"
+            "  submitted_at, next_check_at,"
+            "  submitted_at < now() - " STRING(JOB_OVERDUE_MS) " * interval '1 ms' AS overdue,"
             "  next_check_at < now() - interval '2 minutes' AS unasked"
             " FROM jobs WHERE next_check_at IS NOT NULL) AS x"
             " WHERE CASE WHEN $1::text[] IS NULL THEN overdue OR unasked ELSE key = ANY ($1) END"
@@ -225,16 +226,17 @@ const char *job_sentence(const struct rows *rows, int row, struct arena *arena)
 {
     bool overdue = *row_get(rows, row, "overdue") == 't', unasked = *row_get(rows, row, "unasked") == 't';
     int64_t next_us = row_integer(rows, row, "next_check_us");
-    const char *job = arena_printf(arena, "%s has had the %s of this %s for %s (job %s)", row_get(rows, row, "provider"),
-                                   row_get(rows, row, "job_type"), row_get(rows, row, "kind"),
-                                   since(row_integer(rows, row, "submitted_us"), arena),
-                                   row_get(rows, row, "provider_job_id"));
+    const char *job =
+        arena_printf(arena, "%s has had the %s of this %s for %s (job %s)", row_get(rows, row, "provider"),
+                     row_get(rows, row, "job_type"), row_get(rows, row, "kind"),
+                     since(row_integer(rows, row, "submitted_us"), arena), row_get(rows, row, "provider_job_id"));
     if (unasked)
         return arena_printf(arena, "%s, and should have been asked for it %s ago: is an instance live?", job,
                             since(next_us, arena));
     if (overdue)
-        return arena_printf(arena, "%s: it is overdue; asked %lld times, and again %s: does its webhook reach the door?",
-                            job, (long long)row_integer(rows, row, "attempts") - 1, in_time(next_us, arena));
+        return arena_printf(
+            arena, "%s: it is overdue; asked %lld times, and again %s: does its webhook reach the door?", job,
+            (long long)row_integer(rows, row, "attempts") - 1, in_time(next_us, arena));
     return arena_printf(arena, "%s; if its webhook does not come, it is asked %s", job, in_time(next_us, arena));
 }
 

@@ -41,8 +41,9 @@ static void look_inside(struct verify *verify, const struct candidate *candidate
         ret->accepted = true;
         if (!shunya_hook_read(request_header(&verify->request, "Content-Type"), candidate->body, verify->arena,
                               &webhook, &why))
-            ret->reason = arena_printf(verify->arena, "it is let in, but cannot be read and goes to dead.ingest: %s%s%s",
-                                       why.pointer, why.pointer[0] ? " " : "", why.text);
+            ret->reason =
+                arena_printf(verify->arena, "it is let in, but cannot be read and goes to dead.ingest: %s%s%s",
+                             why.pointer, why.pointer[0] ? " " : "", why.text);
     }
 }
 
@@ -63,7 +64,8 @@ static struct verdict shunya_check_request(struct verify *verify, const struct c
         return verdict;
     }
     bool timed = signature_shunya_time(candidate->signature, &signed_s);
-    verdict.key = signature_shunya(text_of(secret), candidate->signature, candidate->body, timed ? signed_s : 0, !timed);
+    verdict.key =
+        signature_shunya(text_of(secret), candidate->signature, candidate->body, timed ? signed_s : 0, !timed);
     verdict.can_match = verdict.key == SIGNATURE_WRONG;
     if (!verdict.can_match) {
         look_inside(verify, candidate, timed ? signed_s * 1000000 : -1, &verdict);

@@ -107,8 +107,9 @@ static bool local_read(const char *text, int64_t *ret_us)
     then.tm_hour = then.tm_min = then.tm_sec = 0;
     then.tm_isdst = -1;
     bool clock_alone = clock_read(text, &then);
-    if (!clock_alone && !(day_read(&rest, &then) &&
-                          (*rest == '\0' || ((sign_read(&rest, ' ') || sign_read(&rest, 'T')) && clock_read(rest, &then)))))
+    if (!clock_alone && !day_read(&rest, &then))
+        return false;
+    if (!clock_alone && *rest && !((sign_read(&rest, ' ') || sign_read(&rest, 'T')) && clock_read(rest, &then)))
         return false;
     struct tm day_before = then;
     day_before.tm_mday--;

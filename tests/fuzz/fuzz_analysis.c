@@ -179,7 +179,7 @@ static void try_visit_analysis(struct text json)
         try_visit(analyze_visit);
 }
 
-/* --- what Shunya's jobs give --------------------------------------------------------------------------------------- */
+/* --- what Shunya's jobs give -------------------------------------------------------------------------------------- */
 
 static struct job job = { .job_id = "33333333-3333-4333-8333-333333333333",
                           .tenant = "acme",

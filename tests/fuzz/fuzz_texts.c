@@ -314,7 +314,7 @@ static void try_job(struct text input, struct arena *arena)
         check_reason(&why);
 }
 
-/* --- JSON that stands in Postgres: a person may have changed it there ---------------------------------------------- */
+/* --- JSON that stands in Postgres: a person may have changed it there ------------------------------------- */
 
 /* What was read of a call's report is written as it was read. */
 static void try_facts(struct text input, struct arena *arena)
