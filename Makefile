@@ -41,7 +41,7 @@ speech_libs      = $(call found,speech_libs_found,--libs $(speech))
 found            = $(if $(filter undefined,$(origin $(1))),$(eval $(1) := $(shell pkg-config $(2))))$($(1))
 
 warnings := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef $(if $(findstring clang,$(CC)),-Wno-string-concatenation)
-CFLAGS   ?= -O2 -g
+CFLAGS   ?= $(if $(SANITIZE),-O1,-O2) -g
 cflags    = -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) $(sanitize_flags) $(fault_flags) -fPIE -I. -I$(B)/gen $(external_cflags) -MMD -MP $(CFLAGS) $(coverage_flags)
 ldflags   = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(sanitize_flags) $(coverage_flags) $(LDFLAGS)
 
@@ -60,7 +60,7 @@ build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb     ## the daemons and 
 
 # --- generated from schemas/ -------------------------------------------------
 generated := $(addprefix $(B)/gen/,events.h events.c answers.h answers.c requests.h requests.c topics.h topics.c migrations.c settings_known.c openapi.c)
-$(B)/gen/.done: schemas/generate.py $(wildcard schemas/*.json schemas/openapi.yaml schemas/events/*.json schemas/answers/*.json schemas/requests/*.json schemas/postgres/*.sql */prompts/*.txt)
+$(B)/gen/.done: schemas/generate.py schemas/contracts.py $(wildcard schemas/*.json schemas/openapi.yaml schemas/events/*.json schemas/answers/*.json schemas/requests/*.json schemas/postgres/*.sql */prompts/*.txt)
 	@echo "  GEN   $(B)/gen"
 	$(Q)mkdir -p $(B)/gen && python3 schemas/generate.py $(B)/gen && touch $@
 $(generated): $(B)/gen/.done ;
@@ -102,16 +102,21 @@ $(B)/bin/sb: $(call objects,deploy/sb) $(thread_objects) $(B)/libingest.a $(B)/l
 
 # --- tests: one program per tests/unit/*.c ----------------------------------
 unit_tests := $(patsubst tests/unit/%.c,$(B)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
-# a stage's handlers without its main, for the tests of their effects
-stage_objects := $(foreach d,$(daemons),$(filter-out $(B)/$(d)/main.o,$(call objects,$(d))))
+# the stages' handlers without their mains, for the tests of their effects
+$(B)/libstages.a: $(foreach d,$(daemons),$(filter-out $(B)/$(d)/main.o,$(call objects,$(d))))
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
 # what of sb is tested or fuzzed without its main
 $(B)/libsb.a: $(filter-out $(B)/deploy/sb/main.o,$(call objects,deploy/sb))
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
-$(B)/tests/%: $(B)/tests/unit/%.o $(stage_objects) $(thread_objects) $(B)/libsb.a $(B)/libcommon.a | $(B)/lib/phone.so
+$(B)/tests/%: $(B)/tests/unit/%.o $(thread_objects) $(B)/libsb.a $(B)/libstages.a $(B)/libcommon.a | $(B)/lib/phone.so
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(speech_libs) $(libs) -lcmocka
+
+# those that have threads run under ThreadSanitizer too
+threaded_tests := test_door test_http_client test_http_outside test_http_patience test_http_server test_metrics test_spool test_websocket
 
 # the stage of the runtime's own tests, with its own topics and events beside the product's
 $(B)/echo/gen/.done: $(B)/gen/.done $(wildcard tests/stage/schemas/*.json tests/stage/schemas/events/*.json)
@@ -145,7 +150,7 @@ unit: $(unit_tests)         ## the unit tests alone
 
 # the fuzzers are clang's: build them with `make fuzzers`, which calls make again with its compiler and flags
 fuzz_targets := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(stage_objects) $(B)/libsb.a $(B)/libcommon.a | $(B)/lib/phone.so
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/libsb.a $(B)/libstages.a $(B)/libcommon.a | $(B)/lib/phone.so
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ $(speech_libs) $(libs)
@@ -165,9 +170,9 @@ test-python := .run/venv/bin/python
 
 # SUITE: some of the parts, see tests/run.py
 test: deps-test             ## everything: unit tests, flows with real Kafka and Postgres, sanitizers, fuzzers
-	@$(MAKE) --no-print-directory -j$(JOBS) build unit-programs $(B)/tests/echo $(B)/tests/sb $(B)/tests/record_check
-	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=address,undefined build unit-programs $(B)/address-undefined/tests/echo $(B)/address-undefined/tests/sb
-	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=thread unit-programs $(B)/thread/bin/ingest $(B)/thread/tests/echo
+	@$(MAKE) --no-print-directory -j$(JOBS) build unit-programs
+	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=address,undefined build unit-programs $(addprefix $(B)/address-undefined/tests/,echo sb record_check)
+	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=thread $(B)/thread/bin/ingest $(addprefix $(B)/thread/tests/,echo $(threaded_tests))
 	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(addprefix $(B)/faults/tests/,echo other_clock.so mock_kafka)
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzzers
 	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka
@@ -175,7 +180,7 @@ test: deps-test             ## everything: unit tests, flows with real Kafka and
 unit-programs: $(unit_tests)
 
 coverage: deps-test         ## how many lines and branches of each folder the unit and flow tests go through
-	@$(MAKE) --no-print-directory -j$(JOBS) COVERAGE=1 build unit-programs $(B)/coverage/tests/echo $(B)/coverage/tests/sb
+	@$(MAKE) --no-print-directory -j$(JOBS) COVERAGE=1 build unit-programs $(addprefix $(B)/coverage/tests/,echo sb record_check)
 	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka
 	@$(test-python) tests/coverage.py
 

@@ -5,7 +5,8 @@
     flows     the stories: the daemons built with AddressSanitizer, real Kafka and Postgres, the provider sandbox
     faults    one round under fire from FAULTS_SEED (7): processes killed and frozen, Kafka, Postgres and providers away; nothing lost,
               nothing twice, nothing stuck (tests/faults/README.md)
-    fuzz      each fuzzer for FUZZ_SECONDS (60) from its kept corpus, two at a time
+    fuzz      each fuzzer for FUZZ_SECONDS (60) from its kept corpus: two at a time and at the lowest priority, beside the other parts,
+              which often wait
 
 Ends with "N passed, N failed" of all parts together; what skips says why."""
 
@@ -21,11 +22,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 sys.path.insert(0, str(ROOT / "tests" / "flows"))
-THREADED = ["test_http_server", "test_http_patience", "test_websocket", "test_http_client", "test_http_outside", "test_metrics", "test_spool",
-            "test_door"]
 UNIT_TIMEOUT_S = 300
+JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}      # brokers live for minutes here: compiling them well takes longer than it saves
 MALLOC_LIMIT_MB = {"fuzz_audio": 64}     # what a header says of itself must not be allocated
-SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1",
+# AddressSanitizer's own strstr measures the whole text at each call: minutes for the longest ones
+SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:intercept_strstr=0", "UBSAN_OPTIONS": "print_stacktrace=1",
               "TSAN_OPTIONS": f"exitcode=66:suppressions={ROOT}/tests/stage/tsan.supp"}
 
 
@@ -66,6 +67,11 @@ def run_unit(program, count, tries=2, **environment):
         run_unit(program, count, tries - 1, **environment)
 
 
+def unit_programs(build):
+    """Which there are, the Makefile says."""
+    return [program for program in sorted((build / "tests").glob("test_*")) if not program.suffix and os.access(program, os.X_OK)]
+
+
 def unit_of(build):
     from environment import Postgres
     count = Count()
@@ -73,9 +79,8 @@ def unit_of(build):
     folder.chmod(0o755)
     postgres = Postgres(folder)
     try:
-        for program in sorted((build / "tests").glob("test_*")):
-            if os.access(program, os.X_OK) and program.is_file() and not program.suffix:
-                run_unit(program, count, TEST_DATABASE_URL=postgres.url())
+        for program in unit_programs(build):
+            run_unit(program, count, TEST_DATABASE_URL=postgres.url())
     finally:
         postgres.stop("immediate")
         subprocess.run(["rm", "-rf", str(folder)], check=False)
@@ -100,8 +105,9 @@ def run_pytest(count, *arguments, **environment):
 
 
 def pytest_once(count, arguments, environment):
-    command = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={ROOT}/.run/pytest", "--durations=5", *arguments]
-    process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={ROOT}/.run/pytest", "--durations=10", *arguments]
+    process = subprocess.Popen(command, env={**os.environ, **JAVA, **environment}, cwd=ROOT, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
     tail = ""
     for line in process.stdout:
         sys.stdout.write(line)
@@ -116,8 +122,8 @@ def pytest_once(count, arguments, environment):
 
 
 def threads(count):
-    for name in THREADED:
-        run_unit(BUILD / "thread" / "tests" / name, count)
+    for program in unit_programs(BUILD / "thread"):
+        run_unit(program, count)
     run_pytest(count, "tests/flows/test_stage.py", "tests/flows/test_ingest.py", "-n", "2", SWITCHBOARD_BUILD=str(BUILD / "thread"))
 
 
@@ -129,15 +135,16 @@ def flows(count):
 def faults(count):
     """A failing round is not tried again: it says its seed."""
     build = {"SWITCHBOARD_BUILD": str(BUILD / "faults")}
-    run_pytest(count, "tests/faults", **build)
+    run_pytest(count, "tests/faults", "-n", "3", "--dist", "loadfile", **build)
     done = subprocess.run([sys.executable, "tests/faults/fire.py", "--short", "--seed", os.environ.get("FAULTS_SEED", "7")],
                           env={**os.environ, **build}, cwd=ROOT)
     count.add(*((1, 0) if done.returncode == 0 else (0, 1)))
 
 
 def fuzz_once(program, found, *arguments):
-    return subprocess.run([program, "-timeout=20", "-rss_limit_mb=2048", f"-malloc_limit_mb={MALLOC_LIMIT_MB.get(program.name, 2048)}",
-                           f"-artifact_prefix={found}/", *arguments], capture_output=True, text=True, errors="replace", cwd=found)
+    limits = ["-timeout=20", "-rss_limit_mb=2048", f"-malloc_limit_mb={MALLOC_LIMIT_MB.get(program.name, 2048)}"]
+    return subprocess.run(["nice", "-n", "19", program, *limits, f"-artifact_prefix={found}/", *arguments], capture_output=True, text=True,
+                          errors="replace", cwd=found)
 
 
 def fuzz_one(program, tries=2):
@@ -167,7 +174,15 @@ def fuzz(count):
             say(said)
 
 
-PARTS = {"unit": unit, "fuzz": fuzz, "threads": threads, "flows": flows, "faults": faults}
+PARTS = {"unit": unit, "threads": threads, "flows": flows, "faults": faults, "fuzz": fuzz}
+
+
+def run_part(name):
+    say(f"== {name}")
+    count, began = Count(), time.monotonic()
+    PARTS[name](count)
+    say(f"== {name}: {count.passed} passed, {count.failed} failed, {count.skipped} skipped in {time.monotonic() - began:.0f} s\n")
+    return count
 
 
 def main(names):
@@ -175,14 +190,13 @@ def main(names):
     if unknown:
         print(f"run.py: {unknown[0]} is no part; there are {', '.join(PARTS)}", file=sys.stderr)
         return 2
-    total = Count()
-    for name in names or PARTS:
-        say(f"== {name}")
-        count, began = Count(), time.monotonic()
-        PARTS[name](count)
-        say(f"== {name}: {count.passed} passed, {count.failed} failed, {count.skipped} skipped in {time.monotonic() - began:.0f} s\n")
+    total, began = Count(), time.monotonic()
+    with ThreadPoolExecutor(1) as beside:
+        fuzzing = [beside.submit(run_part, name) for name in names or PARTS if name == "fuzz"]
+        counts = [run_part(name) for name in names or PARTS if name != "fuzz"] + [each.result() for each in fuzzing]
+    for count in counts:
         total.add(count.passed, count.failed, count.skipped)
-    say(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
+    say(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped in {time.monotonic() - began:.0f} s")
     return 1 if total.failed or not total.passed else 0
 
 

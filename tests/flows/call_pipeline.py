@@ -2,6 +2,7 @@
 
 Daemons live as long as a module's tests; tests keep apart by their companies, numbers and calls."""
 
+import functools
 import hashlib
 import io
 import math
@@ -47,8 +48,13 @@ def a_number():
 
 def recording(lines, channels=2):
     """Tones where somebody speaks, the agent left and the customer right: what is said stands in the sandbox."""
+    return tones(tuple(speaker for speaker, _ in lines), channels)
+
+
+@functools.cache
+def tones(speakers, channels):
     samples = []
-    for speaker, _ in lines:
+    for speaker in speakers:
         for number in range(int(1.5 * LINE_S * RATE_HZ)):
             loud = number < LINE_S * RATE_HZ
             tone = int(9000 * math.sin(number / 6) * math.sin(number / 700)) if loud else 0

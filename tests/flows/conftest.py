@@ -11,12 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from daemons import Daemon, Topics, event  # noqa: E402
-from environment import ROOT, Environment, wait_until  # noqa: E402
+from daemons import Daemon, Topics, event, migrated  # noqa: E402
+from environment import ROOT, Environment  # noqa: E402
 from jsonschema import Draft202012Validator, FormatChecker  # noqa: E402
-
-
-MIGRATIONS = len(list((ROOT / "schemas" / "postgres").glob("*.sql")))
 
 
 @pytest.fixture(scope="session")
@@ -36,15 +33,7 @@ def topics(environment):
 
 @pytest.fixture(scope="session")
 def schema_ready(environment, topics, tmp_path_factory):
-    """Migrations applied, topics made, and the test stage's role and tables."""
-    first = Daemon("echo", environment, tmp_path_factory.mktemp("first"))
-    wait_until(lambda: "migration applied" in first.log(), "the migrations")
-    with environment.connect() as connection:
-        wait_until(lambda: connection.execute("SELECT count(*) FROM schema_migrations").fetchone()[0] == MIGRATIONS, "all migrations")
-        connection.execute((ROOT / "tests" / "stage" / "echo.sql").read_text())
-    first.ready()
-    assert first.stop() == 0
-    return environment
+    return migrated(environment, tmp_path_factory.mktemp("first"))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from environment import ROOT, free_port, wait_until
 
 BUILD = Path(os.environ.get("SWITCHBOARD_BUILD", ROOT / "build"))
+MIGRATIONS = len(list((ROOT / "schemas" / "postgres").glob("*.sql")))
 WAIT_S = 60  # for things that take milliseconds; reached only when they do not happen
 
 
@@ -32,7 +33,7 @@ class Daemon:
             "PATH": os.environ["PATH"], "DATABASE_URL": environment.database_url, "KAFKA_BROKERS": environment.brokers,
             "CREATE_TOPICS": "on", "INSTANCE": self.instance, "STATE_DIR": str(self.folder / "state"),
             f"{name.upper()}_METRICS_LISTEN": listen, f"{name.upper()}_LISTEN": listen, "LOG_LEVEL": "info",
-            "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1",
+            "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0:intercept_strstr=0", "UBSAN_OPTIONS": "print_stacktrace=1",
             "TSAN_OPTIONS": f"exitcode=66:suppressions={ROOT}/tests/stage/tsan.supp",
             "KAFKA_PROP_session_timeout_ms": "6000", **settings}
         if name == "ingest":
@@ -87,6 +88,18 @@ class Daemon:
         self.process.send_signal(kind)
         if kind == signal.SIGKILL:
             self.process.wait()
+
+
+def migrated(environment, folder):
+    """Migrations applied, topics made, and the test stage's role and tables."""
+    first = Daemon("echo", environment, folder)
+    wait_until(lambda: "migration applied" in first.log(), "the migrations")
+    with environment.connect() as connection:
+        wait_until(lambda: connection.execute("SELECT count(*) FROM schema_migrations").fetchone()[0] == MIGRATIONS, "all migrations")
+        connection.execute((ROOT / "tests" / "stage" / "echo.sql").read_text())
+    first.ready()
+    assert first.stop() == 0
+    return environment
 
 
 class Supervised:

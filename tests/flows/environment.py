@@ -2,6 +2,7 @@
 
 The database and the topics are fresh for each run; tests keep apart by their keys, as conversations do."""
 
+import copy
 import os
 import pwd
 import random
@@ -142,10 +143,20 @@ class Environment:
             (self.folder / "postgres").mkdir()
             self.postgres = Postgres(self.folder / "postgres")
             admin_url = self.postgres.url()
+        self.database_url = self.new_database(admin_url)
+
+    @staticmethod
+    def new_database(url):
         name = "test_" + uuid.uuid4().hex[:12]
-        with psycopg.connect(admin_url, autocommit=True) as connection:
+        with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
-        self.database_url = admin_url.rsplit("/", 1)[0] + "/" + name
+        return url.rsplit("/", 1)[0] + "/" + name
+
+    def with_new_database(self):
+        """The same servers, for tests of what counts or lists everything there is."""
+        other = copy.copy(self)
+        other.database_url = self.new_database(self.database_url)
+        return other
 
     def connect(self):
         return psycopg.connect(self.database_url, autocommit=True)

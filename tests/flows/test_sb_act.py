@@ -46,6 +46,13 @@ def echo(schema_ready, tmp_path_factory):
     assert echo.stop() == 0, echo.log()[-3000:]
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays_paused(database):
+    """Whatever a test came to: the others need the same stage."""
+    yield
+    database.execute("DELETE FROM pauses")
+
+
 def is_paused(echo, kind, name):
     return echo.metric("paused", kind=kind, what=name) == 1
 
@@ -126,10 +133,10 @@ def test_a_paused_provider_is_not_asked_and_no_limit_counts(sb, schema_ready, ec
     echo.settings["RETRY_AGE_MAX"] = "2s"
     echo.start().ready()
     wait_until(lambda: is_paused(echo, "provider", "stub"), "the pause after the start", PAUSE_S)
-    tell(topics, key, n=1, ask=provider.url + "/first")
-    tell(topics, key, n=2, ask=provider.url + "/second")
     tell(topics, key + "-other", n=1)
-    topics.wait("echo.out", key + "-other")
+    topics.wait("echo.out", key + "-other")         # until somebody needs the provider, the stage reads on
+    tell(topics, key, n=1, ask=provider.url + "/first", flush=False)
+    tell(topics, key, n=2, ask=provider.url + "/second")
     wait_until(lambda: echo.metric("in_flight", state="waiting") >= 1, "the event waiting for its provider")
     provider.behave = lambda method, path, number: (503, {}, "") if path == "/second" and number == 1 else (200, {}, "answer")
     time.sleep(3)
@@ -183,9 +190,9 @@ def groups(sb, *arguments):
     return json.loads(sb("dlq", "list", "echo", *arguments, "--json").stdout)
 
 
-def fail_then_work(provider):
+def fail_then_work(provider, why="the moon is full"):
     """Refuses for good, until it is told to work."""
-    provider.behave = lambda *_: (422, {}, "the moon is full")
+    provider.behave = lambda *_: (422, {}, why)
     return lambda: setattr(provider, "behave", lambda *_: (200, {}, "answer"))
 
 
@@ -240,19 +247,19 @@ def test_a_letter_retried_is_handled_as_the_next_run_and_open_no_more(sb, echo, 
 
 
 def test_many_letters_are_retried_in_order_at_the_rate_asked_for(sb, echo, topics, database, provider, key):
-    work = fail_then_work(provider)
+    work = fail_then_work(provider, f"{key} is full")
     for n in range(1, 6):
         for other in range(4):
             tell(topics, f"{key}-{other}", n=n, ask=f"{provider.url}/{key}", flush=False)
     topics.producer.flush()
     for other in range(4):
         letter_of(topics, f"{key}-{other}", count=5)
-    assert sum(group["letters"] for group in groups(sb, "--reason", "the moon is full")) == 20
+    assert sum(group["letters"] for group in groups(sb, "--reason", f"{key} is full")) == 20
     work()
-    dry = sb("dlq", "retry", "echo", "--reason", "the moon is full", "--dry-run").stdout
+    dry = sb("dlq", "retry", "echo", "--reason", f"{key} is full", "--dry-run").stdout
     assert "20 letters would be" in dry and rows(database, f"{key}-0") == []
     began = time.monotonic()
-    assert "20 sent: 20 done" in sb("dlq", "retry", "echo", "--reason", "the moon is full", "--rate", 10).stdout
+    assert "20 sent: 20 done" in sb("dlq", "retry", "echo", "--reason", f"{key} is full", "--rate", 10).stdout
     assert time.monotonic() - began >= 1.9
     for other in range(4):
         assert [(n, run) for n, run, _ in rows(database, f"{key}-{other}")] == [(n, 1) for n in range(1, 6)]

@@ -10,13 +10,19 @@ import uuid
 
 import pytest
 import requests
-from daemons import BUILD, Daemon
+from daemons import BUILD, Daemon, migrated
 from environment import ROOT, free_port, wait_until
 from sandbox_process import ACCOUNT, KEYS, process, sandbox  # noqa: F401
 
 SB = BUILD / "bin" / "sb"
 FINE, FAILED, WRONG = 0, 1, 2
 OK, BAD, UNKNOWN = "ok", "bad", "?"
+
+
+@pytest.fixture(scope="module")
+def schema_ready(environment, topics, tmp_path_factory):
+    """A database of its own: what is looked at are all companies and instances."""
+    return migrated(environment.with_new_database(), tmp_path_factory.mktemp("first"))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import uuid
 
 import psycopg
 import pytest
-from daemons import BUILD
+from daemons import BUILD, migrated
 
 SB = BUILD / "bin" / "sb"
 FINE, FAILED, WRONG = 0, 1, 2
@@ -17,6 +17,12 @@ asks for the name:  your name ,who is calling
 
 says when somebody comes: can come
 """
+
+
+@pytest.fixture(scope="module")
+def schema_ready(environment, topics, tmp_path_factory):
+    """A database of its own: a table shows the first companies there are."""
+    return migrated(environment.with_new_database(), tmp_path_factory.mktemp("first"))
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from daemons import BUILD
 from jsonschema import Draft202012Validator, FormatChecker
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = ROOT / "schemas"
-BUILD = os.environ.get("B", "build")
 UUID = "886313e1-3b8a-5372-9b90-0c9aee199e5d"
 ASTRAL = "\N{TELEPHONE RECEIVER}"       # one character, four bytes, two UTF-16 units
 FORMATS = FormatChecker(["uuid", "date-time"])
@@ -141,12 +140,9 @@ def instances(document):
 
 @pytest.fixture(scope="session")
 def record_check():
-    program = f"{BUILD}/tests/record_check"
-    subprocess.run(["make", "-s", f"B={BUILD}", program], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-
     def check(name, lines):
         """-> for each line of JSON: (True, it as written again) or (False, pointer, reason)"""
-        answers = subprocess.run([ROOT / program], input="".join(f"{name}\t{line}\n" for line in lines), encoding="utf-8",
+        answers = subprocess.run([BUILD / "tests" / "record_check"], input="".join(f"{name}\t{line}\n" for line in lines), encoding="utf-8",
                                  capture_output=True, check=True).stdout.split("\n")[:-1]
         assert len(answers) == len(lines)
         return [(True, answer[3:]) if answer.startswith("ok\t") else (False, *answer.split("\t", 2)[1:]) for answer in answers]
