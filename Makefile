@@ -49,6 +49,12 @@ daemons := ingest transcribe analyze notifier
 objects  = $(patsubst %.c,$(B)/%.o,$(sort $(wildcard $(1)/*.c)))
 common_objects := $(call objects,common) $(call objects,common/stage) $(B)/gen/events.o $(B)/gen/answers.o $(B)/gen/requests.o $(B)/gen/topics.o $(B)/gen/migrations.o $(B)/gen/settings_known.o $(B)/gen/openapi.o
 
+# what ThreadSanitizer does not know by itself; in every program that has librdkafka's threads
+ifneq ($(filter thread,$(SANITIZE)),)
+thread_objects := $(B)/tests/stage/tsan_threads.o
+ldflags += -rdynamic
+endif
+
 build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb     ## the daemons and sb, in build/bin (the default)
 	@:
 
@@ -78,7 +84,7 @@ $(B)/lib/phone.so: common/phone/libphonenumber.cc
 	$(Q)$(CXX) -std=c++17 -Wall -Wextra -Werror $(hardening) -fPIC -shared -Wl,-z,relro,-z,now $(CFLAGS) -o $@ $< -lphonenumber
 
 define daemon_rule
-$(B)/bin/$(1): $$(call objects,$(1)) $(B)/libcommon.a | $(B)/lib/phone.so
+$(B)/bin/$(1): $$(call objects,$(1)) $(thread_objects) $(B)/libcommon.a | $(B)/lib/phone.so
 	@echo "  LD    $$@"
 	@mkdir -p $$(@D)
 	$(Q)$(CC) $$(ldflags) -o $$@ $$^ $(if $(filter transcribe,$(1)),$$(speech_libs)) $$(libs)
@@ -89,7 +95,7 @@ $(foreach d,$(daemons),$(eval $(call daemon_rule,$(d))))
 $(B)/libingest.a: $(filter-out $(B)/ingest/main.o,$(call objects,ingest))
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
-$(B)/bin/sb: $(call objects,deploy/sb) $(B)/libingest.a $(B)/libcommon.a | $(B)/lib/phone.so
+$(B)/bin/sb: $(call objects,deploy/sb) $(thread_objects) $(B)/libingest.a $(B)/libcommon.a | $(B)/lib/phone.so
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(libs)
@@ -104,22 +110,22 @@ $(B)/libstages.a: $(foreach d,$(daemons),$(filter-out $(B)/$(d)/main.o,$(call ob
 $(B)/libsb.a: $(filter-out $(B)/deploy/sb/main.o,$(call objects,deploy/sb))
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
-$(B)/tests/%: $(B)/tests/unit/%.o $(B)/libsb.a $(B)/libstages.a $(B)/libcommon.a | $(B)/lib/phone.so
+$(B)/tests/%: $(B)/tests/unit/%.o $(thread_objects) $(B)/libsb.a $(B)/libstages.a $(B)/libcommon.a | $(B)/lib/phone.so
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(speech_libs) $(libs) -lcmocka
 
 # those that have threads run under ThreadSanitizer too
-threaded_tests := test_http_client test_http_outside test_http_patience test_http_server test_metrics test_spool test_websocket
+threaded_tests := test_door test_http_client test_http_outside test_http_patience test_http_server test_metrics test_spool test_websocket
 
 # the stage of the runtime's own tests, with its own topics and events beside the product's
 $(B)/echo/gen/.done: $(B)/gen/.done $(wildcard tests/stage/schemas/*.json tests/stage/schemas/events/*.json)
 	$(Q)mkdir -p $(B)/echo/gen && python3 schemas/generate.py $(B)/echo/gen tests/stage/schemas && touch $@
-echo_sources := tests/stage/echo.c $(addprefix $(B)/echo/gen/,events.c topics.c) $(if $(filter thread,$(SANITIZE)),tests/stage/tsan_threads.c -rdynamic)
-$(B)/tests/echo: $(wildcard tests/stage/*.c) $(B)/echo/gen/.done $(B)/libcommon.a
+echo_sources := tests/stage/echo.c $(addprefix $(B)/echo/gen/,events.c topics.c)
+$(B)/tests/echo: tests/stage/echo.c $(thread_objects) $(B)/echo/gen/.done $(B)/libcommon.a
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
-	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(echo_sources) $(B)/libcommon.a $(libs)
+	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(echo_sources) $(thread_objects) $(B)/libcommon.a $(libs)
 
 # librdkafka's mock brokers, which give what answers a test wants
 $(B)/tests/mock_kafka: $(B)/tests/faults/mock_kafka.o $(B)/libcommon.a
@@ -134,10 +140,10 @@ $(B)/tests/other_clock.so: tests/faults/other_clock.c
 	$(Q)$(CC) -std=c17 -D_GNU_SOURCE $(warnings) $(hardening) -fPIC -shared -Wl,-z,relro,-z,now $(CFLAGS) -o $@ $<
 
 # sb as it is for that stage: beside it, and knowing its topics and events
-$(B)/tests/sb: $(call objects,deploy/sb) $(B)/echo/gen/.done $(B)/libingest.a $(B)/libcommon.a
+$(B)/tests/sb: $(call objects,deploy/sb) $(thread_objects) $(B)/echo/gen/.done $(B)/libingest.a $(B)/libcommon.a
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
-	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(addprefix $(B)/echo/gen/,events.c topics.c) $(call objects,deploy/sb) $(B)/libingest.a $(B)/libcommon.a $(libs)
+	$(Q)$(CC) -I$(B)/echo/gen $(cflags) -MF $@.d $(ldflags) -o $@ $(addprefix $(B)/echo/gen/,events.c topics.c) $(call objects,deploy/sb) $(thread_objects) $(B)/libingest.a $(B)/libcommon.a $(libs)
 
 unit: $(unit_tests)         ## the unit tests alone
 	$(Q)failed=0; for t in $^; do $$t || failed=1; done; exit $$failed
@@ -166,7 +172,7 @@ test-python := .run/venv/bin/python
 test: deps-test             ## everything: unit tests, flows with real Kafka and Postgres, sanitizers, fuzzers
 	@$(MAKE) --no-print-directory -j$(JOBS) build unit-programs
 	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=address,undefined build unit-programs $(addprefix $(B)/address-undefined/tests/,echo sb record_check)
-	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=thread $(addprefix $(B)/thread/tests/,echo $(threaded_tests))
+	@$(MAKE) --no-print-directory -j$(JOBS) SANITIZE=thread $(B)/thread/bin/ingest $(addprefix $(B)/thread/tests/,echo $(threaded_tests))
 	@$(MAKE) --no-print-directory -j$(JOBS) FAULTS=1 build $(addprefix $(B)/faults/tests/,echo other_clock.so mock_kafka)
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzzers
 	@$(MAKE) --no-print-directory .run/venv/.done venvs kafka

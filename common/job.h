@@ -84,13 +84,16 @@ enum outcome job_report(struct work *work, const char *provider, const char *pro
                         const struct job_news *news);
 
 /* The statement of a stage's sweep over its due jobs.  An hour after an event of it became a dead letter it is made
- * anew. */
+ * anew.  What is paused, or waits behind a parked event of its subject, would only be sent again at each look. */
 #define JOB_DUE_STATEMENT(stage_name)                                                                                  \
     {                                                                                                                  \
         .name = "find_due_jobs",                                                                                       \
-        .text = "SELECT job_id AS id, greatest(next_check_at, date_trunc('hour', now())) AS next_check_at,"            \
-                " subject, tenant, json_build_object('job_id', job_id)::text AS data FROM jobs"                        \
-                " WHERE stage = '" stage_name "' AND next_check_at <= now()"                                           \
-                " ORDER BY jobs.next_check_at LIMIT 500",                                                              \
+        .text = "SELECT j.job_id AS id, greatest(j.next_check_at, date_trunc('hour', now())) AS next_check_at,"        \
+                " j.subject, j.tenant, json_build_object('job_id', j.job_id)::text AS data FROM jobs j"                \
+                " WHERE j.stage = '" stage_name "' AND j.next_check_at <= now()"                                       \
+                " AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.kind = 'tenant' AND p.name = j.tenant"                \
+                "  OR p.kind = 'provider' AND p.name = j.provider)"                                                    \
+                " AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.stage = j.stage AND p.subject = j.subject)"           \
+                " ORDER BY j.next_check_at LIMIT 500",                                                                 \
     }
 _Static_assert(SWEEP_ROWS_MAX == 500, "JOB_DUE_STATEMENT says so");

@@ -11,8 +11,9 @@
 #define ATTEMPT_BYTES_MAX 128
 
 /* What clients ask for may be anything or not said: planned for what is said, it takes milliseconds instead of a look at each row. */
-static const char tenant_text[] = "SELECT set_config('role', $1, true), set_config('switchboard.tenant', $2, true),"
-                                  " set_config('plan_cache_mode', 'force_custom_plan', true)";
+static const char scope_text[] = "SELECT set_config('role', $1, true), set_config('switchboard.tenant', $2, true),"
+                                 " set_config('switchboard.person', coalesce($3, ''), true),"
+                                 " set_config('plan_cache_mode', 'force_custom_plan', true)";
 
 struct pg_connection *pg_connection_new(const struct pg_pool_settings *settings, struct problem *why)
 {
@@ -75,7 +76,6 @@ static void note_prepared(struct pg_connection *connection, const struct stateme
 static int send_steps(struct pg_connection *connection, const struct pg_run *run, bool prepare)
 {
     const struct statement *statement = run->statement;
-    const char *values[] = { run->role != NULL ? run->role : "none", run->tenant };
     int steps = 0;
 
     if (prepare) {
@@ -83,8 +83,9 @@ static int send_steps(struct pg_connection *connection, const struct pg_run *run
             return 0;
         steps++;
     }
-    if (run->tenant != NULL) {
-        if (!PQsendQueryParams(connection->link, tenant_text, LENGTH(values), NULL, values, NULL, NULL, 0))
+    if (run->scope != NULL) {
+        const char *values[] = { run->role != NULL ? run->role : "none", run->scope->tenant, run->scope->person };
+        if (!PQsendQueryParams(connection->link, scope_text, LENGTH(values), NULL, values, NULL, NULL, 0))
             return 0;
         steps++;
     }

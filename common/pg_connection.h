@@ -23,13 +23,13 @@ void pg_connection_free(struct pg_connection *connection);
 /* Nothing came on an idle connection: a server that went away has said so, or closed it, by now. */
 bool pg_connection_is_quiet(const struct pg_connection *connection);
 
-/* One statement in a transaction of its own; with `tenant`, in which switchboard.tenant and `role` are set.
+/* One statement in a transaction of its own; with `scope`, in which that and `role` are set.
  * `ret_broken`: the connection must not be used again; `ret_stale`: what was prepared is no longer what the server has,
  * nothing was run, a new connection will do. */
 struct pg_run {
     const struct statement *statement;
     struct params params;
-    const char *tenant;                 /* NULL: neither is set */
+    const struct pg_scope *scope;       /* NULL: neither is set */
     const char *role;
 };
 enum pg_error pg_connection_run(struct pg_connection *connection, const struct pg_run *run, struct arena *arena,

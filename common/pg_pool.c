@@ -256,10 +256,10 @@ enum pg_error pg_query(struct pg_pool *pool, const struct statement *statement, 
     return query(pool, &(struct pg_run){ .statement = statement, .params = params }, arena, ret, why);
 }
 
-enum pg_error pg_query_as(struct pg_pool *pool, const char *tenant, const struct statement *statement,
+enum pg_error pg_query_as(struct pg_pool *pool, const struct pg_scope *scope, const struct statement *statement,
                           struct params params, struct arena *arena, struct rows *ret, struct problem *why)
 {
-    assert(tenant != NULL);
-    struct pg_run run = { .statement = statement, .params = params, .tenant = tenant, .role = pool->settings.role };
+    assert(scope->tenant != NULL);
+    struct pg_run run = { .statement = statement, .params = params, .scope = scope, .role = pool->settings.role };
     return query(pool, &run, arena, ret, why);
 }

@@ -82,9 +82,13 @@ void pg_array_end(struct buf *buf);
 enum pg_error pg_query(struct pg_pool *pool, const struct statement *statement, struct params params,
                        struct arena *arena, struct rows *ret, struct problem *why);
 
-/* As pg_query, in a transaction in which `switchboard.tenant` is set to `tenant`, so that row-level security lets through
- * that tenant's rows alone.  For the API. */
-enum pg_error pg_query_as(struct pg_pool *pool, const char *tenant, const struct statement *statement,
+/* Whose rows row-level security lets through: those of a tenant, and of things that are a person's only `person`'s and
+ * nobody's (NULL: everybody's). */
+struct pg_scope {
+    const char *tenant, *person;
+};
+/* As pg_query, in a transaction in which `switchboard.tenant` and `switchboard.person` say the scope.  For the API. */
+enum pg_error pg_query_as(struct pg_pool *pool, const struct pg_scope *scope, const struct statement *statement,
                           struct params params, struct arena *arena, struct rows *ret, struct problem *why);
 
 /* A connection of one's own, for what needs one (the committer, the ledger reader).  Not pooled; NULL when it fails. */

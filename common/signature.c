@@ -264,21 +264,31 @@ static struct text behind(struct text item, const char *prefix)
     return text_starts(item, prefix) ? (struct text){ item.at + bytes, item.bytes - bytes } : (struct text){ NULL, 0 };
 }
 
+static struct text time_of(struct text header)
+{
+    struct text item, time = { NULL, 0 };
+
+    while (time.at == NULL && next_item(&header, &item))
+        time = behind(item, "t=");
+    return time;
+}
+
+bool signature_shunya_time(struct text header, int64_t *ret_s)
+{
+    return seconds_read(time_of(header), ret_s);
+}
+
 /* There may be several v1, while the sender changes its secret. */
 static int find_timed_signer(struct text secrets, struct text header, struct text body, int64_t now_s)
 {
-    struct text list = header, item, time = { NULL, 0 };
+    struct text list = header, item;
     char hex[2 * SHA256_BYTES];
     int64_t time_s;
     int signer = SIGNATURE_WRONG;
 
-    while (next_item(&list, &item))
-        if (time.at == NULL)
-            time = behind(item, "t=");
-    if (!seconds_read(time, &time_s) || llabs(now_s - time_s) > SIGNATURE_AGE_S_MAX)
+    if (!signature_shunya_time(header, &time_s) || llabs(now_s - time_s) > SIGNATURE_AGE_S_MAX)
         return SIGNATURE_WRONG;
-    const struct text parts[] = { time, TEXT("."), body };
-    list = header;
+    const struct text parts[] = { time_of(header), TEXT("."), body };
     while (next_item(&list, &item) && signer == SIGNATURE_WRONG)
         signer = find_signer(HASH_SHA256, IN_HEX, secrets, lower_hex(behind(item, "v1="), hex), parts, LENGTH(parts));
     return signer;

@@ -24,4 +24,6 @@ int signature_twilio(struct text secrets, struct text header, struct text settin
  * SIGNATURE_AGE_S_MAX from `now_s`; `legacy`: also hex over the body alone, bare or behind "sha256=", which has no time and
  * so can be sent again by whoever heard it. */
 #define SIGNATURE_AGE_S_MAX 300
+/* The <unix seconds> that such a header says; false: it holds none. */
+bool signature_shunya_time(struct text header, int64_t *ret_s);
 int signature_shunya(struct text secrets, struct text header, struct text body, int64_t now_s, bool legacy);

@@ -134,7 +134,8 @@ void api_answer(struct api_request *request, int status, struct buf *body)
 bool api_query(struct api_request *request, const struct statement *statement, struct params params, struct rows *ret)
 {
     struct problem why = { 0 };
-    enum pg_error error = pg_query_as(request->pool, request->tenant, statement, params, request->arena, ret, &why);
+    const struct pg_scope scope = { request->tenant, request->person };
+    enum pg_error error = pg_query_as(request->pool, &scope, statement, params, request->arena, ret, &why);
 
     if (error == PG_FINE)
         return true;
@@ -198,6 +199,14 @@ static unsigned role_bit(const char *role)
     return 0;
 }
 
+/* A rep's token that belongs to nobody sees what is nobody's. */
+static const char *person_of(const struct token *token, struct arena *arena)
+{
+    if (strcmp(token->role, "rep") != 0)
+        return NULL;
+    return token->user_id[0] ? token->user_id : arena_printf(arena, "token %s", token->id);
+}
+
 static bool check_role(struct api_request *request)
 {
     const struct token *token = request->token;
@@ -234,6 +243,7 @@ static void run(struct api *api, const struct waiting *waiting)
         .pool = api->pool,
         .operation = waiting->operation,
         .tenant = strcmp(token.role, "platform") == 0 ? API_ALL_TENANTS : token.tenant,
+        .person = person_of(&token, http_arena(exchange)),
         .token = &token,
         .argument = waiting->argument,
     };

@@ -3,7 +3,7 @@
  * The HTTP loop must not block, so a request with a bearer token goes through a queue to one of a few threads; a full
  * queue answers 503 with Retry-After.  The thread looks the token up and calls the operation's handler, which reads as
  * the role switchboard_api under row-level security: the tenant is set from the token and by nothing else.  Tokens of
- * the role "platform" see all companies.  What changes anything becomes an event (api_writes.c).
+ * the role "platform" see all companies; those of the role "rep" see the appointments and visits of their own person.  What changes anything becomes an event (api_writes.c).
  *
  * Answers are never to be cached.  Errors are problem details (RFC 9457); one about a query parameter or a header has
  * its name in "parameter", one about the body a JSON pointer in "pointer". */
@@ -57,6 +57,7 @@ struct api_request {
     struct pg_pool *pool;
     const struct api_operation *operation;
     const char *tenant; /* or API_ALL_TENANTS: what is asked for */
+    const char *person; /* who sees only what is theirs and nobody's; NULL: what is the company's */
     const struct token *token;
     const void *argument; /* of api_resume() */
     struct problem why;   /* for readers */
@@ -103,7 +104,7 @@ api_handler api_list_leads, api_update_lead;                                    
 api_handler api_list_appointments, api_list_own_appointments, api_create_appointment; /* api_appointments.c */
 api_handler api_list_sessions, api_show_session, api_start_session, api_stop_session;        /* api_sessions.c */
 api_handler api_show_operation;                                                              /* api_operations.c */
-api_handler api_play_call;                                                                   /* api_recordings.c */
+api_handler api_play_call, api_play_session;                                                 /* api_recordings.c */
 api_handler api_csr_overview, api_rep_overview, api_all_csrs_overview, api_all_reps_overview; /* api_metrics.c */
 
 /* schemas/openapi.yaml, compiled in. */

@@ -9,40 +9,34 @@
 
 /* One that was booked without an agreed time is on no day, and comes last. */
 #define COLUMNS APPOINTMENT_COLUMNS ", " API_UTC("p.listed_at") " AS listed_at"
-#define LIST_APPOINTMENTS(where)                                                                                  \
-    API_OLDEST_FIRST("appointments c", where, "listed_at", "appointment_id", "uuid", COLUMNS,           \
-             APPOINTMENT_JOINS)
-/* $6: the day.  Those of UTC around it let the index be used, whatever the company's time zone. */
-#define LISTED(tenancy)                                                                                           \
-    tenancy " AND c.listed_at >= CASE WHEN $6::date IS NULL THEN '-infinity' ELSE ($6::date - 1)::timestamptz END" \
-            " AND c.listed_at <= CASE WHEN $6::date IS NULL THEN 'infinity' ELSE ($6::date + 2)::timestamptz END" \
-            " AND ($6::date IS NULL OR " API_LOCAL_DAY("scheduled_start") " = $6::date)"
-#define TODAY                                                                                                     \
-    "(now() AT TIME ZONE (SELECT co.time_zone FROM companies co WHERE co.tenant = c.tenant))::date"
-/* $6: the user.  Today is two days of UTC at most. */
-#define OWN_TODAY(tenancy)                                                                                        \
-    tenancy " AND c.assigned_rep_id = $6"                                                                         \
-            " AND c.listed_at > now() - interval '2 days' AND c.listed_at < now() + interval '2 days'"            \
-            " AND " API_LOCAL_DAY("scheduled_start") " = " TODAY
+#define LIST_APPOINTMENTS(total, where)                                                                           \
+    API_OLDEST_FIRST(total, "appointments c", where, "listed_at", "appointment_id", "uuid", COLUMNS,              \
+                     APPOINTMENT_JOINS)
+/* $6: the day.  Those of a day are counted. */
+#define OF_COMPANY API_ONE_COMPANY " AND " API_IN_DAYS("listed_at", "$6::date", "$6::date") ON_A_DAY
+#define OF_ALL     API_ALL_COMPANIES " AND " API_IN_DAYS_OF_ALL("listed_at", "$6::date", "$6::date") ON_A_DAY
+#define ON_A_DAY   " AND ($6::date IS NULL OR c.scheduled_start IS NOT NULL)"
+#define TOTAL(where)                                                                                              \
+    "CASE WHEN $6::date IS NULL THEN appointments_total() ELSE " API_COUNT("appointments c", where) " END"
+/* $6: the user.  Today is the company's. */
+#define OWN_TODAY                                                                                                 \
+    API_ONE_COMPANY " AND c.assigned_rep_id = $6 AND c.listed_at >= " API_DAY_BEGINS(TODAY)                       \
+                    " AND c.listed_at < " API_DAY_BEGINS(TODAY " + 1")
+#define TODAY "(now() AT TIME ZONE co.time_zone)::date"
 
 static const struct statement list_appointments = {
     .name = "api_list_appointments",
-    .text = LIST_APPOINTMENTS(LISTED(API_ONE_COMPANY)),
+    .text = LIST_APPOINTMENTS(TOTAL(OF_COMPANY), OF_COMPANY),
     .params = 6,
 };
 static const struct statement list_all_appointments = {
     .name = "api_list_all_appointments",
-    .text = LIST_APPOINTMENTS(LISTED(API_ALL_COMPANIES)),
+    .text = LIST_APPOINTMENTS(TOTAL(OF_ALL), OF_ALL),
     .params = 6,
 };
 static const struct statement list_own_appointments = {
     .name = "api_list_own_appointments",
-    .text = LIST_APPOINTMENTS(OWN_TODAY(API_ONE_COMPANY)),
-    .params = 6,
-};
-static const struct statement list_all_own_appointments = {
-    .name = "api_list_all_own_appointments",
-    .text = LIST_APPOINTMENTS(OWN_TODAY(API_ALL_COMPANIES)),
+    .text = LIST_APPOINTMENTS(API_COUNT("appointments c", OWN_TODAY), OWN_TODAY),
     .params = 6,
 };
 
@@ -74,13 +68,15 @@ void api_list_appointments(struct api_request *request)
         api_answer_list(request, &list, &query.page, PARAMS(query.date));
 }
 
+/* A person's are those of their own company, also when their token sees all. */
 void api_list_own_appointments(struct api_request *request)
 {
     static const struct api_list list = { &appointments_order, appointment_parts,      "listed_at",
-                                          "appointment_id",    &list_own_appointments, &list_all_own_appointments };
+                                          "appointment_id",    &list_own_appointments, NULL };
     struct api_page page;
     struct problem why = { 0 };
 
+    request->tenant = request->token->tenant;
     if (!page_query_read(http_url(request->exchange), &appointments_order, request->arena, &page, &why))
         api_refuse_query(request, &why);
     else

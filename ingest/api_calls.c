@@ -62,26 +62,19 @@
     LAST_OUTCOME("heard", "transcribe", "call.recorded", "t")                                                     \
     LAST_OUTCOME("understood", "analyze", "call.transcribed", "a")
 
-/* Which calls are in the list: $6 from, $7 to, $8 status, $9 callback.  Days are the company's own.  (Row-level security
- * keeps a COALESCE out of the index, but not a CASE.) */
+/* Which calls are in the list: $6 from, $7 to, $8 status, $9 callback.  (Row-level security keeps a COALESCE out of the
+ * index, but not a CASE.) */
 #define LISTED(tenancy)                                                                                           \
     tenancy " AND ($8::text IS NULL OR c.status = $8)"                                                            \
     " AND ($9::text IS NULL OR (c.status = 'missed' AND (c.callback_done_at IS NULL) = ($9 = 'open')))"
-#define OF_COMPANY                                                                                                \
-    API_ONE_COMPANY " AND c.call_at >= " API_FROM_DAY("$6::date") " AND c.call_at < " API_TO_DAY("$7::date")
-/* Those of UTC around them let the index be used, whatever the time zones. */
-#define OF_ALL                                                                                                    \
-    API_ALL_COMPANIES                                                                                             \
-    " AND c.call_at >= CASE WHEN $6::date IS NULL THEN '-infinity' ELSE ($6::date - 1)::timestamptz END"          \
-    " AND c.call_at < CASE WHEN $7::date IS NULL THEN 'infinity' ELSE ($7::date + 2)::timestamptz END"            \
-    " AND ($6::date IS NULL OR " API_LOCAL_DAY("call_at") " >= $6::date)"                                         \
-    " AND ($7::date IS NULL OR " API_LOCAL_DAY("call_at") " <= $7::date)"
-#define LIST_CALLS(tenancy)                                                                                       \
-    API_NEWEST_FIRST_OF("calls_total($6::date, $7::date, $8, $9)", "calls c", LISTED(tenancy), "call_at",         \
-                        "call_id", "text", CALL_COLUMNS, CALL_JOINS)
-#define SEARCH_CALLS(tenancy)                                                                                     \
-    API_NEWEST_FIRST(MATCHING, LISTED(tenancy), "call_at", "call_id", "text", CALL_COLUMNS, CALL_JOINS)
-#define MATCHING "calls_matching($10) m JOIN calls c ON c.tenant = m.tenant AND c.call_id = m.call_id"
+#define OF_COMPANY API_ONE_COMPANY " AND " API_IN_DAYS("call_at", "$6::date", "$7::date")
+#define OF_ALL     API_ALL_COMPANIES " AND " API_IN_DAYS_OF_ALL("call_at", "$6::date", "$7::date")
+#define LIST_CALLS(where)                                                                                         \
+    API_NEWEST_FIRST("calls_total($6::date, $7::date, $8, $9)", "calls c", LISTED(where), "call_at", "call_id",   \
+                     "text", CALL_COLUMNS, CALL_JOINS)
+/* Said as the indexes of what is open and of what is seldom have it, which are small however many calls there were. */
+#define OPEN   " AND c.status = 'missed' AND c.callback_done_at IS NULL"
+#define SELDOM " AND c.status IN ('ringing', 'in_progress', 'failed')"
 
 static const struct statement list_calls = {
     .name = "api_list_calls",
@@ -93,26 +86,46 @@ static const struct statement list_all_calls = {
     .text = LIST_CALLS(OF_ALL),
     .params = 9,
 };
-/* Said as the index of what is open has it, which is small however many calls there were. */
-#define OPEN(tenancy) tenancy " AND c.status = 'missed' AND c.callback_done_at IS NULL"
 static const struct statement list_callbacks = {
     .name = "api_list_callbacks",
-    .text = LIST_CALLS(OPEN(OF_COMPANY)),
+    .text = LIST_CALLS(OF_COMPANY OPEN),
     .params = 9,
 };
 static const struct statement list_all_callbacks = {
     .name = "api_list_all_callbacks",
-    .text = LIST_CALLS(OPEN(OF_ALL)),
+    .text = LIST_CALLS(OF_ALL OPEN),
     .params = 9,
 };
+static const struct statement list_seldom_calls = {
+    .name = "api_list_seldom_calls",
+    .text = LIST_CALLS(OF_COMPANY SELDOM),
+    .params = 9,
+};
+static const struct statement list_all_seldom_calls = {
+    .name = "api_list_all_seldom_calls",
+    .text = LIST_CALLS(OF_ALL SELDOM),
+    .params = 9,
+};
+
+/* What is found for $10 is counted up to so many: a word may be in every call. */
+#define COUNTED_MAX 1000
+#define SEARCH_CALLS(tenancy)                                                                                     \
+    "WITH search AS MATERIALIZED (SELECT s.total, s.found FROM calls_search($10, $6::date, $7::date, $8, $9,"     \
+    " $2::timestamptz, $3, $4, $5::integer, " TEXT_OF(COUNTED_MAX) ") s),"                                        \
+    " page AS MATERIALIZED (SELECT c.* FROM (SELECT (found).* FROM search) c"                                     \
+    " WHERE c.call_id IS NOT NULL AND " tenancy "),"                                                              \
+    " listed AS MATERIALIZED (SELECT total,"                                                                      \
+    " CASE WHEN total < " TEXT_OF(COUNTED_MAX) " THEN 'exact' ELSE 'at_least' END AS total_is FROM search LIMIT 1)" \
+    API_SHOW_PAGE("call_at", "call_id", "DESC", CALL_COLUMNS, CALL_JOINS)
+
 static const struct statement search_calls = {
     .name = "api_search_calls",
-    .text = SEARCH_CALLS(OF_COMPANY),
+    .text = SEARCH_CALLS(API_ONE_COMPANY),
     .params = 10,
 };
 static const struct statement search_all_calls = {
     .name = "api_search_all_calls",
-    .text = SEARCH_CALLS(OF_ALL),
+    .text = SEARCH_CALLS(API_ALL_COMPANIES),
     .params = 10,
 };
 
@@ -277,14 +290,25 @@ static const struct api_part more_call_parts[] = {
 
 /* --- GET /api/v1/calls ----------------------------------------------------------------------------------- */
 
-void api_list_calls(struct api_request *request)
+static const struct api_list *list_of(const struct calls_query *query)
 {
     static const struct api_list list = { &calls_order, call_parts,  "call_at",
                                           "call_id",    &list_calls, &list_all_calls };
-    static const struct api_list found = { &calls_order, call_parts,    "call_at",
-                                           "call_id",    &search_calls, &search_all_calls };
     static const struct api_list callbacks = { &calls_order, call_parts,      "call_at",
                                                "call_id",    &list_callbacks, &list_all_callbacks };
+    static const struct api_list seldom = { &calls_order, call_parts,         "call_at",
+                                            "call_id",    &list_seldom_calls, &list_all_seldom_calls };
+
+    if (is(query->callback, "open"))
+        return &callbacks;
+    return is(query->status, "ringing") || is(query->status, "in_progress") || is(query->status, "failed") ? &seldom
+                                                                                                          : &list;
+}
+
+void api_list_calls(struct api_request *request)
+{
+    static const struct api_list found = { &calls_order, call_parts,    "call_at",
+                                           "call_id",    &search_calls, &search_all_calls };
     struct calls_query query;
     struct problem why = { 0 };
 
@@ -294,8 +318,8 @@ void api_list_calls(struct api_request *request)
         api_answer_list(request, &found, &query.page,
                         PARAMS(query.from, query.to, query.status, query.callback, query.search));
     else
-        api_answer_list(request, query.callback && strcmp(query.callback, "open") == 0 ? &callbacks : &list,
-                        &query.page, PARAMS(query.from, query.to, query.status, query.callback));
+        api_answer_list(request, list_of(&query), &query.page,
+                        PARAMS(query.from, query.to, query.status, query.callback));
 }
 
 /* --- GET /api/v1/calls/{id} ------------------------------------------------------------------------------ */

@@ -7,7 +7,7 @@
 /* $6: statuses */
 #define LISTED(tenancy) tenancy " AND ($6::text[] IS NULL OR c.status = ANY ($6::text[]))"
 #define LIST_LEADS(tenancy)                                                                                       \
-    API_NEWEST_FIRST_OF("leads_total($6::text[])", "leads c", LISTED(tenancy), "created_at", "lead_id", "uuid",    \
+    API_NEWEST_FIRST("leads_total($6::text[])", "leads c", LISTED(tenancy), "created_at", "lead_id", "uuid",    \
                         LEAD_COLUMNS, LEAD_JOINS)
 
 static const struct statement list_leads = {

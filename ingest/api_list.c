@@ -129,6 +129,7 @@ static void answer_json(struct api_request *request, const struct api_list *list
     }
     buf_add_string(&out, "],\"total\":");
     buf_add_string(&out, row_get(rows, 0, "total"));
+    json_add_string(&out, "total_is", row_get(rows, 0, "total_is"));
     json_name(&out, "next_cursor");
     json_write_string(&out, next);
     buf_add_string(&out, "}}\n");
@@ -139,6 +140,7 @@ static void answer_csv(struct api_request *request, const struct api_list *list,
                        const char *next)
 {
     const struct http_answer_header headers[] = { { "Total-Count", row_get(rows, 0, "total") },
+                                                  { "Total-Is", row_get(rows, 0, "total_is") },
                                                   { next ? "Next-Cursor" : NULL, next },
                                                   { 0 } };
     struct buf out;

@@ -12,31 +12,42 @@
  * own.  Row-level security says the tenancy again; said here, it lets the company's index be used.  `total` is how many
  * rows there are: API_COUNT(), or what is faster where there are a million. */
 #define API_COUNT(from, where) "(SELECT count(*) FROM " from " WHERE " where ")"
+/* Where the page begins is no comparison of rows: an index scan would begin there and overlook another bound of its
+ * time that is nearer. */
 #define API_LIST(total, from, where, at, id, id_type, order, behind, columns, joins)                              \
     "WITH page AS MATERIALIZED (SELECT c.* FROM " from " WHERE " where                                            \
-    " AND (c." at ", c." id ", c.tenant) " behind " ($2::timestamptz, $3::" id_type ", $4)"                       \
+    " AND c." at " " behind "= $2::timestamptz"                                                                   \
+    " AND (c." at " <> $2::timestamptz OR (c." id ", c.tenant) " behind " ($3::" id_type ", $4))"                 \
     " ORDER BY c." at " " order ", c." id " " order ", c.tenant " order " LIMIT $5::integer),"                    \
-    " listed AS MATERIALIZED (SELECT " total " AS total)"                                                         \
-    " SELECT listed.total, " columns " FROM listed LEFT JOIN page p ON true" joins                                \
+    " listed AS MATERIALIZED (SELECT " total " AS total, 'exact' AS total_is)"                                    \
+    API_SHOW_PAGE(at, id, order, columns, joins)
+/* What follows `page` and `listed`: an empty page has a row, too, for the total. */
+#define API_SHOW_PAGE(at, id, order, columns, joins)                                                              \
+    " SELECT listed.total, listed.total_is, " columns " FROM listed LEFT JOIN page p ON true" joins               \
     " ORDER BY p." at " " order ", p." id " " order ", p.tenant " order
-#define API_NEWEST_FIRST(from, where, at, id, id_type, columns, joins)                                            \
-    API_NEWEST_FIRST_OF(API_COUNT(from, where), from, where, at, id, id_type, columns, joins)
-#define API_NEWEST_FIRST_OF(total, from, where, at, id, id_type, columns, joins)                                  \
+#define API_NEWEST_FIRST(total, from, where, at, id, id_type, columns, joins)                                     \
     API_LIST(total, from, where, at, id, id_type, "DESC", "<", columns, joins)
-#define API_OLDEST_FIRST(from, where, at, id, id_type, columns, joins)                                            \
-    API_LIST(API_COUNT(from, where), from, where, at, id, id_type, "ASC", ">", columns, joins)
+#define API_OLDEST_FIRST(total, from, where, at, id, id_type, columns, joins)                                     \
+    API_LIST(total, from, where, at, id, id_type, "ASC", ">", columns, joins)
 #define API_ONE_COMPANY "c.tenant = $1"
 #define API_ALL_COMPANIES "$1 = '" API_ALL_TENANTS "'"
-/* When a day begins for the company $1; -infinity and infinity stand where no day is asked for.  As a bound it lets the
- * index be used to the row; of all companies each row has to be looked at. */
-#define API_FROM_DAY(day)                                                                                         \
-    "CASE WHEN " day " IS NULL THEN '-infinity' ELSE " API_DAY_BEGINS(day) " END"
-#define API_TO_DAY(day) "CASE WHEN " day " IS NULL THEN 'infinity' ELSE " API_DAY_BEGINS(day " + 1") " END"
+
+/* --- days, each company's own.  `at` is a column of `c`; where no day is asked for there is no bound. */
+
+/* Of the company $1.  As bounds they let the index be used to the row. */
+#define API_IN_DAYS(at, from, to)                                                                                 \
+    "c." at " >= CASE WHEN " from " IS NULL THEN '-infinity' ELSE " API_DAY_BEGINS(from) " END"                   \
+    " AND c." at " < CASE WHEN " to " IS NULL THEN 'infinity' ELSE " API_DAY_BEGINS(to " + 1") " END"
 #define API_DAY_BEGINS(day)                                                                                       \
     "(SELECT day_begins(" day ", co.time_zone) FROM companies co WHERE co.tenant = $1)"
-/* The day of the row `c` in its company's own time zone. */
-#define API_LOCAL_DAY(at)                                                                                         \
-    "(c." at " AT TIME ZONE (SELECT co.time_zone FROM companies co WHERE co.tenant = c.tenant))::date"
+/* Of all companies, whose rows each have to be looked at; that it is the day anywhere on earth lets the index be used. */
+#define API_IN_DAYS_OF_ALL(at, from, to)                                                                          \
+    "c." at " >= CASE WHEN " from " IS NULL THEN '-infinity' ELSE " from "::timestamptz - interval '14 hours' END" \
+    " AND c." at " < CASE WHEN " to " IS NULL THEN 'infinity'"                                                    \
+    " ELSE (" to " + 1)::timestamptz + interval '12 hours' END"                                                   \
+    " AND (" from " IS NULL AND " to " IS NULL OR (c." at " AT TIME ZONE"                                         \
+    " (SELECT co.time_zone FROM companies co WHERE co.tenant = c.tenant))::date"                                  \
+    " BETWEEN coalesce(" from ", '-infinity') AND coalesce(" to ", 'infinity'))"
 
 struct api_list {
     const struct api_order *order;

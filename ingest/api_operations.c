@@ -65,7 +65,7 @@ enum api_found api_operation_look(struct api_request *request, const char *id, s
     struct problem why = { 0 };
     struct rows rows;
 
-    return pg_query_as(request->pool, request->tenant, &find_operation,
+    return pg_query_as(request->pool, &(struct pg_scope){ .tenant = request->tenant }, &find_operation,
                        PARAMS(id, request->token->id, user_of(request)), request->arena, &rows, &why) == PG_FINE
                ? found(&rows, ret)
                : API_NOT_KNOWN;

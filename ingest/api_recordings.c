@@ -1,4 +1,5 @@
-/* api_recordings.c: GET /api/v1/calls/{id}/recording: the call's audio, from the copy that transcribe made. */
+/* api_recordings.c: GET /api/v1/calls/{id}/recording, /api/v1/recordings/sessions/{id}/recording: the audio of a call or
+ * visit, from the copy that transcribe made. */
 #include "ingest/api.h"
 
 #include <errno.h>
@@ -14,10 +15,17 @@
 #include "ingest/api_query.h"
 #include "ingest/byte_range.h"
 
-static const struct statement find_recording = {
+static const struct statement find_call_recording = {
     .name = "api_find_recording",
     .text = "SELECT r.path, r.format, r.sha256 FROM calls c JOIN recordings r USING (tenant, call_id)"
             " WHERE c.call_id = $1 ORDER BY c.call_at DESC LIMIT 1",
+    .params = 1,
+};
+
+static const struct statement find_session_recording = {
+    .name = "api_find_session_recording",
+    .text = "SELECT r.path, r.format, r.sha256 FROM recording_sessions s JOIN session_recordings r"
+            " USING (tenant, session_id) WHERE s.session_id = $1::uuid",
     .params = 1,
 };
 
@@ -103,7 +111,7 @@ static void send_file(struct api_request *request, int fd, int64_t bytes, const 
     api_refuse_with(request, 416, "the recording has no part in this range", headers + 1);
 }
 
-void api_play_call(struct api_request *request)
+static void play(struct api_request *request, const struct statement *find, const char *id, const char *what)
 {
     struct rows rows;
     int64_t bytes;
@@ -113,11 +121,24 @@ void api_play_call(struct api_request *request)
         api_refuse_query(request, &request->why);
         return;
     }
-    if (!api_query(request, &find_recording, PARAMS(http_path_value(request->exchange, "id")), &rows))
+    if (!api_query(request, find, PARAMS(id), &rows))
         return;
     if (rows.count == 0)
-        api_refuse_absent(request, "recording of a call");
+        api_refuse_absent(request, what);
     else if (open_recording(request, row_get(&rows, 0, "path"), &fd, &bytes))
         send_file(request, fd, bytes, content_type_of(row_get(&rows, 0, "format")),
                   arena_printf(request->arena, "\"%s\"", row_get(&rows, 0, "sha256")));
+}
+
+void api_play_call(struct api_request *request)
+{
+    play(request, &find_call_recording, http_path_value(request->exchange, "id"), "recording of a call");
+}
+
+void api_play_session(struct api_request *request)
+{
+    const char *session_id = api_path_uuid(request, "recording of a visit");
+
+    if (session_id)
+        play(request, &find_session_recording, session_id, "recording of a visit");
 }

@@ -3,6 +3,8 @@
 
 /* Who decides about people's work, and who does it. */
 #define DECIDERS (API_PLATFORM | API_ADMIN | API_EXEC | API_OWNER)
+/* Who hears what is said at customers': reps their own visits. */
+#define VISITORS (DECIDERS | API_REP)
 #define SELLERS  (API_PLATFORM | API_ADMIN | API_OWNER | API_CSR | API_REP)
 
 #define OPERATION(name, operation_id, ...)                                                                        \
@@ -23,8 +25,9 @@ OPERATION(update_lead,           "updateLead",          .roles = SELLERS)
 OPERATION(list_appointments,     "listAppointments",    .roles = API_PEOPLE)
 OPERATION(list_own_appointments, "listOwnAppointments", .roles = API_PEOPLE, .of_self = true)
 OPERATION(create_appointment,    "createAppointment",   .roles = SELLERS)
-OPERATION(list_sessions,         "listSessions",        .roles = API_PEOPLE)
-OPERATION(show_session,          "showSession",         .roles = API_PEOPLE)
+OPERATION(list_sessions,         "listSessions",        .roles = VISITORS)
+OPERATION(show_session,          "showSession",         .roles = VISITORS)
+OPERATION(play_session,          "playSession",         .roles = VISITORS)
 OPERATION(start_session,         "startSession",        .roles = API_PLATFORM | API_ADMIN | API_OWNER | API_REP)
 OPERATION(stop_session,          "stopSession",         .roles = API_PLATFORM | API_ADMIN | API_OWNER | API_REP)
 OPERATION(show_operation,        "showOperation",       .roles = API_PEOPLE)
@@ -53,6 +56,7 @@ const struct http_route ingest_api_routes[] = {
     { "POST", "/api/v1/appointments", create_appointment, API_BODY_BYTES_MAX, NULL },
     { "GET", "/api/v1/recordings/sessions", list_sessions, 0, NULL },
     { "GET", "/api/v1/recordings/sessions/{id}", show_session, 0, NULL },
+    { "GET", "/api/v1/recordings/sessions/{id}/recording", play_session, 0, NULL },
     { "POST", "/api/v1/recordings/sessions/start", start_session, API_BODY_BYTES_MAX, NULL },
     { "POST", "/api/v1/recordings/sessions/{id}/stop", stop_session, API_BODY_BYTES_MAX, NULL },
     { "GET", "/api/v1/operations/{id}", show_operation, 0, NULL },

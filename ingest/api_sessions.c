@@ -16,22 +16,38 @@
     " " API_UTC("a.updated_at") " AS analysis_updated_at"
 #define ANALYSIS_JOIN                                                                                             \
     " LEFT JOIN recording_analyses a ON a.tenant = p.tenant AND a.session_id = p.session_id"
-/* $6: status, or stale */
-#define LISTED(tenancy)                                                                                           \
-    tenancy " AND ($6::text IS NULL OR c.status = $6"                                                             \
-            " OR ($6 = 'stale' AND c.status = 'recording' AND c.started_at < now() - " SESSION_STALE "))"
-#define LIST_SESSIONS(tenancy)                                                                                    \
-    API_NEWEST_FIRST("recording_sessions c", LISTED(tenancy), "started_at", "session_id", "uuid",       \
-             SESSION_COLUMNS ANALYSIS_COLUMNS, ANALYSIS_JOIN)
+/* $6: status, or stale.  Nearly all are completed: the others are said as the index of them has it, and counted. */
+#define LISTED(tenancy) tenancy " AND ($6::text IS NULL OR c.status = $6)"
+#define SELDOM(tenancy)                                                                                           \
+    tenancy " AND c.status <> 'completed'"                                                                        \
+            " AND (c.status = $6 OR ($6 = 'stale' AND c.status = 'recording'"                                     \
+            " AND c.started_at < now() - " SESSION_STALE "))"
+#define TOTAL(tenancy)                                                                                            \
+    "visits_total() - CASE WHEN $6::text IS NULL THEN 0 ELSE "                                                    \
+    API_COUNT("recording_sessions c", tenancy " AND c.status <> 'completed'") " END"
+#define LIST_SESSIONS(total, where)                                                                               \
+    API_NEWEST_FIRST(total, "recording_sessions c", where, "started_at", "session_id", "uuid",                    \
+                     SESSION_COLUMNS ANALYSIS_COLUMNS, ANALYSIS_JOIN)
+#define LIST_SELDOM(tenancy) LIST_SESSIONS(API_COUNT("recording_sessions c", SELDOM(tenancy)), SELDOM(tenancy))
 
 static const struct statement list_sessions = {
     .name = "api_list_sessions",
-    .text = LIST_SESSIONS(API_ONE_COMPANY),
+    .text = LIST_SESSIONS(TOTAL(API_ONE_COMPANY), LISTED(API_ONE_COMPANY)),
     .params = 6,
 };
 static const struct statement list_all_sessions = {
     .name = "api_list_all_sessions",
-    .text = LIST_SESSIONS(API_ALL_COMPANIES),
+    .text = LIST_SESSIONS(TOTAL(API_ALL_COMPANIES), LISTED(API_ALL_COMPANIES)),
+    .params = 6,
+};
+static const struct statement list_seldom_sessions = {
+    .name = "api_list_seldom_sessions",
+    .text = LIST_SELDOM(API_ONE_COMPANY),
+    .params = 6,
+};
+static const struct statement list_all_seldom_sessions = {
+    .name = "api_list_all_seldom_sessions",
+    .text = LIST_SELDOM(API_ALL_COMPANIES),
     .params = 6,
 };
 static const struct statement show_session = {
@@ -85,13 +101,16 @@ void api_list_sessions(struct api_request *request)
 {
     static const struct api_list list = { &sessions_order, listed_parts,   "started_at",
                                           "session_id",    &list_sessions, &list_all_sessions };
+    static const struct api_list seldom = { &sessions_order, listed_parts,          "started_at",
+                                            "session_id",    &list_seldom_sessions, &list_all_seldom_sessions };
     struct sessions_query query;
     struct problem why = { 0 };
 
     if (!sessions_query_read(http_url(request->exchange), request->arena, &query, &why))
         api_refuse_query(request, &why);
     else
-        api_answer_list(request, &list, &query.page, PARAMS(query.status));
+        api_answer_list(request, query.status && strcmp(query.status, "completed") != 0 ? &seldom : &list, &query.page,
+                        PARAMS(query.status));
 }
 
 void api_show_session(struct api_request *request)

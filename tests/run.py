@@ -1,7 +1,7 @@
 """Everything that `make test` runs, in order; the programs are built.  `run.py PART…` runs some parts.
 
     unit      the unit tests, plain and under AddressSanitizer and UndefinedBehaviorSanitizer
-    threads   the unit tests that have threads, and the runtime's stories, under ThreadSanitizer
+    threads   the unit tests that have threads, and the runtime's and the door's stories, under ThreadSanitizer
     flows     the stories: the daemons built with AddressSanitizer, real Kafka and Postgres, the provider sandbox
     faults    one round under fire from FAULTS_SEED (7): processes killed and frozen, Kafka, Postgres and providers away; nothing lost,
               nothing twice, nothing stuck (tests/faults/README.md)
@@ -124,7 +124,7 @@ def pytest_once(count, arguments, environment):
 def threads(count):
     for program in unit_programs(BUILD / "thread"):
         run_unit(program, count)
-    run_pytest(count, "tests/flows/test_stage.py", "-n", "2", SWITCHBOARD_BUILD=str(BUILD / "thread"))
+    run_pytest(count, "tests/flows/test_stage.py", "tests/flows/test_ingest.py", "-n", "2", SWITCHBOARD_BUILD=str(BUILD / "thread"))
 
 
 def flows(count):

@@ -76,9 +76,9 @@ static const struct statement park_again = {
 static const struct statement unpark = {
     .name = "runtime_unpark",
     .text = "WITH gone AS (DELETE FROM parked WHERE stage = $1 AND event_id = $2::uuid AND run = $3::integer RETURNING subject, number)"
-            " UPDATE parked SET resume_at = now() WHERE stage = $1 AND (subject, number) IN"
-            " (SELECT p.subject, min(p.number) FROM parked p JOIN gone ON p.subject = gone.subject"
-            " WHERE p.stage = $1 AND p.number > gone.number GROUP BY p.subject)",
+            " UPDATE parked SET resume_at = now() FROM gone, LATERAL (SELECT number FROM parked WHERE stage = $1"
+            " AND subject = gone.subject AND number > gone.number ORDER BY number LIMIT 1) AS next"
+            " WHERE parked.stage = $1 AND parked.subject = gone.subject AND parked.number = next.number",
     .params = 3,
 };
 static const char *const verdict_names[] = {

@@ -19,11 +19,14 @@ static const struct statement find_handled = {
             " WHERE stage = $1 AND event_id = ANY ($2::uuid[])",
     .params = 2,
 };
+/* Those of the events that are parked, and the keys that have any: of a key with thousands one row is read. */
 static const struct statement find_parked = {
     .name = "runtime_find_parked",
     .text = "SELECT subject, event_id, run, attempts, greatest(0, extract(epoch FROM now() - first_at) * 1000000)::bigint FROM parked"
-            " WHERE stage = $1 AND subject = ANY ($2::text[]) ORDER BY subject, number",
-    .params = 2,
+            " WHERE stage = $1 AND event_id = ANY ($2::uuid[])"
+            " UNION ALL SELECT DISTINCT key, NULL::uuid, NULL::integer, NULL::integer, NULL::bigint FROM unnest($3::text[]) AS key"
+            " WHERE EXISTS (SELECT 1 FROM parked WHERE stage = $1 AND subject = key)",
+    .params = 3,
 };
 static const struct statement find_crashes = {
     .name = "runtime_find_crashes",
@@ -114,13 +117,16 @@ static void note_handled(struct lookup *lookup, PGresult *result)
 static void note_parked(struct lookup *lookup, PGresult *result)
 {
     for (int row = 0; row < PQntuples(result); row++) {
-        struct work *same = work_of(lookup, PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
-        if (same && same->resumed) {
-            same->parked_attempts = atoi(PQgetvalue(result, row, 3));
-            same->parked_age_us = atoll(PQgetvalue(result, row, 4));
+        if (!PQgetisnull(result, row, 1)) {
+            struct work *same = work_of(lookup, PQgetvalue(result, row, 1), PQgetvalue(result, row, 2));
+            if (same && same->resumed) {
+                same->parked_attempts = atoi(PQgetvalue(result, row, 3));
+                same->parked_age_us = atoll(PQgetvalue(result, row, 4));
+            }
+            continue;
         }
         for (int i = 0; i < lookup->count; i++)
-            if (lookup->works[i] != same && strcmp(work_subject(lookup->works[i]), PQgetvalue(result, row, 0)) == 0)
+            if (strcmp(work_subject(lookup->works[i]), PQgetvalue(result, row, 0)) == 0)
                 lookup->works[i]->key_is_parked = true;
     }
 }
@@ -229,7 +235,7 @@ static bool look_up(struct lookup *lookup, struct problem *why)
     snprintf(crashes_max, sizeof(crashes_max), "%d", CRASHES_MAX);
     const struct question questions[] = {
         { &find_handled, (const char *[]){ stage, ids }, note_handled },
-        { &find_parked, (const char *[]){ stage, lookup->subjects.at }, note_parked },
+        { &find_parked, (const char *[]){ stage, ids, lookup->subjects.at }, note_parked },
         { &find_crashes, (const char *[]){ stage, ids, crashes_max }, note_crashes },
         { &find_erased, (const char *[]){ lookup->subjects.at }, note_erased },
     };

@@ -37,6 +37,23 @@ const struct doctor_finding doctor_findings[] = {
           "SELECT format('%s requests of %s to %s have had no answer since %s', count(*), stage, provider,"
           " " MINUTE_OF("min(lease_until)") ") AS what"
           " FROM asks WHERE state = 'sent' AND lease_until < now() - interval '5 minutes' GROUP BY stage, provider") },
+    { "jobs", NULL, DOCTOR_BAD, "no job of a provider is overdue",
+      "does its webhook lead to PUBLIC_URL (\"heard\", \"refused\")? A live stage asks by itself, and gives up after"
+      " a day",
+      ASK("jobs",
+          "SELECT format('%s jobs (%s) that %s gave to %s are overdue, the oldest for %s min%s: \"sb why %s\"',"
+          " count(*), job_type, stage, provider, floor(extract(epoch FROM now() - min(submitted_at)) / 60),"
+          " CASE WHEN min(next_check_at) < now() - interval '2 minutes' THEN ', and nobody asks for them' ELSE '' END,"
+          " (array_agg(subject ORDER BY submitted_at))[1]) AS what"
+          " FROM jobs WHERE next_check_at IS NOT NULL AND (submitted_at < now() - interval '15 minutes'"
+          " OR next_check_at < now() - interval '2 minutes') GROUP BY job_type, stage, provider") },
+    { "asked for", NULL, DOCTOR_UNKNOWN, "providers tell when their jobs have ended",
+      "set PUBLIC_URL, or mend the way from the provider to it",
+      ASK("asked_for",
+          "SELECT format('the webhooks of %s of %s jobs of %s in a day were late or never came: they were asked for',"
+          " count(*) FILTER (WHERE finished_by = 'sweep'), count(*), provider) AS what"
+          " FROM jobs WHERE finished_at > now() - interval '1 day' GROUP BY provider"
+          " HAVING count(*) FILTER (WHERE finished_by = 'sweep') * 2 > count(*)") },
     { "blocked", NULL, DOCTOR_BAD, "no message of this week is blocked", "set what the reason names, for the next ones",
       ASK("blocked",
           "SELECT format('%s messages of %s are blocked: %s', count(*), coalesce(tenant, 'nobody'), error) AS what"

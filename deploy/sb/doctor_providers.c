@@ -10,7 +10,7 @@
 #define ANSWER_BYTES_MAX (4 * 1024 * 1024)
 
 struct provider_keys {
-    const char *twilio, *callrail, *gemini, *openai;
+    const char *twilio, *callrail, *gemini, *openai, *shunya;
 };
 #define AT(field) offsetof(struct provider_keys, field)
 static const struct setting keys_table[] = {
@@ -18,6 +18,7 @@ static const struct setting keys_table[] = {
     { "CALLRAIL_API_KEY", SET_SECRET, AT(callrail), NULL, .help = "CallRail's key" },
     { "GEMINI_API_KEY", SET_SECRET, AT(gemini), NULL, .help = "Gemini's key" },
     { "OPENAI_API_KEY", SET_SECRET, AT(openai), NULL, .help = "OpenAI's key" },
+    { "SHUNYA_API_KEY", SET_SECRET, AT(shunya), NULL, .help = "Shunya's key" },
     { 0 },
 };
 
@@ -27,6 +28,7 @@ struct question {
     const char *url;
     const char *header; /* with the key */
     const char *user, *password;
+    bool absent; /* it is asked for what it cannot have: whoever knows the key answers 404 */
 };
 
 static void judge(struct doctor *doctor, const struct question *question, const struct http_reply *reply,
@@ -35,7 +37,7 @@ static void judge(struct doctor *doctor, const struct question *question, const 
     if (reply->result != HTTP_ANSWERED)
         doctor_say(doctor, DOCTOR_BAD, "is the network there, and is its …_BASE_URL right?", "%s: %s",
                    question->provider, why->text);
-    else if (reply->status / 100 == 2)
+    else if (question->absent ? reply->status == 404 : reply->status / 100 == 2)
         doctor_say(doctor, DOCTOR_OK, NULL, "%s answers, and knows the key", question->provider);
     else if (reply->status == 401 || reply->status == 403 || reply->status == 400)
         doctor_say(doctor, DOCTOR_BAD, arena_printf(doctor->arena, "set %s to a valid key", question->key_setting),
@@ -134,6 +136,23 @@ static void ask_openai(struct doctor *doctor, struct http_client *client, const 
                                                             first_of(doctor, keys)) });
 }
 
+/* It has nothing that could be listed: a job that nobody has. */
+static void ask_shunya(struct doctor *doctor, struct http_client *client, const char *keys)
+{
+    const char *url = doctor_setting(doctor, "SHUNYA_BASE_URL");
+
+    if (keys == NULL || url == NULL)
+        return;
+    ask_provider(doctor, client,
+                 &(struct question){ .provider = "shunya",
+                                     .key_setting = "SHUNYA_API_KEY",
+                                     .other_setting = "SHUNYA_BASE_URL",
+                                     .url = arena_printf(doctor->arena, "%s/api/v1/jobs/none", url),
+                                     .header = arena_printf(doctor->arena, "Authorization: Bearer %s",
+                                                            first_of(doctor, keys)),
+                                     .absent = true });
+}
+
 static void look_at_providers(struct doctor *doctor)
 {
     struct http_client_settings settings = { .connections_max = 4,
@@ -158,6 +177,7 @@ static void look_at_providers(struct doctor *doctor)
     ask_callrail(doctor, client, keys.callrail);
     ask_gemini(doctor, client, keys.gemini);
     ask_openai(doctor, client, keys.openai);
+    ask_shunya(doctor, client, keys.shunya);
     http_client_stop(client);
     if (doctor->line_count == before)
         doctor_say(doctor, DOCTOR_OK, NULL, "none has a key: messages are blocked, speech and analysis are done here");

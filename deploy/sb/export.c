@@ -140,12 +140,15 @@ static bool print_head_and_topics(struct person *person, bool head, struct probl
 
 static int read_options(struct export_options *options, int argc, char **argv)
 {
-    static const struct option names[] = { { "recordings", required_argument, NULL, 'r' }, { 0 } };
+    static const struct option names[] = { { "recordings", required_argument, NULL, 'r' },
+                                           { "json", no_argument, NULL, 'j' }, /* it is never anything else */
+                                           { 0 } };
 
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
-        if (option != 'r')
+        if (option == '?')
             return command_misused(argv, NULL);
-        options->folder = optarg;
+        if (option == 'r')
+            options->folder = optarg;
     }
     if (optind != argc - 1)
         return command_misused(argv, "it takes one person: a phone number, an e-mail address or an id");
@@ -182,14 +185,15 @@ const struct command command_export = {
     .name = "export",
     .summary = "gives everything that is kept of one person, as JSON; and their recordings",
     .help =
-        "Usage: sb export PERSON [--recordings FOLDER]\n\n"
+        "Usage: sb export PERSON [--recordings FOLDER] [--json]\n\n"
         "PERSON is a phone number, an e-mail address, or an id (of a contact, a lead, a call, a user): all that hangs "
         "on the person\n"
         "behind it, in all companies. One JSON object: rows by table, paths of recordings below RECORDINGS_DIR, and "
         "the topics in\n"
         "which events of theirs stand, until when. It is run as the owner of the tables (DATABASE_URL's user).\n\n"
         "Options\n"
-        "  --recordings FOLDER  copy the recordings into it; FOLDER is made when it is not there\n\n"
+        "  --recordings FOLDER  copy the recordings into it; FOLDER is made when it is not there\n"
+        "  --json               it always is; taken for what gives it to every command\n\n"
         "Examples\n"
         "  sb export +12025550188 > person.json\n"
         "  sb export '(202) 555-0188' --recordings copies | jq '.tables.calls | length'\n"

@@ -2,15 +2,12 @@
  * second. */
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "common/json.h"
 #include "deploy/sb/command.h"
 #include "deploy/sb/operator.h"
+#include "deploy/sb/standing.h"
 #include "deploy/sb/table.h"
-
-#define JSON_BYTES_MAX (1024 * 1024)
 
 static const struct statement find_kinds = {
     .name = "sb_find_kinds",
@@ -29,10 +26,11 @@ static const struct statement insert_pause = {
     .text =
         "WITH paused AS (INSERT INTO pauses (kind, name, by, why) SELECT $1, $2, $3, $4"
         "  WHERE (SELECT count(*) FROM pauses) < 200"
-        "  ON CONFLICT (kind, name) DO UPDATE SET by = EXCLUDED.by, why = EXCLUDED.why RETURNING kind, name, by, why),"
+        "  ON CONFLICT (kind, name) DO UPDATE SET by = EXCLUDED.by, why = EXCLUDED.why"
+        "  RETURNING kind, name, since, by, why),"
         " noted AS (INSERT INTO operator_actions (who, command, what, detail)"
         "  SELECT by, 'pause', kind || ' ' || name, jsonb_build_object('why', why) FROM paused)"
-        " SELECT name FROM paused",
+        " SELECT to_jsonb(paused) AS json FROM paused",
     .params = 4,
 };
 static const struct statement delete_pause = {
@@ -45,14 +43,14 @@ static const struct statement delete_pause = {
         "  ELSE true END),"
         " noted AS (INSERT INTO operator_actions (who, command, what, detail) SELECT $3, 'resume', kind || ' ' || name,"
         "  jsonb_build_object('paused_by', by, 'since', since, 'paused_why', why, 'why', $4::text) FROM gone)"
-        " SELECT by, floor(extract(epoch FROM now() - since))::bigint AS paused_s FROM gone",
+        " SELECT by, floor(extract(epoch FROM now() - since))::bigint AS paused_s, to_jsonb(gone) AS json FROM gone",
     .params = 4,
 };
 static const struct statement list_pauses = {
     .name = "sb_list_pauses",
-    .text = "SELECT kind, name, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since, by, why,"
-            " (SELECT count(*) FROM parked WHERE kind = 'tenant' AND tenant = name) AS parked FROM pauses"
-            " ORDER BY pauses.since, kind, name",
+    .text = "SELECT x.*, " US("since") " AS since_us, to_jsonb(x) AS json FROM (SELECT kind, name, since, by, why,"
+            " CASE kind WHEN 'tenant' THEN (SELECT count(*) FROM parked WHERE tenant = name) END AS parked FROM pauses)"
+            " AS x ORDER BY since, kind, name",
 };
 
 static const char *const kinds[] = { "stage", "provider", "tenant" };
@@ -121,27 +119,17 @@ static int find_kind(struct pause *pause, struct session *session, char **argv)
 
 static void print_json(const struct rows *rows)
 {
-    struct buf out;
-
-    buf_init(&out, JSON_BYTES_MAX);
-    buf_add_char(&out, '[');
-    for (int row = 0; row < rows->count; row++) {
-        json_separate(&out);
-        buf_add_char(&out, '{');
-        for (int column = 0; column < rows->columns; column++) {
-            json_name(&out, rows->names[column]);
-            json_write_string(&out, rows->values[row * rows->columns + column]);
-        }
-        buf_add_char(&out, '}');
-    }
-    printf("%s]\n", buf_text(&out).at);
-    buf_done(&out);
+    printf("[");
+    for (int row = 0; row < rows->count; row++)
+        printf("%s%s", row ? "," : "", row_get(rows, row, "json"));
+    printf("]\n");
 }
 
 static int list(const struct pause *pause, struct session *session, char **argv)
 {
     static struct table table;
-    static const char *const titles[] = { "kind", "name", "since (UTC)", "by", "<parked", "why", NULL };
+    static const char *const titles[] = { "kind", "name", "since", "by", "<parked", "why", NULL };
+    char clock[CLOCK_BYTES];
     struct rows rows;
     struct problem why;
 
@@ -159,10 +147,9 @@ static int list(const struct pause *pause, struct session *session, char **argv)
     for (int row = 0; row < rows.count; row++) {
         table_add(&table, PLAIN, "%s", row_get(&rows, row, "kind"));
         table_add(&table, BOLD, "%s", row_get(&rows, row, "name"));
-        table_add(&table, PLAIN, "%s", row_get(&rows, row, "since"));
+        table_add(&table, PLAIN, "%s", clock_print(row_integer(&rows, row, "since_us"), clock));
         table_add(&table, PLAIN, "%s", row_get(&rows, row, "by"));
-        table_add(&table, PLAIN, "%s",
-                  strcmp(row_get(&rows, row, "kind"), "tenant") == 0 ? row_get(&rows, row, "parked") : "-");
+        table_add(&table, PLAIN, "%s", row_get(&rows, row, "parked") ? row_get(&rows, row, "parked") : "-");
         table_add(&table, PLAIN, "%s", row_get(&rows, row, "why"));
     }
     table_print(&table);
@@ -190,8 +177,11 @@ static int begin_pause(struct pause *pause, struct session *session, char **argv
     size_t kind = 0;
     while (strcmp(kinds[kind], pause->kind) != 0)
         kind++;
-    fprintf(stderr, "the %s %s is paused: %s, until \"sb resume %s\"\n", pause->kind, pause->name, means[kind],
-            pause->name);
+    if (pause->json)
+        printf("%s\n", row_get(&rows, 0, "json"));
+    else
+        fprintf(stderr, "the %s %s is paused: %s, until \"sb resume %s\"\n", pause->kind, pause->name, means[kind],
+                pause->name);
     return EXIT_FINE;
 }
 
@@ -214,8 +204,11 @@ static int end_pause(struct pause *pause, struct session *session, char **argv)
         return command_fail(argv, EXIT_FAILED, "%s", why.text);
     if (rows.count == 0)
         return command_fail(argv, EXIT_FAILED, "\"%s\" is not paused: \"sb pause\" lists what is", pause->name);
-    fprintf(stderr, "the %s %s goes on within a second; it was paused by %s for %s\n", pause->kind, pause->name,
-            row_get(&rows, 0, "by"), age_print(strtoll(row_get(&rows, 0, "paused_s"), NULL, 10) * 1000000, age));
+    if (pause->json)
+        printf("%s\n", row_get(&rows, 0, "json"));
+    else
+        fprintf(stderr, "the %s %s goes on within a second; it was paused by %s for %s\n", pause->kind, pause->name,
+                row_get(&rows, 0, "by"), age_print(row_integer(&rows, 0, "paused_s") * 1000000, age));
     return EXIT_FINE;
 }
 
@@ -255,7 +248,7 @@ const struct command command_pause = {
     .name = "pause",
     .summary = "stops a stage, a provider or a company's events, until resumed; without a name: lists",
     .help =
-        "Usage: sb pause STAGE|PROVIDER|TENANT [--kind KIND] [--why TEXT] [--as NAME]\n"
+        "Usage: sb pause STAGE|PROVIDER|TENANT [--kind KIND] [--why TEXT] [--as NAME] [--json]\n"
         "       sb pause [--json]\n\n"
         "Nothing is lost and no limit counts meanwhile: receiving goes on (ingest's door is never paused),\n"
         "and it survives restarts. The stages notice within a second; what runs finishes.\n"
@@ -264,7 +257,7 @@ const struct command command_pause = {
         "  a tenant    its events are parked before anybody is asked about them, and go on in order;\n"
         "              other companies' go on\n\n"
         "Options\n"
-        COMMON_OPTIONS "  --json       what is paused, as a JSON array\n\n"
+        COMMON_OPTIONS "  --json       what was paused, as a JSON object; without a name all that is, as an array\n\n"
         "Examples\n"
         "  sb pause twilio --why \"their status page says so\"\n"
         "  sb pause analyze\n"
@@ -278,11 +271,11 @@ const struct command command_resume = {
     .name = "resume",
     .summary = "lets go on what was paused",
     .help =
-        "Usage: sb resume STAGE|PROVIDER|TENANT [--kind KIND] [--why TEXT] [--as NAME]\n\n"
+        "Usage: sb resume STAGE|PROVIDER|TENANT [--kind KIND] [--why TEXT] [--as NAME] [--json]\n\n"
         "What waited goes on within a second, in order within each conversation, with as much time left as it\n"
         "had.\n\n"
         "Options\n"
-        COMMON_OPTIONS "\n"
+        COMMON_OPTIONS "  --json       what was paused, since when, by whom and why, as a JSON object\n\n"
         "Examples\n"
         "  sb resume twilio\n"
         "  sb resume acme --why \"they have paid\"\n"

@@ -117,11 +117,20 @@ const struct person_table person_tables[] = {
     { "csr_days", NULL, ROW_NOBODYS,
       .impersonal = "tenant, day, csr_user_id, lane, total_calls, answered_calls, missed_calls, booked_calls, hot, warm,"
                     " cold, sentiment_micros, sop_micros, sop_calls" },
+    { "csr_months", NULL, ROW_NOBODYS,
+      .impersonal = "tenant, month, csr_user_id, lane, total_calls, answered_calls, missed_calls, booked_calls, hot, warm,"
+                    " cold, sentiment_micros, sop_micros, sop_calls" },
     { "call_days", NULL, ROW_NOBODYS, .impersonal = "tenant, day, status, to_call, lane, calls" },
     { "lead_counts", NULL, ROW_NOBODYS, .impersonal = "tenant, status, lane, leads" },
     { "objection_days", NULL, ROW_NOBODYS, .impersonal = "tenant, day, csr_user_id, category, lane, calls" },
+    { "objection_months", NULL, ROW_NOBODYS, .impersonal = "tenant, month, csr_user_id, category, lane, calls" },
     { "rep_days", NULL, ROW_NOBODYS,
       .impersonal = "tenant, day, rep_user_id, lane, appointments, visits, won, lost, pending" },
+    { "rep_months", NULL, ROW_NOBODYS,
+      .impersonal = "tenant, month, rep_user_id, lane, appointments, visits, won, lost, pending" },
+    { "trend_days", NULL, ROW_NOBODYS,
+      .impersonal = "tenant, day, lane, total_calls, answered_calls, missed_calls, booked_calls, appointments, visits,"
+                    " won, lost, pending" },
     { "sop_steps", NULL, ROW_NOBODYS, .impersonal = "tenant, number, step, phrases, created_at, updated_at" },
     { "tracking_numbers", NULL, ROW_NOBODYS, .impersonal = "number, tenant, label, created_at, updated_at" },
     { "reconciliations", NULL, ROW_NOBODYS,

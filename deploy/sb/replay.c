@@ -392,6 +392,8 @@ static int read_options(struct replay *replay, int argc, char **argv)
         return command_fail(argv, EXIT_WRONG, "there is no stage \"%s\": \"sb topics\" names them", replay->stage);
     if (!replay->id && !replay->key && !replay->type && !replay->since_us && !replay->until_us)
         return command_misused(argv, "say which events: --since, --until, --id, --key or --type");
+    if (replay->since_us && replay->until_us && replay->until_us < replay->since_us)
+        return command_misused(argv, "--until is before --since");
     if (replay->id && !is_uuid(replay->id))
         return command_misused(argv, "--id takes the id of an event");
     return -1;
@@ -424,7 +426,7 @@ const struct command command_replay = {
         "reads, recorded answers; what it would write is executed, compared field by field, and rolled back.\n"
         "Nothing is sent.\n\n"
         "Which events (those that fit all that is said)\n"
-        "  --since WHEN, --until WHEN  that came then: 30s, 10m, 2h, 1d ago, or a time such as 2026-11-21T06:29:49Z\n"
+        "  --since WHEN, --until WHEN  that came then\n"
         "  --id ID                     this one\n"
         "  --key KEY                   of this conversation\n"
         "  --type TYPE                 of this type\n\n"
@@ -437,6 +439,7 @@ const struct command command_replay = {
         "  --no-wait    does not wait for the stage\n"
         "  --as NAME    who does it; else $SUDO_USER or $USER, at this host\n"
         "  --json       the answer as JSON; of a dry run a line for each event, then the summary\n\n"
+        WHEN_PARAGRAPH "\n"
         "Examples\n"
         "  sb replay analyze --since 2d --dry-run             what a new prompt's reading rules would change\n"
         "  sb replay analyze --since 2d --ask-again --rate 5\n"

@@ -232,8 +232,7 @@ static int read_target(struct rewind *rewind, const char *to)
     if (rewind->to_offset >= 0 && (rewind->topic == NULL || rewind->partition < 0))
         return command_misused(rewind->argv, "an offset is of one --topic and --partition");
     if (rewind->to_offset < 0 && !when_read(to, &rewind->to_us))
-        return command_misused(rewind->argv,
-                               "--to takes an offset, or 30s, 10m, 2h or 1d, or a time such as 2026-11-21T06:29:49Z");
+        return command_misused(rewind->argv, "--to is no offset, and else " WHEN_HELP);
     return -1;
 }
 
@@ -304,8 +303,7 @@ const struct command command_rewind = {
         "forward over events that were not handled, only over those that are gone. Refused while the stage\n"
         "runs.\n\n"
         "Options\n"
-        "  --to WHEN       to the first event since then: 30s, 10m, 2h, 1d ago, or a time such\n"
-        "                  as 2026-11-21T06:29:49Z\n"
+        "  --to WHEN       to the first event since then\n"
         "  --to OFFSET     to this one, of one topic and partition\n"
         "  --topic TOPIC   only this one of those that it reads\n"
         "  --partition N   only this one\n"
@@ -313,6 +311,7 @@ const struct command command_rewind = {
         "  --yes           does not ask whether it is meant\n"
         "  --as NAME       who does it; else $SUDO_USER or $USER, at this host\n"
         "  --json          the answer as a JSON object\n\n"
+        WHEN_PARAGRAPH "\n"
         "Examples\n"
         "  sb rewind analyze --to 2026-11-21T06:29:49Z --dry-run\n"
         "  sb rewind notifier --to 2h\n"

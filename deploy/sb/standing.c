@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/job.h"
 #include "deploy/sb/terminal.h"
 
 #define STRING_(x)      #x
@@ -73,6 +74,20 @@ const struct statement standing_asks = {
             " SELECT stage, correlation_id AS key, provider, name, purpose, recipient, state, attempt, error, updated_at"
             " FROM asks WHERE (state = 'uncertain' OR state = 'sent' AND lease_until < now() - interval '1 minute')"
             " AND ($1::text[] IS NULL OR correlation_id = ANY ($1)) ORDER BY updated_at LIMIT $2::integer) AS x",
+    .params = 2,
+};
+/* A stage asks every 2 s for those that are due. */
+const struct statement standing_jobs = {
+    .name = "sb_standing_jobs",
+    .text = "SELECT x.*, " US("submitted_at") " AS submitted_us, " US("next_check_at") " AS next_check_us,"
+            " to_jsonb(x) AS json FROM ("
+            " SELECT stage, subject AS key, tenant, job_id, job_type, kind, provider, provider_job_id, status, attempts,"
+            "  submitted_at, next_check_at,"
+            "  submitted_at < now() - " STRING(JOB_OVERDUE_MS) " * interval '1 ms' AS overdue,"
+            "  next_check_at < now() - interval '2 minutes' AS unasked"
+            " FROM jobs WHERE next_check_at IS NOT NULL) AS x"
+            " WHERE CASE WHEN $1::text[] IS NULL THEN overdue OR unasked ELSE key = ANY ($1) END"
+            " ORDER BY submitted_at LIMIT $2::integer",
     .params = 2,
 };
 /* clang-format on */
@@ -205,6 +220,24 @@ const char *ask_sentence(const struct rows *rows, int row, struct arena *arena)
                         uncertain ? "it is not known whether it was done: a person must look there"
                                   : "nobody has written down how it ended",
                         because(row_get(rows, row, "error"), arena));
+}
+
+const char *job_sentence(const struct rows *rows, int row, struct arena *arena)
+{
+    bool overdue = *row_get(rows, row, "overdue") == 't', unasked = *row_get(rows, row, "unasked") == 't';
+    int64_t next_us = row_integer(rows, row, "next_check_us");
+    const char *job =
+        arena_printf(arena, "%s has had the %s of this %s for %s (job %s)", row_get(rows, row, "provider"),
+                     row_get(rows, row, "job_type"), row_get(rows, row, "kind"),
+                     since(row_integer(rows, row, "submitted_us"), arena), row_get(rows, row, "provider_job_id"));
+    if (unasked)
+        return arena_printf(arena, "%s, and should have been asked for it %s ago: is an instance live?", job,
+                            since(next_us, arena));
+    if (overdue)
+        return arena_printf(
+            arena, "%s: it is overdue; asked %lld times, and again %s: does its webhook reach the door?", job,
+            (long long)row_integer(rows, row, "attempts") - 1, in_time(next_us, arena));
+    return arena_printf(arena, "%s; if its webhook does not come, it is asked %s", job, in_time(next_us, arena));
 }
 
 const char *array_of(const char *const *values, int count, struct arena *arena)

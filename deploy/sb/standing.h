@@ -31,6 +31,9 @@ extern const struct statement standing_stuck_works;
 extern const struct statement standing_parked;
 /* Requests to providers of which nobody knows how they ended.  $1: of these conversations (text[]; NULL: all), $2. */
 extern const struct statement standing_asks;
+/* Jobs of providers that are not ended.  $1: of these calls or visits (text[]; NULL: all that are overdue, or that
+ * nobody asks for), $2: at most so many. */
+extern const struct statement standing_jobs;
 
 int64_t row_integer(const struct rows *rows, int row, const char *column); /* 0 for NULL */
 
@@ -39,6 +42,7 @@ const char *circuit_sentence(const struct rows *rows, int row, struct arena *are
 const char *work_sentence(const struct rows *rows, int row, struct arena *arena);
 const char *parked_sentence(const struct rows *rows, int row, struct arena *arena);
 const char *ask_sentence(const struct rows *rows, int row, struct arena *arena);
+const char *job_sentence(const struct rows *rows, int row, struct arena *arena);
 
 /* Why a stage reads nothing, from both statements' rows; NULL: it does. */
 const char *holdup_sentence(const struct rows *instances, const struct rows *circuits, const char *stage,

@@ -29,7 +29,7 @@ struct stage_line {
 
 /* One thing that does not go on by itself, or not now. */
 struct stuck {
-    const char *what;        /* "circuit", "lag", "work", "parked", "ask", "spool" */
+    const char *what;        /* "circuit", "lag", "work", "parked", "ask", "job", "spool" */
     const char *stage, *key; /* `key` NULL: it is about all of the stage */
     const char *sentence;
     const char *about; /* all that is known of it, as JSON; NULL: nothing more */

@@ -81,6 +81,7 @@ void status_find_stuck(struct status *status)
         { "work", &standing_stuck_works, PARAMS(STUCK_TEXT), work_sentence },
         { "parked", &standing_parked, PARAMS(NULL, STUCK_TEXT), parked_sentence },
         { "ask", &standing_asks, PARAMS(NULL, STUCK_TEXT), ask_sentence },
+        { "job", &standing_jobs, PARAMS(NULL, STUCK_TEXT), job_sentence },
     };
     struct rows rows;
 

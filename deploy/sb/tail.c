@@ -59,6 +59,14 @@ static void on_signal(int number)
 
 /* --- options ------------------------------------------------------------------------------------------------- */
 
+static bool is_named(const struct tail *tail, const char *topic)
+{
+    for (size_t i = 0; i < tail->topic_count; i++)
+        if (strcmp(tail->topics[i], topic) == 0)
+            return true;
+    return false;
+}
+
 static int read_topics(struct tail *tail, int argc, char **argv)
 {
     char sentence[160];
@@ -68,7 +76,8 @@ static int read_topics(struct tail *tail, int argc, char **argv)
             snprintf(sentence, sizeof(sentence), "there is no topic \"%.60s\": \"sb topics\" lists them", argv[i]);
             return command_misused(argv, sentence);
         }
-        tail->topics[tail->topic_count++] = argv[i];
+        if (!is_named(tail, argv[i]))
+            tail->topics[tail->topic_count++] = argv[i];
     }
     if (tail->topic_count == 0)
         for (const struct topic *topic = topics; topic->name && tail->topic_count < TOPICS_NAMED_MAX; topic++)
@@ -87,6 +96,7 @@ static int read_options(struct tail *tail, int argc, char **argv)
         { "raw", no_argument, NULL, 'r' },          { 0 },
     };
     int64_t since_us;
+    bool json = false;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'f')
             tail->from_start = true;
@@ -105,7 +115,7 @@ static int read_options(struct tail *tail, int argc, char **argv)
         else if (option == 'g')
             tail->grep = optarg;
         else if (option == 'j')
-            tail->form = JSON_LINES;
+            json = true;
         else if (option == 'r')
             tail->form = RAW;
         else if (option == '?')
@@ -113,6 +123,9 @@ static int read_options(struct tail *tail, int argc, char **argv)
     }
     if (tail->from_start && tail->since_ms)
         return command_misused(argv, "--from-start and --since cannot both be");
+    if (json && tail->form == RAW)
+        return command_misused(argv, "--json and --raw cannot both be");
+    tail->form = json ? JSON_LINES : tail->form;
     if (tail->header && tail->form != READABLE)
         return command_misused(argv, "--json and --raw give the header already");
     return read_topics(tail, argc, argv);
@@ -514,7 +527,7 @@ const struct command command_tail = {
         "what is left out is said.\n\n"
         "Options\n"
         "  --from-start     first everything Kafka still has, in the order of time\n"
-        "  --since WHEN     first what came since then: 30s, 10m, 2h, 1d, or a time such as 2026-11-21T06:29:49Z\n"
+        "  --since WHEN     first what came since then\n"
         "  --type TYPE      only this type; * and ? stand for anything: 'call.*'\n"
         "  --key KEY        only this key (the conversation); * and ? stand for anything\n"
         "  --tenant TENANT  only this company's; * and ? stand for anything. Events at the door have none yet\n"
@@ -523,6 +536,7 @@ const struct command command_tail = {
         "time, …\n"
         "  --json           a JSON object a line: topic, partition, offset, time, key, and the whole event\n"
         "  --raw            the message as it is in Kafka\n\n"
+        WHEN_PARAGRAPH "\n"
         "Examples\n"
         "  sb tail                                        everything, from now on\n"
         "  sb tail --from-start --key CAL123              what happened to one call\n"

@@ -1,7 +1,8 @@
 /* sb verify: would the door let this request in?  With which key, or why not: then what is usually changed on the way
  * is changed back, and it is told with which of those changes a key would have matched.
  *
- * The signature is looked at by the door's own functions (ingest/keys.h, callrail_hooks.h, twilio_hooks.h). */
+ * The signature is looked at by the door's own functions (ingest/keys.h, callrail_hooks.h, twilio_hooks.h,
+ * shunya_hooks.h). */
 #include "deploy/sb/verify.h"
 
 #include <errno.h>
@@ -18,13 +19,16 @@
 #define ARENA_BYTES_MAX ((size_t)256 * 1024 * 1024)
 #define JSON_BYTES_MAX  (256 * 1024)
 
-static const struct verify_provider *const providers[] = { &verify_callrail, &verify_twilio };
+static const struct verify_provider *const providers[] = { &verify_callrail, &verify_twilio, &verify_shunya };
 
 #define AT(field) offsetof(struct verify_settings, field)
 static const struct setting settings_table[] = {
     { "PUBLIC_URL", SET_URL, AT(public_url), NULL, .help = "the address providers see" },
     { "CALLRAIL_SIGNING_KEY", SET_SECRET, AT(callrail_signing_key), NULL, .help = "signs CallRail's webhooks" },
     { "TWILIO_AUTH_TOKEN", SET_SECRET, AT(twilio_auth_token), NULL, .help = "signs Twilio's callbacks" },
+    { "SHUNYA_WEBHOOK_SECRET", SET_SECRET, AT(shunya_webhook_secret), NULL, .help = "signs Shunya's webhooks" },
+    { "SHUNYA_SIGNATURE_LEGACY", SET_SWITCH, AT(shunya_signature_legacy), "off",
+      .help = "on: Shunya's older signatures are taken too" },
     { "DEFAULT_REGION", SET_TEXT, AT(default_region), "US",
       .help = "the region of phone numbers written without a country" },
     { 0 },
@@ -319,7 +323,7 @@ static int verify_run(int argc, char **argv)
         return wrong;
     verify.provider = optind == argc - 1 ? provider_find(argv[optind]) : NULL;
     if (verify.provider == NULL)
-        return command_misused(argv, "it takes one provider: callrail or twilio");
+        return command_misused(argv, "it takes one provider: callrail, twilio or shunya");
     buf_init(&input, REQUEST_BYTES_MAX);
     if (!read_input(&options, &verify.request, &input, &why))
         return command_fail(argv, EXIT_WRONG, "%s", why.text);
@@ -343,12 +347,11 @@ const struct command command_verify = {
     .help =
         "Usage: sb verify PROVIDER [--json] < REQUEST\n"
         "       sb verify PROVIDER --url URL [--header 'NAME: VALUE']… [--body FILE] [--json]\n\n"
-        "PROVIDER is callrail or twilio. REQUEST is an HTTP request as it was received: a request line (it may be "
-        "missing), headers,\n"
-        "an empty line, and the body to its last byte. It is looked at as the door does, with the same keys:\n"
-        "CALLRAIL_SIGNING_KEY and the companies' own (table companies), TWILIO_AUTH_TOKEN with PUBLIC_URL. Keys are "
-        "told by their\n"
-        "place in the setting, never shown.\n\n"
+        "PROVIDER is callrail, twilio or shunya. REQUEST is an HTTP request as it was received: a request line (it "
+        "may be missing),\n"
+        "headers, an empty line, and the body to its last byte. It is looked at as the door does, with the same keys:\n"
+        "CALLRAIL_SIGNING_KEY and the companies' own (table companies), TWILIO_AUTH_TOKEN with PUBLIC_URL,\n"
+        "SHUNYA_WEBHOOK_SECRET. Keys are told by their place in the setting, never shown.\n\n"
         "When no key matches, what proxies and people usually change is changed back (http and https, host, port, a "
         "slash, the\n"
         "query, line ends, another encoding of the form, …), and the fewest changes that would have matched are "

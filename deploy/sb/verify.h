@@ -57,6 +57,8 @@ struct match {
 
 struct verify_settings {
     const char *database_url, *public_url, *callrail_signing_key, *twilio_auth_token, *default_region;
+    const char *shunya_webhook_secret;
+    bool shunya_signature_legacy;
 };
 
 struct verify {
@@ -78,7 +80,7 @@ struct verify_provider {
     struct verdict (*check)(struct verify *verify, const struct candidate *candidate);
     const char *(*mend)(struct verify *verify, const struct match *match);
 };
-extern const struct verify_provider verify_callrail, verify_twilio;
+extern const struct verify_provider verify_callrail, verify_twilio, verify_shunya;
 
 /* A choice that is there already is not added. */
 void choice_add(struct verify *verify, enum dimension_name name, struct text value, const char *change);

@@ -73,7 +73,7 @@ struct why {
     const char *keys[KEYS_MAX]; /* of its events */
     int key_count;
     const char *reading; /* the one whose partitions are being read */
-    struct rows works, parked, asks, done, dead;
+    struct rows works, parked, asks, jobs, done, dead;
     struct unread unread[UNREAD_MAX];
     int unread_count;
     int64_t unread_more;
@@ -105,6 +105,7 @@ static bool find_rows(struct why *why, struct problem *problem)
     return session_query(session, &standing_works, PARAMS(of_keys), &why->works, problem) &&
            session_query(session, &standing_parked, PARAMS(of_keys, ROWS_MAX), &why->parked, problem) &&
            session_query(session, &standing_asks, PARAMS(of_id, ROWS_MAX), &why->asks, problem) &&
+           session_query(session, &standing_jobs, PARAMS(of_keys, ROWS_MAX), &why->jobs, problem) &&
            session_query(session, &find_done, PARAMS(id), &why->done, problem) &&
            session_query(session, &find_dead, PARAMS(id), &why->dead, problem);
 }
@@ -268,6 +269,10 @@ static bool say_stage(struct why *why, const char *stage, struct problem *proble
         if (is_of(&why->asks, row, stage))
             add(why, (struct finding){ stage, "ask", ask_sentence(&why->asks, row, why->arena),
                                        row_get(&why->asks, row, "json"), YELLOW });
+    for (int row = 0; row < why->jobs.count; row++)
+        if (is_of(&why->jobs, row, stage))
+            add(why, (struct finding){ stage, "job", job_sentence(&why->jobs, row, why->arena),
+                                       row_get(&why->jobs, row, "json"), YELLOW });
     if (why->count == before)
         say_done(why, stage);
     return true;
@@ -411,9 +416,9 @@ const struct command command_why = {
         "each stage and each\n"
         "thing that holds it up there: done; waiting after which attempt, for what, until when; parked; behind an "
         "open circuit; a dead\n"
-        "letter, and the reason; not read yet, and why; a request of which nobody knows how it ended. Works are told "
-        "of by their stage\n"
-        "every 2 s, once they are there for a second.\n\n"
+        "letter, and the reason; not read yet, and why; a request of which nobody knows how it ended; a provider's "
+        "job that goes on. Works\n"
+        "are told of by their stage every 2 s, once they are there for a second.\n\n"
         "Examples\n"
         "  sb why CAL123\n"
         "  sb why +12025550188\n"

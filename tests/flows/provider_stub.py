@@ -40,9 +40,10 @@ class ProviderStub:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body.encode())))
+                content = body.encode(errors="surrogateescape")         # "\udcff" is the byte FF, which is no text
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(body.encode())
+                self.wfile.write(content)
 
             do_GET = do_POST = serve
 

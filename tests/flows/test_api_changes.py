@@ -282,7 +282,7 @@ def test_stopping_twice_answers_the_same_as_once(company, topics):
     stop = f"{SESSIONS}/{session_id}/stop"
     first = api.change(200, "POST", stop, {"audio_url": AUDIO})
     assert api.change(200, "POST", stop, {"audio_url": AUDIO}) == first == api.change(200, "POST", stop, {"audio_url": AUDIO + "?again"})
-    assert len(topics.find("visits", session_id)) == 1 and row(company, "recording_sessions", tenant=company.tenant)["audio_url"] == AUDIO
+    assert len(topics.wait("visits", session_id)) == 1 and row(company, "recording_sessions", tenant=company.tenant)["audio_url"] == AUDIO
 
 
 def test_many_stop_at_once(company, topics):
@@ -290,7 +290,7 @@ def test_many_stop_at_once(company, topics):
     session_id = api.change(201, "POST", START, {"appointment_id": company.appointment()})["session_id"]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda n: api.change(200, "POST", f"{SESSIONS}/{session_id}/stop", {"audio_url": f"{AUDIO}?{n}"}), range(8)))
-    assert all(answer == answers[0] for answer in answers) and len(topics.find("visits", session_id)) == 1
+    assert all(answer == answers[0] for answer in answers) and len(topics.wait("visits", session_id)) == 1
 
 
 def test_a_visit_is_recorded_once_at_a_time(company):

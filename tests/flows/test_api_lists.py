@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import requests
-from api_client import LIST, NOON, OPENAPI, Api, Company
+from api_client import LIST, NOON, OPENAPI, Api, Company, identity
 from api_client import company, ingest, other  # noqa: F401 (fixtures)
 from daemons import Daemon
 
@@ -34,7 +34,7 @@ def one_of_each(company):
 
 @pytest.mark.parametrize("path", LISTS)
 def test_a_new_company_has_empty_lists(company, path):
-    assert company.user()[1].list(path) == {"items": [], "total": 0, "next_cursor": None}
+    assert company.user()[1].list(path) == {"items": [], "total": 0, "total_is": "exact", "next_cursor": None}
 
 
 def test_companies_do_not_see_each_other(company, other):
@@ -54,11 +54,74 @@ def test_the_platform_sees_all_companies(company, other):
     assert platform.get(f"{SESSIONS}/{theirs[SESSIONS]}")["tenant"] == other.tenant
 
 
-@pytest.mark.parametrize("role", ["admin", "exec", "csr", "rep", "owner"])
-def test_people_read_all_lists(company, role):
+@pytest.mark.parametrize("role", ["admin", "exec", "owner"])
+def test_who_decides_reads_all_lists(company, role):
     one_of_each(company)
     api = company.user(role)[1]
     assert [api.list(path)["total"] for path in LISTS] == [1, 1, 1, 0, 1]
+
+
+def test_a_csr_reads_what_is_about_customers(company):
+    """But not what a rep says to them at their home."""
+    made, _ = one_of_each(company)
+    csr_id, api = company.user("csr")
+    mine = company.appointment(datetime.now(timezone.utc), assigned_rep_id=csr_id)
+    assert [api.ids(path) for path in (LIST, LEADS, TODAY)] == [[made[LIST]], [made[LEADS]], [mine]]
+    assert set(api.ids(APPOINTMENTS)) == {made[APPOINTMENTS], mine}
+    for path in (SESSIONS, f"{SESSIONS}/{made[SESSIONS]}", f"{SESSIONS}/{made[SESSIONS]}/recording"):
+        assert api.problem(403, path).content == api.problem(403, path.replace(made[SESSIONS], str(uuid.uuid4()))).content
+
+
+def test_a_rep_reads_customers_and_appointments_and_visits_of_their_own(company):
+    """Also those that are nobody's, which a rep may take; of another's there is nothing, not even that they are."""
+    made, api = one_of_each(company)
+    theirs, other_rep = one_of_each(company)
+    nobodys = company.appointment(None)
+    visit = company.session(nobodys, started_at=NOON - timedelta(days=1))
+    assert set(api.ids(LIST)) == set(other_rep.ids(LIST)) == {made[LIST], theirs[LIST]}
+    assert set(api.ids(LEADS)) == {made[LEADS], theirs[LEADS]}
+    for path, free in ((APPOINTMENTS, nobodys), (SESSIONS, visit)):
+        found = api.list(path)
+        assert ([identity(item) for item in found["items"]], found["total"]) == ([made[path], free], 2), path
+        assert api.all_ids(path, limit=1) == [made[path], free]
+        assert read_csv(api.send("GET", path, Accept="text/csv"))[0]["tenant"] == company.tenant
+    today = datetime.now(timezone.utc).date().isoformat()
+    assert api.list(APPOINTMENTS, date=today)["total"] == 1 and company.api().list(APPOINTMENTS, date=today)["total"] == 2
+    for status, ids in (("recording", [made[SESSIONS], visit]), ("stale", [made[SESSIONS], visit]), ("completed", [])):
+        assert (api.ids(SESSIONS, status=status), api.list(SESSIONS, status=status)["total"]) == (ids, len(ids)), status
+    assert api.get(f"{SESSIONS}/{made[SESSIONS]}")["session_id"] == made[SESSIONS] and api.get(f"{SESSIONS}/{visit}")["session_id"] == visit
+    for path in (f"{SESSIONS}/{theirs[SESSIONS]}", f"{SESSIONS}/{theirs[SESSIONS]}/recording"):
+        assert api.problem(404, path).content == api.problem(404, path.replace(theirs[SESSIONS], str(uuid.uuid4()))).content
+    unnamed = company.api(role="rep")                   # a token that belongs to no person
+    assert unnamed.ids(APPOINTMENTS) == [nobodys] and unnamed.ids(SESSIONS) == [visit]
+
+
+def test_a_rep_does_not_see_anothers_appointment_with_its_call(company):
+    made, api = one_of_each(company)
+    someone, _ = company.user()
+    company.appointment(NOON, call_id=made[LIST], assigned_rep_id=someone)
+    assert api.show(made[LIST])["appointment"] is None
+    assert company.user("csr")[1].show(made[LIST])["appointment"]["assigned_rep_id"] == someone
+
+
+def test_whoever_sees_all_has_a_day_of_their_own(company, other):
+    user_id, api = company.user("platform")
+    noon = datetime.now(timezone.utc).replace(hour=12, minute=0)
+    mine = company.appointment(noon, assigned_rep_id=user_id)
+    other.appointment(noon)
+    assert api.ids(TODAY) == [mine]
+
+
+@pytest.mark.parametrize("path", [APPOINTMENTS, SESSIONS])
+def test_totals_follow_what_is_there(company, path):
+    user_id, _ = company.user()
+    api, appointments = company.api(), [company.appointment(at, assigned_rep_id=user_id) for at in (NOON, NOON + timedelta(days=40), None)]
+    visits = [company.session(appointment_id, status="failed") for appointment_id in appointments]
+    assert api.list(path)["total"] == api.list(path, limit=1)["total"] == 3
+    company.database.execute("DELETE FROM recording_sessions WHERE session_id = %s", [visits[0]])
+    company.database.execute("DELETE FROM appointments WHERE appointment_id = %s", [appointments[0]])
+    company.database.execute("UPDATE appointments SET scheduled_start = now(), assigned_rep_id = NULL WHERE appointment_id = %s", [appointments[1]])
+    assert api.list(path)["total"] == 2 and api.list(SESSIONS, status="failed")["total"] == 2 and api.list(SESSIONS, status="completed")["total"] == 0
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -211,6 +274,7 @@ def test_every_list_comes_as_csv(company, path):
 def test_an_empty_list_as_csv_has_its_names(company):
     answer = company.api().send("GET", LEADS, Accept="text/csv")
     assert answer.text.count("\r\n") == 1 and answer.text.startswith("lead_id,tenant,status,") and answer.headers["Total-Count"] == "0"
+    assert answer.headers["Total-Is"] == "exact"
     assert "Next-Cursor" not in answer.headers
 
 
@@ -272,20 +336,24 @@ def player(schema_ready, tmp_path_factory):
     assert daemon.stop() == 0
 
 
-def recorded(player, company, path=None, content=AUDIO, format="wav"):
-    call_id = company.call()
-    path = path or f"{company.tenant}/{call_id}.{format}"
-    if not path.startswith(("/", "..")):
-        (player.recordings / path).parent.mkdir(exist_ok=True)
-        (player.recordings / path).write_bytes(content)
-    company.insert("recordings", tenant=company.tenant, call_id=call_id, path=path, bytes=len(content), sha256=hashlib.sha256(content).hexdigest(),
+def copied(player, company, table, content=AUDIO, format="wav", **of):
+    """A copy of the audio, as transcribe makes it."""
+    path = f"{company.tenant}/{next(iter(of.values()))}.{format}"
+    (player.recordings / path).parent.mkdir(exist_ok=True)
+    (player.recordings / path).write_bytes(content)
+    company.insert(table, tenant=company.tenant, **of, path=path, bytes=len(content), sha256=hashlib.sha256(content).hexdigest(),
                    format=format, channels=1, sample_rate_hz=8000, duration_s=1)
+
+
+def recorded(player, company, **about):
+    call_id = company.call()
+    copied(player, company, "recordings", call_id=call_id, **about)
     return call_id
 
 
-def play(player, api, call_id, **headers):
+def play(player, api, call_id, path=LIST, **headers):
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    return requests.get(f"{player.url}{LIST}/{call_id}/recording", headers={"Authorization": f"Bearer {api.token}", **headers}, timeout=30)
+    return requests.get(f"{player.url}{path}/{call_id}/recording", headers={"Authorization": f"Bearer {api.token}", **headers}, timeout=30)
 
 
 @pytest.mark.parametrize(("format", "content_type"), [("wav", "audio/wav"), ("mp3", "audio/mpeg"), ("flac", "audio/flac"), ("au", "audio/basic")])
@@ -331,6 +399,22 @@ def test_another_companys_recording_is_not_there(player, company, other):
     assert play(player, company.api(role="platform"), call_id).content == AUDIO
     assert play(player, company.api(role="station"), call_id).status_code == 403
     assert requests.get(f"{player.url}{LIST}/{call_id}/recording", timeout=30).status_code == 401
+
+
+def test_a_visit_is_played_to_who_may_hear_it(player, company, other):
+    (rep_id, rep), (_, another) = company.user(), company.user()
+    session_id = company.session(company.appointment(assigned_rep_id=rep_id), rep_user_id=rep_id)
+    copied(player, company, "session_recordings", session_id=session_id, format="mp3")
+    for api in (rep, company.api(role="exec"), company.api(role="admin"), company.api(role="owner"), other.api(role="platform")):
+        answer = play(player, api, session_id, SESSIONS)
+        assert (answer.status_code, answer.content, answer.headers["Content-Type"]) == (200, AUDIO, "audio/mpeg")
+    assert play(player, rep, session_id, SESSIONS, Range="bytes=5-9").content == AUDIO[5:10]
+    absent = play(player, rep, uuid.uuid4(), SESSIONS)
+    for api in (another, company.api(role="rep"), other.api(), other.user()[1]):
+        foreign = play(player, api, session_id, SESSIONS)
+        assert (foreign.status_code, foreign.content) == (absent.status_code, absent.content) and absent.status_code == 404
+    assert [play(player, company.api(role=role), session_id, SESSIONS).status_code for role in ("csr", "station")] == [403, 403]
+    assert play(player, rep, "x", SESSIONS).status_code == 404
 
 
 def test_a_path_leads_nowhere_else(player, company):

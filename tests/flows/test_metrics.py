@@ -60,11 +60,11 @@ class Company:
         self.insert("recording_sessions", tenant=self.tenant, session_id=uuid.uuid4(), appointment_id=appointment_id, rep_user_id=rep,
                     started_at=at, status="failed")
 
-    def told(self, function, *parameters, session=None):
+    def told(self, function, *parameters, session=None, person=""):
         """By the role that the API has, in a session of this company."""
         with psycopg.connect(self.environment.database_url) as connection:
-            connection.execute("SELECT set_config('role', 'switchboard_api', true), set_config('switchboard.tenant', %s, true)",
-                               [self.tenant if session is None else session])
+            connection.execute("SELECT set_config('role', 'switchboard_api', true), set_config('switchboard.tenant', %s, true),"
+                               " set_config('switchboard.person', %s, true)", [self.tenant if session is None else session, person])
             places = ", ".join(["%s"] * len(parameters))
             answer = connection.execute(f"SELECT {function}({places})::text", parameters).fetchone()[0]
         return json.loads(answer) if answer else None
@@ -220,7 +220,9 @@ def test_a_session_sees_its_own_company_alone(company):
     assert acme.told("csr_overview_all", None, None, None, session="*") is None, "who sees all has to say which"
     assert acme.told("csr_overview_all", other.tenant, None, None, session="*")["total_calls"] == 1
     for direct in ("SELECT total_calls FROM csr_days", "SELECT visits FROM rep_days", "SELECT calls FROM objection_days",
-                   "SELECT csr_totals('x', NULL, '2026-01-01', '2026-01-02')", "SELECT metrics_recount(NULL)"):
+                   "SELECT visits FROM rep_months", "SELECT visits FROM trend_days", "SELECT csr_totals('x', NULL, '2026-01-01', '2026-01-02')",
+                   "SELECT metrics_recount(NULL)", "SELECT rep_counts('x', '2026-01-01', '2026-01-02')",
+                   "SELECT calls_found('x', '*', NULL, NULL, NULL, NULL, NULL, NULL)"):
         with psycopg.connect(acme.environment.database_url) as connection:
             connection.execute("SET ROLE switchboard_api")
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -346,6 +348,15 @@ def sales_agree(acme, first, last):
     assert sum(person["appointments"] for person in overview["reps"]) == len(rows)
 
 
+def lists_agree(acme):
+    """How many appointments and visits there are, for the company and for one whose own they are."""
+    for total, table, column in (("appointments_total", "appointments", "assigned_rep_id"), ("visits_total", "recording_sessions", "rep_user_id")):
+        owners = Counter(row["owner"] for row in acme.run(f"SELECT {column} AS owner FROM {table} WHERE tenant = %s", acme.tenant).fetchall())
+        assert acme.told(total) == owners.total()
+        for person in [owner for owner in owners if owner][:2] + ["nobody"]:
+            assert acme.told(total, person=person) == owners[person] + owners[None]
+
+
 class Chance:
     """Random rows and changes, the same for the same seed."""
 
@@ -405,9 +416,14 @@ def all_agree(acme, chance):
         day = datetime.fromisoformat(moment).date()
         first = day - timedelta(days=chance.randint(0, 3))
         calls_agree(acme, first, first + timedelta(days=chance.randint(0, 6)))
+    for days in (chance.randint(20, 40), chance.randint(60, 250)):      # within a month or two, and with whole ones between
+        first = date(2026, 1, 31) + timedelta(days=chance.randint(0, 60))
+        calls_agree(acme, first, first + timedelta(days=days))
+        sales_agree(acme, first, first + timedelta(days=days))
     year = date(2026, 1, 1), date(2026, 12, 31)
     calls_agree(acme, *year)
     sales_agree(acme, *year)
+    lists_agree(acme)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -168,7 +168,8 @@ def test_the_overview_names_every_command():
 
 @pytest.mark.parametrize("arguments", [("up", "--without", "x"), ("up", "y"), ("up", "--day", "--without", "sandbox"), ("down", "now"),
                                        ("status", "--x"), ("topics", "calls"), ("tail", "nope"), ("tail", "--since", "5x"),
-                                       ("tail", "--since", "1h", "--from-start"), ("tail", "--json", "--header"), ("token",), ("token", "make"), ("token", "create"),
+                                       ("tail", "--since", "1h", "--from-start"), ("tail", "--json", "--header"), ("tail", "--json", "--raw"),
+                                       ("replay", "analyze", "--since", "1h", "--until", "2h"), ("export", "--json"), ("token",), ("token", "make"), ("token", "create"),
                                        ("token", "create", "--tenant", "a", "--role", "king"), ("token", "revoke", "x"),
                                        ("token", "create", "--tenant", "a", "--role", "csr", "--expires", "soon")])
 def test_a_wrong_command_line_is_told_and_exits_with_2(arguments):

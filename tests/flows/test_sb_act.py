@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import time
+from datetime import datetime
 
 import pytest
 from daemons import BUILD, Daemon, event
@@ -102,6 +103,15 @@ def test_a_paused_stage_begins_nothing_and_says_so(sb, echo, topics, database, k
     assert acted(database, "pause", "stage echo")[-1][1] == {"why": "the moon is full"}
     who, detail = acted(database, "resume", "stage echo")[-1]
     assert who.startswith("ada@") and detail["paused_why"] == "the moon is full"
+
+
+def test_a_program_is_told_what_was_paused_and_what_goes_on(sb, database, echo):
+    done = json.loads(sb("pause", "stub-json", "--kind", "provider", "--why", "a test", "--as", "ada", "--json").stdout)
+    assert (done["kind"], done["name"], done["by"], done["why"]) == ("provider", "stub-json", "ada", "a test")
+    listed = next(one for one in json.loads(sb("pause", "--json").stdout) if one["name"] == "stub-json")
+    assert listed == {**done, "parked": None} and datetime.fromisoformat(done["since"]).tzinfo
+    assert json.loads(sb("resume", "stub-json", "--json").stdout) == done
+    assert "stub-json" not in sb("pause").stdout
 
 
 def test_a_pause_outlives_the_stage(sb, daemon, topics, database, key, echo):

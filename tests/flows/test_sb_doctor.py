@@ -194,6 +194,40 @@ def test_messages_that_did_not_arrive(doctor, asks):
     assert the(lines, "messages of acme are blocked: TWILIO_CONTENT_SID_LEAD is not set")[0] == BAD
 
 
+def job(database, key, **columns):
+    row = {"job_id": str(uuid.uuid4()), "stage": "transcribe", "tenant": "acme", "job_type": "transcription", "provider": key,
+           "provider_job_id": uuid.uuid4().hex, "subject": key, "kind": "call", "source_time": "now", **columns}
+    database.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})", list(row.values()))
+
+
+def test_jobs_that_are_overdue(doctor, database, key):
+    """The provider of this test is named by its key."""
+    past = database.execute("SELECT now() - interval '20 minutes', now() - interval '10 minutes', now() + interval '5 minutes'").fetchone()
+    job(database, key, submitted_at=past[0], next_check_at=past[2], status="overdue")
+    job(database, key, submitted_at=past[1], next_check_at=past[2])
+    try:
+        verdict, what, mend = the(doctor("jobs"), key)
+        assert verdict == BAD and what == f'1 jobs (transcription) that transcribe gave to {key} are overdue, the oldest for 20 min: "sb why {key}"'
+        assert "webhook" in mend
+        job(database, key, submitted_at=past[1], next_check_at=past[1], job_type="analysis")
+        assert ", and nobody asks for them: " in the(doctor("jobs"), "(analysis) that transcribe gave to " + key)[1]
+    finally:
+        database.execute("DELETE FROM jobs WHERE subject = %s", (key,))
+
+
+def test_jobs_whose_webhooks_never_come(doctor, database, key):
+    ended = {"status": "completed", "finished_at": "now"}
+    for finished_by in ("sweep", "sweep", "webhook"):
+        job(database, key, **ended, finished_by=finished_by)
+    try:
+        verdict, what, mend = the(doctor("asked for"), key)
+        assert verdict == UNKNOWN and what.startswith(f"the webhooks of 2 of 3 jobs of {key} in a day were late or never came") and "PUBLIC_URL" in mend
+        job(database, key, **ended, finished_by="webhook")
+        assert not [line for line in doctor("asked for") if key in line[1]], "half of them came"
+    finally:
+        database.execute("DELETE FROM jobs WHERE subject = %s", (key,))
+
+
 def test_parked_events(doctor, database, key):
     database.execute("INSERT INTO parked (stage, subject, event_id, run, topic, day, message, why, attempts, first_at, resume_at)"
                      " VALUES ('vision', %s, %s, 0, 'calls', current_date, '', 'HTTP status 503', 9, '2026-02-03T04:05:00Z', 'infinity')", (key, str(uuid.uuid4())))
@@ -210,13 +244,14 @@ def test_parked_events(doctor, database, key):
 def test_providers_with_keys_are_asked_for_something_harmless(doctor, sandbox):  # noqa: F811
     settings = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": KEYS["TWILIO_AUTH_TOKEN"], "TWILIO_BASE_URL": sandbox.url + "/twilio",
                 "GEMINI_API_KEY": KEYS["GEMINI_API_KEY"], "GEMINI_BASE_URL": sandbox.url + "/gemini",
-                "OPENAI_API_KEY": KEYS["OPENAI_API_KEY"], "OPENAI_BASE_URL": sandbox.url + "/openai/v1"}
+                "OPENAI_API_KEY": KEYS["OPENAI_API_KEY"], "OPENAI_BASE_URL": sandbox.url + "/openai/v1",
+                "SHUNYA_API_KEY": KEYS["SHUNYA_API_KEY"], "SHUNYA_BASE_URL": sandbox.url + "/shunya"}
     lines = doctor("providers", **settings)
-    assert [line[:2] for line in lines] == [(OK, f"{name} answers, and knows the key") for name in ("twilio", "gemini", "openai")]
+    assert [line[:2] for line in lines] == [(OK, f"{name} answers, and knows the key") for name in ("twilio", "gemini", "openai", "shunya")]
     assert sandbox.control("GET", "/messages")["messages"] == [], "nothing was sent"
-    lines = doctor("providers", **{**settings, "TWILIO_AUTH_TOKEN": "wrong", "GEMINI_API_KEY": "wrong", "OPENAI_MODEL": "no such model"[:2]})
+    lines = doctor("providers", **{**settings, "TWILIO_AUTH_TOKEN": "wrong", "GEMINI_API_KEY": "wrong", "SHUNYA_API_KEY": "wrong", "OPENAI_MODEL": "no such model"[:2]})
     assert the(lines, "twilio refuses our key")[0] == BAD and "TWILIO_AUTH_TOKEN" in the(lines, "twilio refuses our key")[2]
-    assert the(lines, "gemini refuses our key")[0] == BAD
+    assert the(lines, "gemini refuses our key")[0] == BAD and the(lines, "shunya refuses our key")[2] == "set SHUNYA_API_KEY to a valid key"
     assert the(lines, "openai does not know what is asked for")[2] == "mend OPENAI_MODEL"
     assert the(doctor("providers", **{**settings, "TWILIO_BASE_URL": f"http://127.0.0.1:{free_port()}"}), "twilio: could not reach")[0] == BAD
 

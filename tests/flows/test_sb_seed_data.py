@@ -11,7 +11,7 @@ from test_sb_people import FAILED, WRONG, sb  # noqa: F401 (a fixture)
 
 TABLES = ("companies", "tracking_numbers", "users", "contact_cards", "leads", "calls", "call_transcripts", "call_analyses", "appointments",
           "recording_sessions", "recording_transcripts", "recording_analyses")
-FIGURES = ("csr_days", "rep_days", "objection_days", "call_days", "lead_counts")
+FIGURES = ("csr_days", "rep_days", "objection_days", "csr_months", "rep_months", "objection_months", "trend_days", "call_days", "lead_counts")
 
 
 def contents(database):

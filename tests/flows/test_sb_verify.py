@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import subprocess
+import time
 import uuid
 from urllib.parse import urlencode
 
@@ -19,7 +20,8 @@ FINE, FAILED, WRONG = 0, 1, 2
 SHARED = "old shared key,shared key"
 TOKEN = "older token,twilio-token"
 PUBLIC = "https://hooks.example.test"
-SETTINGS = {"CALLRAIL_SIGNING_KEY": SHARED, "TWILIO_AUTH_TOKEN": TOKEN, "PUBLIC_URL": PUBLIC}
+SECRET = "older secret,shunya secret"
+SETTINGS = {"CALLRAIL_SIGNING_KEY": SHARED, "TWILIO_AUTH_TOKEN": TOKEN, "PUBLIC_URL": PUBLIC, "SHUNYA_WEBHOOK_SECRET": SECRET}
 FORM = {"MessageSid": "SM1", "MessageStatus": "delivered", "To": "whatsapp:+12025550100", "Note": "two words & more"}
 
 
@@ -44,6 +46,21 @@ def twilio(url, path="/twilio-status?delivery=1", body=None, fields=None, token=
     return path, headers, body if body is not None else urlencode(FORM).encode()
 
 
+JOB = b'{"event":"job.completed","job_id":"j1","job_type":"transcription","call_id":"CAL1","status":"completed","result":{"transcript_text":"yes"}}'
+
+
+def shunya(body=JOB, came=None, secret="shunya secret", at=None, legacy=False, **more):
+    """A webhook that Shunya signed at `at` (now) over `body`, and that came as `came`."""
+    at = int(time.time()) if at is None else at
+    mac = hmac.new(secret.encode(), body if legacy else b"%d." % at + body, hashlib.sha256).hexdigest()
+    headers = {"Content-Type": "application/json", "X-Shunya-Signature": f"sha256={mac}" if legacy else f"t={at},v1={mac}", **more}
+    return "/api/v1/shunya/webhook", headers, body if came is None else came
+
+
+def good(provider):
+    return {"callrail": callrail(b'{"call_id": "CAL1"}'), "twilio": twilio(PUBLIC + "/twilio-status?delivery=1"), "shunya": shunya()}[provider]
+
+
 @pytest.fixture
 def verify(schema_ready, tmp_path):
     """Gives the exit code and the answer."""
@@ -52,7 +69,7 @@ def verify(schema_ready, tmp_path):
         given = raw(*request, line_end=line_end) if isinstance(request, tuple) else request
         done = subprocess.run([SB, "verify", provider, *arguments, *(["--json"] if json_wanted else [])], input=given, cwd=tmp_path,
                               env={name: value for name, value in env.items() if value is not None}, capture_output=True, timeout=60)
-        assert SHARED.split(",")[1].encode() not in done.stdout and b"twilio-token" not in done.stdout, "a key was shown"
+        assert not any(secret in done.stdout for secret in (b"shared key", b"twilio-token", b"shunya secret")), "a key was shown"
         if not json_wanted or done.returncode == WRONG:
             return done.returncode, (done.stdout + done.stderr).decode()
         return done.returncode, json.loads(done.stdout)
@@ -93,6 +110,15 @@ def test_the_verdict_is_what_the_door_answers(verify, daemon, company, database)
         ("twilio", twilio(PUBLIC + ":443/twilio-status?delivery=1"), True),
         ("twilio", twilio("http://hooks.example.test/twilio-status?delivery=1"), False),
         ("twilio", twilio(PUBLIC + "/twilio-status?delivery=1", token="wrong"), False),
+        ("shunya", shunya(), True),
+        ("shunya", shunya(secret="older secret"), True),
+        ("shunya", shunya(b"{}"), True),
+        ("shunya", shunya(at=int(time.time()) - 200), True),
+        ("shunya", shunya(at=int(time.time()) - 400), False),
+        ("shunya", shunya(at=int(time.time()) + 400), False),
+        ("shunya", shunya(legacy=True), False),
+        ("shunya", shunya(secret="wrong"), False),
+        ("shunya", shunya(came=JOB + b"\n"), False),
     ]
 
     def asked(request):
@@ -112,6 +138,7 @@ def test_the_key_is_told_by_its_place(verify, company):
     own = callrail(body, signature=callrail_sign(body, "key of " + name))
     assert verify("callrail", own)[1]["key"] == {"of": f'the company "{name}"', "number": 2}
     assert verify("twilio", twilio(PUBLIC + "/twilio-status?delivery=1"))[1]["key"] == {"of": "TWILIO_AUTH_TOKEN", "number": 2}
+    assert verify("shunya", shunya())[1]["key"] == {"of": "SHUNYA_WEBHOOK_SECRET", "number": 2}
     code, said = verify("callrail", callrail(body), json_wanted=False)
     assert code == FINE and "ok   callrail: key 2 of CALLRAIL_SIGNING_KEY signed it" in said.replace("\x1b[0m", "")
 
@@ -119,6 +146,21 @@ def test_the_key_is_told_by_its_place(verify, company):
 def test_authentic_but_unreadable_is_said(verify):
     code, answer = verify("callrail", callrail(b'{"nothing": 1}'))
     assert code == FINE and "dead.ingest: /call_id" in answer["reason"]
+
+
+def test_a_webhook_of_shunyas_that_was_kept_is_told_apart_from_a_forged_one(verify):
+    code, answer = verify("shunya", shunya(at=int(time.time()) - 2 * 86400))
+    assert code == FAILED and answer["key"] == {"of": "SHUNYA_WEBHOOK_SECRET", "number": 2}
+    assert answer["reason"] == "refused: it was signed 2 d ago, and the door takes five minutes" and "if it came then" in answer["mend"]
+    code, answer = verify("shunya", shunya(at=int(time.time()) + 3700))
+    assert "from now" in answer["reason"] and "clock" in answer["mend"]
+
+
+def test_an_older_signature_of_shunyas_needs_a_setting(verify):
+    code, answer = verify("shunya", shunya(legacy=True))
+    assert code == FAILED and answer["key"]["number"] == 2 and "SHUNYA_SIGNATURE_LEGACY=on" in answer["mend"]
+    code, answer = verify("shunya", shunya(legacy=True), SHUNYA_SIGNATURE_LEGACY="on")
+    assert code == FINE and answer["accepted"] and answer["reason"] is None
 
 
 # --- what would have matched
@@ -147,6 +189,14 @@ def test_what_stands_behind_the_body_is_found_out(verify):
     body = b'{"call_id": "CAL1"}'
     code, answer = verify("callrail", callrail(body + b" and more", signature=callrail_sign(body), **{"Content-Length": len(body)}))
     assert code == FAILED and answer["would_match"]["changes"] == ["the body cut to its Content-Length"]
+
+
+def test_a_changed_webhook_of_shunyas_is_found_out(verify):
+    code, answer = verify("shunya", shunya(came=JOB + b"\n"))
+    assert code == FAILED and answer["would_match"]["changes"] == ["the body without the line end behind it"]
+    path, headers, body = shunya()
+    code, answer = verify("shunya", (path, {**headers, "X-Shunya-Signature": f"'{headers['X-Shunya-Signature']}'"}, body))
+    assert code == FAILED and answer["would_match"]["changes"] == ["the signature without quotes"]
 
 
 def test_a_quoted_signature_is_found_out(verify):
@@ -188,25 +238,26 @@ def test_a_port_in_public_url_that_twilio_does_not_call_is_found_out(verify):
 
 def test_a_wrong_key_matches_nothing(verify):
     for provider, request in (("callrail", callrail(b"{}", signature=callrail_sign(b"{}", "a stranger's"))),
-                              ("twilio", twilio(PUBLIC + "/twilio-status?delivery=1", token="a stranger's"))):
+                              ("twilio", twilio(PUBLIC + "/twilio-status?delivery=1", token="a stranger's")),
+                              ("shunya", shunya(secret="a stranger's"))):
         code, answer = verify(provider, request)
         assert code == FAILED and answer["would_match"] is None and answer["key"] is None and answer["mend"]
         code, said = verify(provider, request, json_wanted=False)
         assert code == FAILED and "nothing that is usually changed on the way" in said
 
 
-@pytest.mark.parametrize("provider, header", [("callrail", "Signature"), ("twilio", "X-Twilio-Signature")])
+@pytest.mark.parametrize("provider, header", [("callrail", "Signature"), ("twilio", "X-Twilio-Signature"), ("shunya", "X-Shunya-Signature")])
 def test_a_missing_header_is_named(verify, provider, header):
-    path, headers, body = callrail(b"{}") if provider == "callrail" else twilio(PUBLIC + "/twilio-status?delivery=1")
+    path, headers, body = good(provider)
     del headers[header]
     code, answer = verify(provider, (path, headers, body))
     assert code == FAILED and f"the header {header} is missing" in answer["reason"] and answer["would_match"] is None
 
 
-@pytest.mark.parametrize("provider, setting", [("callrail", "CALLRAIL_SIGNING_KEY"), ("twilio", "TWILIO_AUTH_TOKEN"), ("twilio", "PUBLIC_URL")])
+@pytest.mark.parametrize("provider, setting", [("callrail", "CALLRAIL_SIGNING_KEY"), ("twilio", "TWILIO_AUTH_TOKEN"), ("twilio", "PUBLIC_URL"),
+                                               ("shunya", "SHUNYA_WEBHOOK_SECRET")])
 def test_a_missing_setting_is_named(verify, provider, setting, schema_ready):
-    request = callrail(b"{}") if provider == "callrail" else twilio(PUBLIC + "/twilio-status?delivery=1")
-    code, answer = verify(provider, request, DATABASE_URL=None, **{setting: None})
+    code, answer = verify(provider, good(provider), DATABASE_URL=None, **{setting: None})
     assert code == FAILED and setting in answer["mend"]
 
 

@@ -118,6 +118,61 @@ def test_status_tells_of_an_open_circuit_once_and_not_of_each_who_waits(sb, echo
     wait_until(lambda: status_of(sb)[0]["circuits"] is None, "the circuit being closed")
 
 
+# --- jobs of providers
+
+
+def job(database, key, **columns):
+    row = {"job_id": str(uuid.uuid4()), "stage": "echo", "tenant": "acme", "job_type": "transcription", "provider": "shunya",
+           "provider_job_id": "job-" + uuid.uuid4().hex[:8], "subject": key, "kind": "call", "status": "running", "source_time": "now",
+           "submitted_at": "now", "next_check_at": "now", **columns}
+    database.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})", list(row.values()))
+    return row["provider_job_id"]
+
+
+def minutes(database, number):
+    return database.execute("SELECT now() + %s * interval '1 minute'", (number,)).fetchone()[0]
+
+
+@pytest.fixture
+def jobs(database, key):
+    yield lambda **columns: job(database, key, **columns)
+    database.execute("DELETE FROM jobs WHERE subject = %s", (key,))
+
+
+def told_jobs(sb, key):
+    return [one for one in status_of(sb)[1] if one["what"] == "job" and one["key"] == key]
+
+
+def test_a_job_that_is_overdue_is_stuck_and_one_that_goes_on_is_not(sb, database, jobs, key):
+    overdue = jobs(status="overdue", attempts=4, submitted_at=minutes(database, -50), next_check_at=minutes(database, 6))
+    jobs(submitted_at=minutes(database, -10), next_check_at=minutes(database, 1))
+    told, = told_jobs(sb, key)
+    assert re.match(rf"shunya has had the transcription of this call for 50 min \(job {overdue}\): it is overdue; asked 3 times, and again in "
+                    r"\d+ \w+ \(.*\): does its webhook reach the door\?$", told["sentence"]), told
+    assert (told["about"]["provider_job_id"], told["about"]["overdue"], told["about"]["unasked"]) == (overdue, True, False)
+    assert re.search(rf"^  echo: {key}: shunya has had the transcription", sb("status", code=None).stdout, re.M)
+
+
+def test_a_job_that_nobody_asks_for_is_stuck_before_it_is_overdue(sb, database, jobs, key):
+    jobs(submitted_at=minutes(database, -8), next_check_at=minutes(database, -7))
+    told, = told_jobs(sb, key)
+    assert told["sentence"].endswith(", and should have been asked for it 7 min ago: is an instance live?"), told
+
+
+def test_why_tells_of_a_job_that_is_waited_for(sb, echo, topics, database, jobs, key):
+    """What the stage had to do it has done, and yet the conversation does not go on."""
+    tell(topics, key, n=1)
+    topics.wait("echo.out", key)
+    assert stands(sb, key)[0][0] == "done"
+    mine = jobs(submitted_at=minutes(database, -3), next_check_at=minutes(database, 1))
+    (state, sentence), = stands(sb, key)
+    assert state == "job"
+    assert re.match(rf"shunya has had the transcription of this call for \d+ \w+ \(job {mine}\); if its webhook does not come, it is asked in ",
+                    sentence)
+    database.execute("UPDATE jobs SET status = 'completed', finished_at = now(), finished_by = 'webhook', next_check_at = NULL WHERE subject = %s", (key,))
+    assert stands(sb, key)[0][0] == "done"
+
+
 def test_status_without_its_parts_says_what_it_cannot_know(sb):
     seen = sb("status", code=FAILED, DATABASE_URL="postgresql://127.0.0.1:1/x", KAFKA_BROKERS="127.0.0.1:1").stdout
     assert re.search(r"^echo +- +- +- +- +- +- +- +- +-$", seen, re.M), seen

@@ -216,6 +216,20 @@ def test_a_job_that_goes_on_is_asked_for_with_growing_pauses_and_is_overdue_in_t
     assert len(asked(pipeline, "/jobs/", "GET")) == 2, "a job that is too old is not asked for once more"
 
 
+def test_a_job_of_a_paused_company_is_not_sent_until_it_goes_on(pipeline):
+    pipeline.sandbox.fault(provider="shunya", what="no_webhook", count=None)
+    company = pipeline.company()
+    paused, other = call(pipeline, company=company), call(pipeline)
+    rows = [job(pipeline, call_id) for call_id in (paused, other)]
+    pipeline.database.execute("INSERT INTO pauses (kind, name, by) VALUES ('tenant', %s, 'a test')", [company.tenant])
+    for row in rows:                        # the paused company's is the first in the order in which they are sent
+        make_due(pipeline, row)
+    assert job(pipeline, other, status="completed")["finished_by"] == "sweep"
+    assert pipeline.topics.find("due.transcribe", paused) == [] and job(pipeline, paused)["attempts"] == 1
+    pipeline.database.execute("DELETE FROM pauses")
+    assert job(pipeline, paused, status="completed")["finished_by"] == "sweep"
+
+
 def test_webhook_and_sweep_at_once_end_a_job_once(pipeline):
     calls = []
     for number in range(8):

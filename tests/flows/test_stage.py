@@ -192,6 +192,39 @@ def test_a_request_whose_answer_was_lost_is_looked_up_first(echo, topics, databa
     assert list(provider.acted.values()) == [1]
 
 
+def test_what_cannot_be_looked_up_is_not_sent_again_but_left_to_a_person(echo, topics, database, provider, key):
+    provider.behave = lambda method, path, number: (200, {}, "", "cut", "acts") if number == 1 else (200, {}, "answer")
+    told = tell(topics, key, n=1, once=provider.url + "/post", at_most_once=True)
+    topics.wait("dead.echo", key)
+    assert database.execute("SELECT state FROM asks WHERE event_id = %s", (told["id"],)).fetchall() == [("uncertain",)]
+    topics.send("replay.echo", key, dict(told, run=1))
+    reason = topics.wait("dead.echo", key, count=2)[1]["data"]["reason"]
+    assert reason.startswith("it is not known whether an earlier try succeeded: ")
+    assert len(provider.asked("/post", "POST")) == 1 and rows(database, key) == []
+    topics.send("replay.echo", key, dict(told, run=2, resend=True))         # somebody has looked, and it did not arrive
+    assert topics.wait("echo.out", key)[0]["data"]["answer"] == "answer"
+
+
+def test_a_process_that_ends_while_it_asks_leaves_to_a_person_what_cannot_be_looked_up(echo, topics, database, provider, key):
+    over = threading.Event()
+    provider.behave = lambda *_: (over.wait(60) and 200, {}, "too late")
+    told = tell(topics, key, n=1, once=provider.url + "/post", at_most_once=True)
+    wait_until(lambda: provider.asked("/post", "POST"), "the request")
+    echo.kill()
+    database.execute("UPDATE asks SET lease_until = now() WHERE event_id = %s", (told["id"],))
+    echo.start().ready()
+    assert topics.wait("dead.echo", key)[0]["data"]["reason"] == "it is not known whether stub acted on an earlier try, and it cannot be looked up"
+    assert database.execute("SELECT state FROM asks WHERE event_id = %s", (told["id"],)).fetchall() == [("uncertain",)]
+    assert len(provider.asked("/post")) == 1
+    over.set()
+
+
+def test_an_answer_that_is_no_text_is_final(echo, topics, provider, key):
+    provider.behave = lambda *_: (200, {}, "\udcff")
+    tell(topics, key, n=1, ask=provider.url + "/bytes")
+    assert topics.wait("dead.echo", key)[0]["data"]["reason"].startswith("the answer of stub is not UTF-8")
+
+
 def test_what_was_sent_since_a_restored_copy_is_looked_up_first(echo, topics, database, provider, key):
     """The copy knows of none of it: neither of the events, nor that one of them asked."""
     sent, other = tell(topics, key, n=1, once=provider.url + "/once"), key + "-other"

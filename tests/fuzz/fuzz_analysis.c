@@ -5,9 +5,11 @@
 #include "analyze/analyze.h"
 #include "analyze/spoken_time.h"
 #include "analyze/words.h"
+#include "common/json.h"
 
 #define ARENA_BYTES_MAX ((size_t)96 << 20)
 #define QUOTE_BYTES 300                 /* a longer line is not quoted whole */
+#define SESSION "4ff211fb-eae3-5ef7-aefa-adf51bee182f"
 
 /* --- a transcript ------------------------------------------------------------------------------------------------- */
 
@@ -62,6 +64,7 @@ static enum outcome answer_query(void *unused, const struct statement *statement
                                  struct arena *arena, struct rows *ret)
 {
     static const char *const names[] = { "tenant",    "lead_id",      "status",    "call_at", "call_local", "weekday",
+                                         "started_at", "started_local",
                                          "time_zone", "weekday_name", "company",   "text",    "words",
                                          "corrected_qualification", "corrected_booking", "corrected_category",
                                          "corrected_sentiment", "appointment_id", "sop_steps" };
@@ -72,6 +75,8 @@ static enum outcome answer_query(void *unused, const struct statement *statement
         "2026-11-21 14:30:00+00",
         "2026-11-21T09:30",
         "6",
+        "2026-11-21 14:30:00+00",
+        "2026-11-21T09:30",
         "UTC",
         "Saturday",
         "Acme",
@@ -85,8 +90,8 @@ static enum outcome answer_query(void *unused, const struct statement *statement
         NULL
     };
     (void)unused, (void)params, (void)arena;
-    bool transcript = strcmp(statement->name, "find_transcript") == 0;
-    *ret = (struct rows){ .count = transcript, .columns = LENGTH(names), .values = values, .names = names };
+    bool found = strcmp(statement->name, "find_transcript") == 0 || strcmp(statement->name, "find_visit") == 0;
+    *ret = (struct rows){ .count = found, .columns = LENGTH(names), .values = values, .names = names };
     return DONE;
 }
 
@@ -98,27 +103,40 @@ static enum outcome give_answer(void *unused, const char *name, const struct ask
     return DONE;
 }
 
-static void try_handler(stage_handler *handle)
+static void try_handler(stage_handler *handle, const struct event_type *type, const char *data)
 {
     static const struct stage stage = { .name = "analyze", .context = &context };
     static const struct work_probe probe = { .query = answer_query, .ask = give_answer };
     const struct event event = { .id = "886313e1-3b8a-5372-9b90-0c9aee199e5d",
                                  .source = "/test",
-                                 .type = "call.transcribed",
+                                 .type = type->name,
                                  .subject = "CAL1",
                                  .time = "2026-11-21T14:30:00Z",
-                                 .data = TEXT(
-                                     "{\"call_id\":\"CAL1\",\"provider\":\"local\",\"segments\":1,\"words\":12}") };
+                                 .data = text_of(data) };
     struct problem why = { .text = "" };
     struct buf message, effects;
 
     buf_init(&message, EVENT_BYTES_MAX);
     buf_init(&effects, ARENA_BYTES_MAX);
-    event_write(&message, &event, &EVENT_CALL_TRANSCRIBED, NULL);
+    event_write(&message, &event, type, NULL);
     if (work_try(&stage, handle, buf_text(&message), &probe, &effects, &why) != DONE)
         check_reason(&why);
+    else if (effects.bytes > 0)
+        check(!effects.overflowed && text_is_utf8(buf_text(&effects)) && !strstr(effects.at, "\nevent unreadable "));
     buf_done(&message);
     buf_done(&effects);
+}
+
+static void try_call(stage_handler *handle)
+{
+    try_handler(handle, &EVENT_CALL_TRANSCRIBED,
+                "{\"call_id\":\"CAL1\",\"provider\":\"local\",\"segments\":1,\"words\":12}");
+}
+
+static void try_visit(stage_handler *handle)
+{
+    try_handler(handle, &EVENT_VISIT_TRANSCRIBED,
+                "{\"session_id\":\"" SESSION "\",\"provider\":\"local\",\"segments\":1,\"words\":12}");
 }
 
 static void try_reply(int provider, struct text body)
@@ -130,7 +148,7 @@ static void try_reply(int provider, struct text body)
     };
     if (body.bytes > 0)
         reply.status = statuses[(unsigned char)body.at[body.bytes - 1] % LENGTH(statuses)];
-    try_handler(read_reply);
+    try_call(read_reply);
 }
 
 static void try_analysis(struct text json, struct arena *arena)
@@ -150,7 +168,44 @@ static void try_analysis(struct text json, struct arena *arena)
     answer_body = json;
     context.llm_provider = LLM_GEMINI;
     if (text_is_utf8(json))
-        try_handler(analyze_call);
+        try_call(analyze_call);
+}
+
+static void try_visit_analysis(struct text json)
+{
+    answer_body = json;
+    context.llm_provider = LLM_GEMINI;
+    if (text_is_utf8(json))
+        try_visit(analyze_visit);
+}
+
+/* --- what Shunya's jobs give -------------------------------------------------------------------------------------- */
+
+static struct job job = { .job_id = "33333333-3333-4333-8333-333333333333",
+                          .tenant = "acme",
+                          .provider_job_id = "job-1",
+                          .status = "running",
+                          .source_time = "2026-11-21T14:30:00Z",
+                          .result_status = "completed" };
+
+static enum outcome finish_job(struct work *work, const struct event *event)
+{
+    (void)event;
+    return (strcmp(job.kind, "visit") == 0 ? finish_visit : finish_call)(work, &job);
+}
+
+/* It was valid UTF-8 and JSON before it became a row. */
+static void try_result(const char *kind, const char *subject, struct text json)
+{
+    struct json_value value;
+    struct problem why;
+
+    if (!json_parse(json, &value, &why))
+        return;
+    job.kind = kind;
+    job.subject = subject;
+    job.result = json;
+    try_call(finish_job);
 }
 
 int LLVMFuzzerInitialize(int *count, char ***arguments)
@@ -169,6 +224,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct text rest = { (const char *)data + 1, size - 1 };
         if (data[0] == 'a')
             try_analysis(rest, arena);
+        else if (data[0] == 'v')
+            try_visit_analysis(rest);
+        else if (data[0] == 'c')
+            try_result("call", "CAL1", rest);
+        else if (data[0] == 'w')
+            try_result("visit", SESSION, rest);
         else if (data[0] == 'g' || data[0] == 'o')
             try_reply(data[0] == 'g' ? LLM_GEMINI : LLM_OPENAI, rest);
         else

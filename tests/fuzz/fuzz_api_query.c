@@ -32,6 +32,7 @@ static void check_others(const char *url, struct arena *arena)
     struct leads_query leads;
     struct appointments_query appointments;
     struct sessions_query sessions;
+    struct metrics_query metrics;
     struct problem why;
 
     if (leads_query_read(url, arena, &leads, &why) && leads.statuses)
@@ -40,6 +41,12 @@ static void check_others(const char *url, struct arena *arena)
         check(!appointments.date || strlen(appointments.date) == 10);
     if (sessions_query_read(url, arena, &sessions, &why))
         check(sessions.page.limit >= 1 && sessions.page.limit <= API_LIMIT_MAX);
+    for (int of_self = 0; of_self <= 1; of_self++)
+        if (metrics_query_read(url, of_self, arena, &metrics, &why)) {
+            check(!metrics.from || strlen(metrics.from) == 10);
+            check(!metrics.to || strlen(metrics.to) == 10);
+            check(!of_self || !metrics.tenant);
+        }
 }
 
 /* A word that is read is the one word for what it says. */

@@ -85,6 +85,27 @@ static void check_form(struct text url, struct text body)
     buf_done(&text);
 }
 
+/* A signature holds for five minutes around the time that it says, and for no other body. */
+static void check_shunya(struct text header, struct text body)
+{
+    const struct text secrets = TEXT("other,fuzzed secret"), parts[] = { TEXT("1795242589"), TEXT("."), body };
+    const int64_t signed_s = 1795242589;
+    uint8_t code[SHA256_BYTES];
+    char hex[2 * SHA256_BYTES + 1], made[128];
+    int64_t said_s;
+
+    if (signature_shunya_time(header, &said_s))
+        check(said_s >= 0 && signature_shunya(secrets, header, body, said_s, false) == SIGNATURE_WRONG);
+    check(signature_shunya(secrets, header, body, signed_s, true) == SIGNATURE_WRONG);
+    hmac_sha256(TEXT("fuzzed secret"), parts, LENGTH(parts), code);
+    snprintf(made, sizeof(made), "t=1795242589,v1=%s", hex_print(code, sizeof(code), hex));
+    check(signature_shunya_time(text_of(made), &said_s) && said_s == signed_s);
+    check(signature_shunya(secrets, text_of(made), body, signed_s + SIGNATURE_AGE_S_MAX, false) == 1);
+    check(signature_shunya(secrets, text_of(made), body, signed_s + SIGNATURE_AGE_S_MAX + 1, false) == SIGNATURE_WRONG);
+    check(signature_shunya(secrets, text_of(made), header, signed_s, true) ==
+          (order(header, body) == 0 ? 1 : SIGNATURE_WRONG));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct text input = { size > 0 ? (const char *)data : "", size };
@@ -111,6 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(signature_twilio(TEXT("fuzzed secret"), sign(buf_text(&address), printed), absent, buf_text(&address), absent,
                            false) == 0);
     check_form(buf_text(&address), body);
+    check_shunya(header, body);
     buf_done(&address);
     return 0;
 }

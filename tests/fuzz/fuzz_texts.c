@@ -2,6 +2,7 @@
  * and reads the same when it is written again; what is refused has a reason. */
 #include "tests/fuzz/fuzz.h"
 
+#include "analyze/sop.h"
 #include "analyze/spoken_time.h"
 #include "common/address_guard.h"
 #include "common/crypto.h"
@@ -11,14 +12,18 @@
 #include "common/phone.h"
 #include "common/settings_file.h"
 #include "common/settings_value.h"
-#include "deploy/sb/request.h"
 #include "common/shunya.h"
+#include "deploy/sb/document.h"
+#include "deploy/sb/request.h"
+#include "deploy/sb/terminal.h"
 #include "deploy/sb/when.h"
 #include "ingest/byte_range.h"
+#include "ingest/call_facts.h"
 #include "ingest/callrail_list.h"
 #include "ingest/keys.h"
 #include "ingest/shunya_hooks.h"
 #include "ingest/tokens.h"
+#include "transcribe/transcribe.h"
 
 #include <sys/stat.h>
 
@@ -309,6 +314,56 @@ static void try_job(struct text input, struct arena *arena)
         check_reason(&why);
 }
 
+/* --- JSON that stands in Postgres: a person may have changed it there ------------------------------------- */
+
+/* What was read of a call's report is written as it was read. */
+static void try_facts(struct text input, struct arena *arena)
+{
+    struct call_facts facts, again;
+    struct problem why = { .text = "" };
+    struct buf once, twice;
+
+    if (!call_facts_restore(input, arena, &facts, &why)) {
+        check_reason(&why);
+        return;
+    }
+    buf_init(&once, EVENT_BYTES_MAX);
+    buf_init(&twice, EVENT_BYTES_MAX);
+    call_facts_write(&once, &facts);
+    check(once.overflowed || call_facts_restore(buf_text(&once), arena, &again, &why));
+    if (!once.overflowed) {
+        call_facts_write(&twice, &again);
+        check(text_equal(buf_text(&once), buf_text(&twice)));
+    }
+    buf_done(&once);
+    buf_done(&twice);
+}
+
+/* A recorded answer of whoever transcribes. */
+static void try_transcript(struct text input, struct arena *arena)
+{
+    struct transcript transcript, again;
+    struct problem why = { .text = "" };
+
+    if (!transcript_read(input, arena, &transcript, &why)) {
+        check_reason(&why);
+        return;
+    }
+    check(transcript_words(&transcript) >= (int)transcript.count);
+    check(transcript_speakers(&transcript) <= (int)transcript.count);
+    check(transcript_read(transcript_write(&transcript, arena), arena, &again, &why));
+    check(again.count == transcript.count);
+    check(strcmp(transcript_lines(&again, arena), transcript_lines(&transcript, arena)) == 0);
+}
+
+static void try_sop(struct text input, struct arena *arena)
+{
+    const struct sop *sop = sop_read(arena_copy_text(arena, input), arena);
+    check(sop->count > 0 && sop->count <= SOP_STEPS_MAX);
+    for (size_t i = 0; i < sop->count; i++)
+        check(sop->steps[i].step && sop->steps[i].phrases && text_is_utf8(text_of(sop->steps[i].step)));
+}
+
 /* --- what operators give ------------------------------------------------------------------------------------------ */
 
 /* The pieces are the whole. */
@@ -346,6 +401,55 @@ static void try_request(struct text input, struct arena *arena)
         check_url(request->target, arena);
 }
 
+/* Whatever stands in an event, a terminal is not told what to do. */
+static void try_terminal(struct text input, struct arena *arena)
+{
+    static const int widths[] = { 0, 1, 7, 80 };
+    (void)arena;
+    for (size_t i = 0; i < LENGTH(widths); i++) {
+        struct buf shown;
+        buf_init(&shown, 4 * INPUT_BYTES_MAX);
+        terminal_add(&shown, input, widths[i]);
+        struct text text = buf_text(&shown);
+        int characters = 0;
+        for (size_t at = 0; at < text.bytes; at++) {
+            unsigned char byte = (unsigned char)text.at[at];
+            check(byte >= ' ' && byte != 0x7f);
+            check(byte != 0xc2 || (unsigned char)text.at[at + 1] >= 0xa0); /* nor by a control of Latin-1 */
+            characters += (byte & 0xC0) != 0x80;
+        }
+        check(!shown.overflowed && text_is_utf8(text) && (widths[i] == 0 || characters <= widths[i]));
+        buf_done(&shown);
+    }
+}
+
+/* The pointer, the value and the document, a line each: an edited event is JSON, or the reason is told. */
+static void try_document(struct text input, struct arena *arena)
+{
+    char *pointer = arena_copy_text(arena, input), *value = strchr(pointer, '\n');
+    struct problem why = { .text = "" };
+    struct json_value whole;
+    struct buf out;
+
+    if (strlen(pointer) != input.bytes || !value || !strchr(value + 1, '\n'))
+        return;
+    *value++ = '\0';
+    char *document = strchr(value, '\n');
+    *document++ = '\0';
+    buf_init(&out, 2 * INPUT_BYTES_MAX);
+    if (document_set(&out, text_of(document), pointer, text_of(value), &why)) {
+        check(!out.overflowed && json_parse(buf_text(&out), &whole, &why));
+        struct buf lines;
+        buf_init(&lines, (size_t)INPUT_BYTES_MAX * INPUT_BYTES_MAX);
+        document_indent(&lines, buf_text(&out));
+        check(json_parse(buf_text(&lines), &whole, &why));
+        buf_done(&lines);
+    } else {
+        check_reason(&why);
+    }
+    buf_done(&out);
+}
+
 /* No rule of the file is for this point, whose name no line can hold. */
 static void try_faults(struct text input, struct arena *arena)
 {
@@ -363,7 +467,8 @@ static const struct {
     { 'f', try_form }, { 'e', try_settings_file }, { 'v', try_values }, { 'p', try_phone }, { 's', try_spoken_time },
     { 't', try_time }, { 'b', try_base64 },        { 'x', try_trace },  { 'a', try_token }, { 'g', try_guard },
     { 'k', try_keys }, { 'r', try_request },       { 'd', try_faults }, { 'y', try_range }, { 'c', try_listed_call },
-    { 'l', try_list }, { 'j', try_job },
+    { 'l', try_list }, { 'j', try_job }, { 'o', try_document }, { 'z', try_terminal }, { 'q', try_facts },
+    { 'w', try_transcript }, { 'u', try_sop },
 };
 
 int LLVMFuzzerInitialize(int *count, char ***arguments)

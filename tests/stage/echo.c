@@ -84,7 +84,8 @@ static enum outcome ask_as_told(struct work *work, const struct event *event, co
     else if (asked->once)
         TRY(ask(work, "post", &(struct ask){ .kind = ASK_ONCE, .provider = "stub", .recipient = event->subject, .purpose = "echo",
                                              .subject = event->id, .version = "1", .timeout_ms = ASK_TIMEOUT_MS, .call = post,
-                                             .look_up = look_up, .request = (void *)asked->once }, &answer));
+                                             .look_up = asked->at_most_once ? NULL : look_up,
+                                             .request = (void *)asked->once }, &answer));
     else
         return DONE;
     *ret = arena_copy_text(work_arena(work), answer.body);

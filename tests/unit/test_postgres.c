@@ -131,7 +131,8 @@ static const struct statement session = {
             " current_setting('statement_timeout') AS statement_timeout, current_user AS who,"
             " current_setting('idle_in_transaction_session_timeout') AS idle_timeout,"
             " current_setting('application_name') AS application, current_setting('client_encoding') AS encoding,"
-            " coalesce(current_setting('switchboard.tenant', true), '') AS tenant, pg_backend_pid() AS pid" };
+            " coalesce(current_setting('switchboard.tenant', true), '') AS tenant,"
+            " coalesce(current_setting('switchboard.person', true), '') AS person, pg_backend_pid() AS pid" };
 static const struct statement make_things = { .name = "make_things",
                                               .text = "CREATE TABLE things (id integer PRIMARY KEY, n integer)" };
 static const struct statement put_thing = { .name = "put_thing",
@@ -208,11 +209,13 @@ static void test_tenant(void **state)
     struct rows rows, after;
     struct problem why;
 
-    assert_int_equal(pg_query_as(pool, "acme", &session, PARAMS(), arena, &rows, &why), PG_FINE);
+    assert_int_equal(pg_query_as(pool, &(struct pg_scope){ "acme", "ana" }, &session, PARAMS(), arena, &rows, &why), PG_FINE);
     assert_string_equal(row_get(&rows, 0, "tenant"), "acme");
+    assert_string_equal(row_get(&rows, 0, "person"), "ana");
     assert_string_equal(row_get(&rows, 0, "who"), "switchboard_api");
     query(pool, &session, PARAMS(), &after);
-    assert_string_equal(row_get(&after, 0, "tenant"), "");      /* it ended with its transaction */
+    assert_string_equal(row_get(&after, 0, "tenant"), "");      /* they ended with their transaction */
+    assert_string_equal(row_get(&after, 0, "person"), "");
     assert_string_equal(row_get(&after, 0, "pid"), row_get(&rows, 0, "pid"));
     pg_pool_free(pool);
 }

@@ -280,7 +280,7 @@ static struct text hex_of(struct text secret, const char *text, char ret[2 * SHA
     return text_of(hex_print(code, sizeof(code), ret));
 }
 
-/* {"event":"job.completed"} under "whsec", at 1700000000; made with openssl dgst -sha256 -hmac */
+/* {"event":"job.completed"} under "whsec", at 1700000000; made with Python's hmac */
 #define SHUNYA_BODY "{\"event\":\"job.completed\"}"
 #define SHUNYA_TIMED "6cd954f3ac68e3e12e10163f2da9a7b432d3f1ec72b5adde667715568834b985"
 #define SHUNYA_PLAIN "5eaf25bea5c0e0225672be69480deb4c65cd11162180e304a0cf7952fc32cfd3"

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -373,6 +374,34 @@ static void puts_a_broken_file_aside(void **state)
     serve_until(told, &told->added, 2);
 }
 
+/* What it held must not be written over: the door does not open before somebody has seen to it. */
+static void stops_when_a_broken_file_cannot_be_put_aside(void **state)
+{
+    struct told *told = *state;
+    struct told again = { 0 };
+    struct problem why = { 0 };
+    struct stat before, after;
+    char path[128], aside[256], garbage[512];
+
+    add(told, 0, "one", NULL);
+    serve_until(told, &told->added, 1);
+    spool_close(told->spool);
+    told->spool = NULL;
+    snprintf(path, sizeof(path), "%s/spool.sqlite", told->directory);
+    memset(garbage, 'Z', sizeof(garbage));
+    write_at(path, 0, garbage, sizeof(garbage));
+    assert_int_equal(stat(path, &before), 0);
+    for (long long second = now_us() / 1000000, end = second + 10; second < end; second++) { /* its names are taken */
+        snprintf(aside, sizeof(aside), "%s.corrupt-%lld", path, second);
+        assert_int_equal(mkdir(aside, 0700), 0);
+    }
+    memcpy(again.directory, told->directory, sizeof(again.directory));
+    assert_null(open_spool(&again, 64 << 20, &why));
+    assert_non_null(strstr(why.text, "could not put the corrupt spool"));
+    assert_int_equal(stat(path, &after), 0);
+    assert_true(after.st_size == before.st_size && after.st_ino == before.st_ino);
+}
+
 static void finds_damage_in_the_middle(void **state)
 {
     struct told *told = *state;
@@ -416,6 +445,12 @@ static void refuses_a_newer_file_and_a_bad_folder(void **state)
     assert_null(open_spool(&other, 64 << 20, &why));
     assert_non_null(strstr(why.text, "SPOOL_DIR"));
 
+    char too_long[2000];
+    memset(too_long, 'd', sizeof(too_long) - 1);
+    too_long[sizeof(too_long) - 1] = '\0';
+    assert_null(spool_open(&(struct spool_settings){ .directory = too_long, .bytes_max = 64 << 20 }, &why));
+    assert_non_null(strstr(why.text, "SPOOL_DIR is longer than"));
+
     spool_close(told->spool);
     snprintf(path, sizeof(path), "%s/spool.sqlite", told->directory);
     assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
@@ -456,6 +491,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refuses_when_it_is_full_and_takes_again_when_there_is_room, start, finish),
         cmocka_unit_test_setup_teardown(survives_a_full_disk, start, finish),
         cmocka_unit_test_setup_teardown(puts_a_broken_file_aside, start, finish),
+        cmocka_unit_test_setup_teardown(stops_when_a_broken_file_cannot_be_put_aside, start, finish),
         cmocka_unit_test_setup_teardown(finds_damage_in_the_middle, start, finish),
         cmocka_unit_test_setup_teardown(is_for_one_process, start, finish),
         cmocka_unit_test_setup_teardown(refuses_a_newer_file_and_a_bad_folder, start, finish),
