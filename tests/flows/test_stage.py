@@ -229,8 +229,8 @@ def test_what_was_sent_since_a_restored_copy_is_looked_up_first(echo, topics, da
     """The copy knows of none of it: neither of the events, nor that one of them asked."""
     sent, other = tell(topics, key, n=1, once=provider.url + "/once"), key + "-other"
     topics.wait("echo.out", key)
-    database.execute("DELETE FROM asks WHERE event_id = %s", (sent["id"],))
-    database.execute("DELETE FROM ledger WHERE event_id = %s", (sent["id"],))
+    for table, column in (("asks", "event_id"), ("ledger", "event_id"), ("emitted", "cause_id"), ("echo_rows", "event_id")):
+        database.execute(f"DELETE FROM {table} WHERE {column} = %s", (sent["id"],))
     database.execute("INSERT INTO restores (backup_at) VALUES ('2026-01-02T03:04:05Z')")
     try:
         topics.send("echo.in", key, sent)
@@ -238,6 +238,7 @@ def test_what_was_sent_since_a_restored_copy_is_looked_up_first(echo, topics, da
         row = wait_until(lambda: database.execute(asked, (sent["id"],)).fetchone(), "the answer being found")
         assert row == ("answered", "found", 1)
         assert len(provider.asked("/once", "POST")) == 1, "not asked again"
+        wait_until(lambda: outcomes(database, key) == [("done", 1, None)], "the event being done again")
         tell(topics, other, n=1, once=provider.url + "/once")
         topics.wait("echo.out", other)
         assert len(provider.asked("/once", "POST")) == 2, "what was not found is asked"
