@@ -2,7 +2,7 @@
  *
  * One connection in pipeline mode, so a group of 64 costs one round trip and one fsync.  When a group fails, the pipeline names the
  * statement and so the culprit: it is taken out, the rest committed again, the culprit handled alone.  A COMMIT whose answer was
- * lost is answered by repeating: the ledger's key decides. */
+ * lost is answered by repeating: the ledger decides, and comes first, so that what another instance handled is refused there. */
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/stage/runtime.h"
@@ -164,14 +164,6 @@ static const char *why_of(const struct work *work)
     return work->verdict == VERDICT_DONE || !text_is_utf8(text_of(work->why.text)) ? NULL : work->why.text;
 }
 
-static int event_count(const struct work *work)
-{
-    int count = 0;
-    for (const struct event_effect *event = work->events; event; event = event->next)
-        count++;
-    return count;
-}
-
 /* The day of the record, from its Kafka timestamp: the same at every redelivery. */
 static const char *day_of(struct committer *committer, const struct work *work)
 {
@@ -265,15 +257,21 @@ static void add_ask_rows(struct committer *committer, const struct work *work)
 
 /* --- steps ------------------------------------------------------------------------------------------------------------- */
 
-/* A parked event that was tried again: its ledger row says how it ended, or it goes on waiting. */
-static void add_resumed_steps(struct committer *committer, int owner)
+/* Of a parked event that was tried again: how it ended, or that it goes on waiting. */
+static void add_ledger_update(struct committer *committer, int owner)
+{
+    const struct work *work = committer->works[owner];
+    STEP(committer, owner, update_ledger, runtime.stage->name, work->event.id, number(committer, work->event.run), work->ledger_day,
+         work->partition->topic, number(committer, work->partition->number), number(committer, work->offset),
+         verdict_names[work->verdict], why_of(work), number(committer, work->attempts), number(committer, work->worked_us),
+         number(committer, event_count(work)));
+}
+
+static void add_resumed_step(struct committer *committer, int owner)
 {
     const struct work *work = committer->works[owner];
     const char *stage = runtime.stage->name, *id = work->event.id, *run = number(committer, work->event.run);
     int64_t now = monotonic_us();
-    STEP(committer, owner, update_ledger, stage, id, run, work->ledger_day, work->partition->topic,
-         number(committer, work->partition->number), number(committer, work->offset), verdict_names[work->verdict], why_of(work),
-         number(committer, work->attempts), number(committer, work->worked_us), number(committer, event_count(work)));
     if (work->verdict == VERDICT_PARKED)
         STEP(committer, owner, park_again, stage, id, run, why_of(work), number(committer, work->attempts),
              number(committer, now - work->first_us), number(committer, work->due_us - now));
@@ -298,21 +296,23 @@ static void add_steps(struct committer *committer)
     batch_begin(&committer->ledger);
     batch_begin(&committer->emitted);
     batch_begin(&committer->asks);
+    STEP(committer, OF_GROUP, begin_group);
     for (int i = 0; i < committer->count; i++) {
         const struct work *work = committer->works[i];
-        if (!work->resumed)
+        if (work->resumed)
+            add_ledger_update(committer, i);
+        else
             add_ledger_row(committer, work);
         add_emitted_rows(committer, work);
         add_ask_rows(committer, work);
     }
-    STEP(committer, OF_GROUP, begin_group);
     batch_step(committer, &committer->ledger);
     batch_step(committer, &committer->emitted);
     batch_step(committer, &committer->asks);
     for (int i = 0; i < committer->count; i++) {
         const struct work *work = committer->works[i];
         if (work->resumed)
-            add_resumed_steps(committer, i);
+            add_resumed_step(committer, i);
         else if (work->verdict == VERDICT_PARKED)
             add_parked_step(committer, i);
         for (const struct row_effect *row = work->rows; row; row = row->next)

@@ -87,7 +87,7 @@ static rd_kafka_resp_err_t produce(const char *topic, const char *key, struct te
     }
 }
 
-static int event_count(const struct work *work)
+int event_count(const struct work *work)
 {
     int count = 0;
     for (const struct event_effect *event = work->events; event; event = event->next)

@@ -291,6 +291,7 @@ bool produce_open(struct problem *why);
 void *produce_main(void *unused);
 void produce_works(struct work *const *works, int count);               /* no lock; then they are PRODUCING or finished */
 bool produce_payload(const char *topic, const char *key, struct text payload, struct problem *why);
+int event_count(const struct work *work);                               /* it emits */
 void work_finish(struct work *work);                                    /* lock held */
 void committing_ended(void);                                            /* lock held: of one work */
 void settle_until(int64_t deadline_us);                                 /* lock held: nothing is COMMITTING or PRODUCING, or cannot end */

@@ -535,6 +535,25 @@ def test_a_zombie_that_comes_back_changes_nothing(daemon, echo, topics, database
     echo.ready()
 
 
+def test_a_zombie_that_resumed_what_was_parked_changes_nothing(daemon, echo, topics, database, key):
+    """Its event was in the ledger before it began: that the other instance ended it must be found there all the same."""
+    tell(topics, key, n=1, retries=1, retry_ms=600_000, sleep_ms=3000)
+    wait_until(lambda: outcomes(database, key) == [("parked", 1, "told to")], "it being parked")
+    database.execute("UPDATE parked SET resume_at = now() WHERE subject = %s", (key,))
+    wait_until(lambda: echo.metric("in_flight", state="running") >= 1, "it being handled again")
+    echo.kill(signal.SIGSTOP)
+    second = daemon("echo")
+    topics.wait("echo.out", key)
+    echo.kill(signal.SIGCONT)
+    wait_until(lambda: echo.metric("in_flight") == 0 or echo.process.poll() is not None, "the zombie coming to rest")
+    assert [n for n, _, _ in rows(database, key)] == [1] and outcomes(database, key) == [("done", 2, None)]
+    assert len(topics.find("echo.out", key)) == 1
+    assert second.stop() == 0
+    if echo.process.poll() is not None:
+        echo.start()
+    echo.ready()
+
+
 def test_postgres_goes_and_comes_back(echo, topics, database, schema_ready, key):
     if not schema_ready.postgres:
         pytest.skip("the database is not the test's own")
