@@ -396,7 +396,7 @@ def test_a_replay_chooses_by_time_type_and_id_and_keeps_the_order_across_topics(
     assert [n for n, run, _ in rows(database, key) if run == 1] == list(range(1, 21))
     for nothing in (["--until", began], ["--type", "nothing"], ["--id", "00000000-0000-4000-8000-000000000000"]):
         assert "no event that fits" in sb("replay", "echo", "--key", key, *nothing, code=FAILED).stderr
-    for wrong in (["echo"], ["nothing", "--key", "x"], ["echo", "--id", "x"], ["echo", "--since", "yesterday"], ["echo", "--rate", "0"]):
+    for wrong in (["echo"], ["nothing", "--key", "x"], ["echo", "--id", "x"], ["echo", "--since", "whenever"], ["echo", "--rate", "0"]):
         sb("replay", *wrong, code=WRONG)
     assert "Examples" in sb("replay", "--help").stdout
 
