@@ -163,7 +163,7 @@ def fuzz_one(program, tries=2):
     if inputs and not again and tries > 1:
         fine, later = fuzz_one(program, tries - 1)
         return fine, f"{said}\n-- {program.name} failed, but not again with that input; it is tried once more\n{later}"
-    return False, f"{said}\n  FAIL {program.name}"
+    return False, f"{said}\n  FAIL {program.name}: it ended with {done.returncode}"
 
 
 def fuzz(count):
