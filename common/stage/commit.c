@@ -566,6 +566,8 @@ static void settle_failure(struct work *work, const struct commit_failure *failu
     bool of_ledger = failure->statement == &insert_ledger || failure->statement == &update_ledger;
     if (failure->error == PG_CONFLICT && of_ledger)
         look_up_again(work);
+    else if (failure->contended && work->verdict == VERDICT_PARKED && work->reruns++ < reruns_max)
+        commit_again(work, VERDICT_PARKED);     /* its table was locked: that says nothing about the event */
     else if (work->verdict == VERDICT_REJECTED && !work->keeps_rows)
         pause_and_retry(work, failure);
     else if (failure->error == PG_CONFLICT && work->reruns < reruns_max && work->verdict != VERDICT_PARKED)

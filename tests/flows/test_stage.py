@@ -628,3 +628,15 @@ def test_a_frozen_postgres_is_waited_for_and_not_for_ever(echo, topics, schema_r
         assert rows(fresh, key) == rows(fresh, key)[:1]
 
 
+def test_what_cannot_be_parked_for_now_is_no_dead_letter(echo, topics, schema_ready, key):
+    """Its table is locked for longer than anybody waits, as while an index is made."""
+    with schema_ready.connect() as fresh:
+        fresh.execute("BEGIN")
+        fresh.execute("LOCK TABLE parked IN SHARE MODE")
+        tell(topics, key, n=1, retries=1, retry_ms=600_000)
+        time.sleep(7)       # longer than the lock time-out
+        fresh.execute("ROLLBACK")
+        wait_until(lambda: outcomes(fresh, key), "it being parked")
+        assert outcomes(fresh, key) == [("parked", 1, "told to")]
+        fresh.execute("UPDATE parked SET resume_at = now() WHERE subject = %s", (key,))
+    topics.wait("echo.out", key)
