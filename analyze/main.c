@@ -1,5 +1,5 @@
 /* main.c: the analyze stage: transcripts and messages become results held to a schema. */
-#include "analyze/analyze.h"
+#include "analyze/coach.h"
 
 #include <string.h>
 
@@ -10,7 +10,7 @@ static const struct setting settings[] = {
     { "ANALYZE_CALLS_WITH", SET_CHOICE, OFFSET(with), "llm", .choices = analyze_withs,
       .help = "who says what a call or a visit meant; llm is LLM_PROVIDER" },
     { "LLM_PROVIDER", SET_CHOICE, OFFSET(llm_provider), "rules", .choices = llm_providers,
-      .help = "who reads the transcripts; rules is offline and needs no key" },
+      .help = "who reads transcripts and coaches; rules is offline and needs no key" },
     { "LLM_TIMEOUT", SET_DURATION, OFFSET(llm_timeout_ms), "120s", 1000, 900000,
       .help = "one answer of a model, end to end" },
     { "GEMINI_API_KEY", SET_SECRET, OFFSET(gemini_key), NULL, .help = "needed with LLM_PROVIDER=gemini" },
@@ -55,6 +55,9 @@ static const struct sweep sweeps[] = {
 static const struct route routes[] = {
     { .type = &EVENT_CALL_TRANSCRIBED, .handle = analyze_call },
     { .type = &EVENT_VISIT_TRANSCRIBED, .handle = analyze_visit },
+    { .type = &EVENT_MEETING_CHANGED, .handle = plan_meeting },
+    { .type = &EVENT_CHAT_RECEIVED, .handle = answer_chat },
+    { .type = &EVENT_CHAT_TRANSCRIBED, .handle = answer_voice },
     { .type = &EVENT_JOB_FINISHED, .handle = job_has_finished },
     { .type = &EVENT_JOB_DUE, .handle = job_is_due },
     { 0 },
@@ -64,7 +67,7 @@ int main(int argc, char **argv)
 {
     return stage_main(argc, argv, &(struct stage){
         .name = "analyze",
-        .summary = "reads transcripts and writes what they mean, each item with the words it rests on",
+        .summary = "reads transcripts, meetings and messages and writes what they mean, what to do, and what to answer",
         .settings = settings,
         .context = &analyze,
         .routes = routes,

@@ -90,6 +90,13 @@ enum http_result http_call(struct http_client *client, const struct http_request
     return ret->result;
 }
 
+bool http_leads_to(const char *url, const char *base)
+{
+    const char *host = strstr(base, "://");
+    size_t origin = host != NULL ? (size_t)(host + 3 - base) + strcspn(host + 3, "/?#") : strlen(base);
+    return strncmp(url, base, origin) == 0 && url[origin] == '/';  /* no port, no name that goes on, no "@" */
+}
+
 void http_client_wake(struct http_client *client)
 {
     atomic_store(&client->look, true);

@@ -70,6 +70,10 @@ struct http_reply {
     int64_t took_us;
 };
 
+/* Does the address lead to the scheme, host and port of `base`, and not merely begin like it?  For credentials, which
+ * go there alone. */
+bool http_leads_to(const char *url, const char *base);
+
 struct http_client *http_client_start(const struct http_client_settings *settings, struct problem *why);
 /* Open calls end with HTTP_CANCELLED; returns when their callers have left http_call(), which nobody may enter after.
  * NULL is fine. */

@@ -46,6 +46,11 @@ const char *http_method(const struct http_exchange *exchange)
     return exchange->method;
 }
 
+void *http_context(const struct http_exchange *exchange)
+{
+    return exchange->connection->server->settings.context;
+}
+
 const char *http_path_value(const struct http_exchange *exchange, const char *name)
 {
     for (size_t i = 0; i < exchange->path_values.count; i++) {

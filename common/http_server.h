@@ -65,6 +65,7 @@ const char *http_path_value(const struct http_exchange *exchange, const char *na
 const char *http_query_value(const struct http_exchange *exchange, const char *name); /* decoded; NULL when missing */
 const char *http_method(const struct http_exchange *exchange);
 const char *http_peer(const struct http_exchange *exchange);                    /* the address, without port */
+void *http_context(const struct http_exchange *exchange);                           /* the server's, as handlers get it */
 struct arena *http_arena(struct http_exchange *exchange);                           /* freed with the exchange */
 bool http_client_left(const struct http_exchange *exchange);                        /* nobody is listening any more */
 

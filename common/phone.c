@@ -52,19 +52,24 @@ static bool is_e164(const char *text)
     return digits >= DIGITS_MIN && digits <= DIGITS_MAX && text[1 + digits] == '\0';
 }
 
-bool phone_e164(const char *text, const char *region, char ret[PHONE_BYTES])
+bool phone_typed(const char *text, const char *region, char ret[PHONE_BYTES])
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     char number[PHONE_BYTES];
 
     if (text == NULL || strlen(text) > TEXT_BYTES_MAX)
         return false;
-    if (!is_e164(text)) {
-        pthread_once(&once, load);
-        if (!parse(text, region, number, sizeof(number)) || !is_e164(number))
-            return false;
-        text = number;
-    }
+    pthread_once(&once, load);
+    if (!parse(text, region, number, sizeof(number)) || !is_e164(number))
+        return false;
+    strcpy(ret, number);
+    return true;
+}
+
+bool phone_e164(const char *text, const char *region, char ret[PHONE_BYTES])
+{
+    if (text == NULL || !is_e164(text))
+        return phone_typed(text, region, ret);
     strcpy(ret, text);
     return true;
 }

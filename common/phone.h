@@ -11,3 +11,5 @@
 /* `region` ("US") is where a number without a country is from.  False when `text` (which may be NULL) is no phone
  * number: withheld, anonymous, a short code, a name.  Whether somebody answers there is not asked. */
 bool phone_e164(const char *text, const char *region, char ret[PHONE_BYTES]);
+/* The same for what a person typed: what looks like E.164 must be possible, too (+1 555 is not). */
+bool phone_typed(const char *text, const char *region, char ret[PHONE_BYTES]);

@@ -304,3 +304,23 @@ int signature_shunya(struct text secrets, struct text header, struct text body, 
     struct text named = behind(header, "sha256=");
     return find_signer(HASH_SHA256, IN_HEX, secrets, lower_hex(named.at ? named : header, hex), &body, 1);
 }
+
+/* --- a secret as it is -------------------------------------------------------------------------------------------- */
+
+/* Hashes are compared, so that the time tells nothing of lengths either. */
+int signature_secret(struct text secrets, struct text header)
+{
+    uint8_t sent[SHA256_BYTES], known[SHA256_BYTES];
+    int signer = SIGNATURE_WRONG;
+    struct text secret;
+
+    if (header.at == NULL)
+        return SIGNATURE_WRONG;
+    sha256(trim(header), sent);
+    for (int place = 0; next_item(&secrets, &secret); place++) {
+        sha256(secret, known);
+        if (secret_equal(sent, known, sizeof(known)) && secret.bytes > 0 && signer == SIGNATURE_WRONG)
+            signer = place;
+    }
+    return signer;
+}

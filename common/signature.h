@@ -27,3 +27,6 @@ int signature_twilio(struct text secrets, struct text header, struct text settin
 /* The <unix seconds> that such a header says; false: it holds none. */
 bool signature_shunya_time(struct text header, int64_t *ret_s);
 int signature_shunya(struct text secrets, struct text header, struct text body, int64_t now_s, bool legacy);
+
+/* A secret that is sent as it is in a header (Outlook's X-Webhook-Secret). */
+int signature_secret(struct text secrets, struct text header);

@@ -185,15 +185,16 @@ const char *ask_id(const struct work *work);
 enum outcome work_http(struct work *work, const struct http_request *request, struct http_reply *ret);
 /* A provider refused our credentials, or has no money of ours left: RETRY, and its circuit opens at once. */
 enum outcome work_refused_us(struct work *work, long status);
-/* As work_http, without judging the status: DONE whenever there is an answer. */
+/* As work_http, without judging the status: DONE whenever there is an answer; and the judgement, for who looks at it first. */
 enum outcome work_http_any(struct work *work, const struct http_request *request, struct http_reply *ret);
+enum outcome work_http_judge(struct work *work, const struct http_reply *reply);
 
 /* --- describe ---------------------------------------------------------------------------------------------------------- */
 /* A statement to run in the event's transaction, in order: an INSERT, UPDATE or DELETE without RETURNING.  Parameters are copied. */
 #define effect_row(work, statement, ...) effect_row_params((work), (statement), PARAMS(__VA_ARGS__))
 void effect_row_params(struct work *work, const struct statement *statement, struct params params);
-/* An event to send after the commit; `data` is the type's generated struct, written at once.  One handler may emit several of a type when
- * their subjects differ. */
+/* An event to send after the commit; `data` is the type's generated struct, written at once.  One handler may emit
+ * several of a type and subject; their ids are then made of their order, too. */
 void effect_event(struct work *work, const struct event_type *type, const char *subject, const void *data);
 /* An event that begins a conversation of its own, as the door's do: it is correlated by its subject, and has an id that says what it is, so
  * that it takes effect once by whomever and however often it is found. */

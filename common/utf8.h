@@ -37,6 +37,17 @@ static inline size_t utf8_sequence(const char *at, const char *end)
     return 4;
 }
 
+/* The bytes of the first `characters_max` characters at most; what is not well formed counts byte by byte. */
+static inline size_t utf8_prefix(const char *at, const char *end, size_t characters_max)
+{
+    const char *begin = at;
+    for (; at < end && characters_max > 0; characters_max--) {
+        size_t sequence = utf8_sequence(at, end);
+        at += sequence ? sequence : 1;
+    }
+    return (size_t)(at - begin);
+}
+
 /* True when the eight bytes at `at` are all ASCII: most text is, and this passes over it quickly. */
 static inline int utf8_ascii_word(const char *at)
 {

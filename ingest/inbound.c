@@ -114,12 +114,16 @@ void inbound_refuse(struct http_exchange *exchange, const char *source, const ch
 
 /* --- keeping -------------------------------------------------------------------------------------------------- */
 
+void inbound_release(struct parcel *parcel)
+{
+    ((struct source *)parcel->source)->in_flight--;
+}
+
 bool inbound_settle(struct parcel *parcel, enum kept how)
 {
     static const struct http_answer_header later[] = { { "Retry-After", DOOR_RETRY_AFTER_S }, { 0 } };
-    struct source *source = parcel->source;
 
-    source->in_flight--;
+    inbound_release(parcel);
     if (how == KEPT_NOT)
         http_answer(parcel->asker, 503, "text/plain", TEXT("this cannot be kept at the moment\n"), later);
     return how != KEPT_NOT;
@@ -152,7 +156,7 @@ static char *traceparent_of(const struct http_exchange *exchange, char ret[TRACE
 /* Writes the event into a parcel and hands it to the door. */
 static void keep(struct ingest *ingest, struct http_exchange *exchange, struct source *source,
                  const struct topic *topic, const struct event *event, const struct event_type *type, const void *data,
-                 inbound_kept *kept)
+                 void *asker, inbound_kept *kept)
 {
     struct parcel *parcel = door_parcel(ingest->door);
     parcel->topic = topic;
@@ -161,7 +165,7 @@ static void keep(struct ingest *ingest, struct http_exchange *exchange, struct s
     memcpy(parcel->key, event->subject, parcel->key_bytes);
     memcpy(parcel->id, event->id, sizeof(parcel->id));
     parcel->kept = kept;
-    parcel->asker = exchange;
+    parcel->asker = asker ? asker : exchange;
     parcel->source = source;
     event_write(&parcel->payload, event, type, data);
     source->in_flight++;
@@ -173,7 +177,8 @@ void inbound_keep(struct ingest *ingest, struct http_exchange *exchange, struct 
 {
     char traceparent[TRACEPARENT_BYTES];
     struct event event = event_of(inbound, traceparent_of(exchange, traceparent));
-    keep(ingest, exchange, source, inbound->type->topic, &event, inbound->type, inbound->data, kept);
+    keep(ingest, exchange, source, inbound->type->topic, &event, inbound->type, inbound->data,
+         inbound->asker, kept);
 }
 
 /* The dead letter holds the whole inbound event, so that it can be given to the recorder again. */
@@ -203,6 +208,7 @@ void inbound_keep_unreadable(struct ingest *ingest, struct http_exchange *exchan
     metric_add(&unreadable, 1, source->name);
     log_warning("an authentic webhook cannot be read and is kept in " DEAD_TOPIC, LOG_TEXT("event_id", event.id),
                 LOG_TEXT("source", source->name), LOG_TEXT("pointer", rejected.pointer), LOG_TEXT("reason", why->text));
-    keep(ingest, exchange, source, topic_find(DEAD_TOPIC), &event, &EVENT_EVENT_REJECTED, &rejected, kept);
+    keep(ingest, exchange, source, topic_find(DEAD_TOPIC), &event, &EVENT_EVENT_REJECTED, &rejected,
+         inbound->asker, kept);
     buf_done(&message);
 }

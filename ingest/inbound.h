@@ -25,6 +25,7 @@ struct inbound {
     const char *subject;                /* the conversation; NULL: it could not be read, the id stands for it */
     char received_at[TIME_BYTES];
     const void *data;                   /* the type's generated struct */
+    void *asker;                        /* parcel->asker for `kept`; NULL: the exchange */
 };
 
 /* The source of that name and company (NULL: the shared account), with its key just used.  NULL: it has too many
@@ -36,7 +37,9 @@ void inbound_refuse(struct http_exchange *exchange, const char *source, const ch
 
 /* Answers when the event is durable: calls inbound_settle(), and when that is true answers as its source wants it. */
 typedef void inbound_kept(struct parcel *parcel, enum kept how);
-/* False when it could not be kept; then it is answered (503 with Retry-After). */
+/* Its source has one less without an answer: for whoever answers by itself in both cases … */
+void inbound_release(struct parcel *parcel);
+/* … and with it, for the others: false when it could not be kept; then it is answered (503 with Retry-After). */
 bool inbound_settle(struct parcel *parcel, enum kept how);
 
 void inbound_keep(struct ingest *ingest, struct http_exchange *exchange, struct source *source,

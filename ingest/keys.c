@@ -1,5 +1,7 @@
 /* What Postgres answers, what the copy holds and what the ring is built from is one JSON text:
- *     {"companies": {"acme": "key,older key", "other": null}, "numbers": {"+15550100001": "acme"}} */
+ *     {"companies": {"acme": "key,older key", "other": null}, "numbers": {"+15550100001": "acme"},
+ *      "about": {"acme": ["US", "Acme, Inc."]}}
+ * An older copy has no "about". */
 #include "ingest/keys.h"
 
 #include <errno.h>
@@ -31,12 +33,15 @@ static const struct statement read_keyring = {
             " 'companies', coalesce((SELECT json_object_agg(tenant, callrail_keys ORDER BY tenant)"
             " FROM companies), '{}'),"
             " 'numbers', coalesce((SELECT json_object_agg(number, tenant ORDER BY number) FROM tracking_numbers"
-            " WHERE tenant <> 'unassigned'), '{}')) AS keyring",
+            " WHERE tenant <> 'unassigned'), '{}'),"
+            " 'about', coalesce((SELECT json_object_agg(tenant, json_build_array(default_region, name) ORDER BY tenant)"
+            " FROM companies WHERE tenant <> 'unassigned'), '{}')) AS keyring",
 };
 
 struct company {
     const char *tenant;
     struct text keys;               /* a part of the ring's secrets; empty: it signs with the shared ones */
+    const char *region, *name;      /* NULL: not known */
 };
 
 struct number {
@@ -146,11 +151,35 @@ static void ring_read_companies(struct ring *ring, struct json_value companies, 
         const char *tenant = json_string((struct json_value){ JSON_STRING, name }, ring->arena);
         const char *keys = json_string(value, scratch);
         if (strlen(tenant) < TENANT_BYTES)
-            ring->companies[ring->company_count++] = (struct company){ tenant, text_of(keys) };
+            ring->companies[ring->company_count++] = (struct company){ .tenant = tenant, .keys = text_of(keys) };
     }
     qsort(ring->companies, ring->company_count, sizeof(ring->companies[0]), by_tenant);
     for (size_t i = 0; i < ring->company_count; i++)
         ring->companies[i].keys = ring_add_keys(ring, ring->companies[i].keys.at, (int)i);
+}
+
+static struct company *ring_company(const struct ring *ring, const char *tenant)
+{
+    return bsearch(&(struct company){ .tenant = tenant }, ring->companies, ring->company_count,
+                   sizeof(ring->companies[0]), by_tenant);
+}
+
+static void ring_read_about(struct ring *ring, struct json_value about, struct arena *scratch)
+{
+    struct json_scan scan, parts;
+    struct text tenant;
+    struct json_value value, part;
+
+    json_enter(&scan, about);
+    while (json_member(&scan, &tenant, &value)) {
+        struct company *company =
+            ring_company(ring, json_string((struct json_value){ JSON_STRING, tenant }, scratch));
+        if (!company || value.kind != JSON_ARRAY)
+            continue;
+        json_enter(&parts, value);
+        company->region = json_element(&parts, &part) ? json_string(part, ring->arena) : NULL;
+        company->name = json_element(&parts, &part) ? json_string(part, ring->arena) : NULL;
+    }
 }
 
 static void ring_read_numbers(struct ring *ring, struct json_value numbers)
@@ -171,7 +200,7 @@ static void ring_read_numbers(struct ring *ring, struct json_value numbers)
 
 static struct ring *ring_read(struct text content, const char *shared_keys, struct problem *why)
 {
-    struct json_value whole, companies, numbers;
+    struct json_value whole, companies, numbers, about;
     if (!json_parse(content, &whole, why))
         return NULL;
     if (!json_find(whole, "companies", &companies) || !json_find(whole, "numbers", &numbers) ||
@@ -193,6 +222,8 @@ static struct ring *ring_read(struct text content, const char *shared_keys, stru
     ring->shared = ring_add_keys(ring, shared_keys, OWNER_SHARED);
     ring_read_companies(ring, companies, scratch);
     ring_read_numbers(ring, numbers);
+    if (json_find(whole, "about", &about) && about.kind == JSON_OBJECT)
+        ring_read_about(ring, about, scratch);
     sodium_mprotect_readonly(ring->secrets);
     arena_free(scratch);
     return ring;
@@ -439,8 +470,7 @@ static struct signer signer_of_company(const struct ring *ring, const char *comp
                                        struct text body)
 {
     struct signer signer = { .kind = SIGNER_UNKNOWN };
-    const struct company *found = bsearch(&(struct company){ .tenant = company }, ring->companies, ring->company_count,
-                                          sizeof(ring->companies[0]), by_tenant);
+    const struct company *found = ring_company(ring, company);
     if (!found)
         return signer;
     struct text keys = found->keys.bytes > 0 ? found->keys : ring->shared;
@@ -464,6 +494,18 @@ struct signer keyring_signer(struct keyring *keyring, const char *company, struc
                                    : signer_of_any(keyring->ring, signature, body);
     pthread_mutex_unlock(&keyring->lock);
     return signer;
+}
+
+bool keyring_company(struct keyring *keyring, const char *tenant, struct company_about *ret)
+{
+    pthread_mutex_lock(&keyring->lock);
+    const struct company *found = strcmp(tenant, "unassigned") != 0 ? ring_company(keyring->ring, tenant) : NULL;
+    if (found) {
+        snprintf(ret->region, sizeof(ret->region), "%s", found->region ? found->region : "");
+        snprintf(ret->name, sizeof(ret->name), "%s", found->name ? found->name : "");
+    }
+    pthread_mutex_unlock(&keyring->lock);
+    return found;
 }
 
 bool keyring_is_of_another(struct keyring *keyring, const char *number, const char *tenant)

@@ -45,5 +45,13 @@ bool keyring_is_known(struct keyring *keyring);
 /* Whose key made the signature?  `company` NULL: any active key will do (the fixed paths). */
 struct signer keyring_signer(struct keyring *keyring, const char *company, struct text signature, struct text body);
 
+#define COMPANY_NAME_BYTES 256              /* a longer name is cut */
+struct company_about {
+    char region[3];                 /* of its phone numbers; "": not known */
+    char name[COMPANY_NAME_BYTES];  /* "": not known */
+};
+/* Is there a company of that name?  Who is "unassigned" is none. */
+bool keyring_company(struct keyring *keyring, const char *tenant, struct company_about *ret);
+
 /* True when somebody other than `tenant` has the number (E.164).  A number that nobody has is nobody else's. */
 bool keyring_is_of_another(struct keyring *keyring, const char *number, const char *tenant);

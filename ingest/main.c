@@ -8,7 +8,9 @@
 #include "common/metrics.h"
 #include "ingest/api.h"
 #include "ingest/api_writes.h"
+#include "ingest/graph.h"
 #include "ingest/inbound.h"
+#include "ingest/producers.h"
 #include "ingest/reconcile.h"
 #include "ingest/refusals.h"
 
@@ -43,6 +45,21 @@ static const struct setting settings[] = {
       .help = "signs Shunya's webhooks; several, separated by commas, while it is changed" },
     { "SHUNYA_SIGNATURE_LEGACY", SET_SWITCH, AT(shunya_signature_legacy), "off",
       .help = "on: Shunya's older signatures are taken too, which hold no time" },
+    { "OUTLOOK_WEBHOOK_SECRET", SET_SECRET, AT(outlook_webhook_secret), NULL,
+      .help = "the header X-Webhook-Secret of Outlook's webhooks; several, separated by commas, while it is changed" },
+    { "COACH_MAILBOX", SET_TEXT, AT(coach_mailbox), NULL,
+      .help = "the mailbox that is invited to meetings and is nobody's client" },
+    { "GRAPH_TENANT_ID", SET_TEXT, AT(graph_tenant_id), NULL,
+      .help = "the directory at Microsoft of the mailbox; without it meetings come by /outlook-webhook alone" },
+    { "GRAPH_CLIENT_ID", SET_TEXT, AT(graph_client_id), NULL, .help = "our application there" },
+    { "GRAPH_CLIENT_SECRET", SET_SECRET, AT(graph_client_secret), NULL,
+      .help = "its secret; several, separated by commas, while it is changed, of which the first is used" },
+    { "GRAPH_BASE_URL", SET_URL, AT(graph_url), "https://graph.microsoft.com/v1.0",
+      .help = "Microsoft Graph's address" },
+    { "GRAPH_LOGIN_BASE_URL", SET_URL, AT(graph_login_url), "https://login.microsoftonline.com",
+      .help = "where Microsoft gives tokens" },
+    { "DEFAULT_TENANT", SET_TEXT, AT(default_tenant), NULL,
+      .help = "the company of /register and of meetings that name none; without it /register needs one in its path" },
     { "DEFAULT_REGION", SET_TEXT, AT(default_region), "US",
       .help = "the region of phone numbers written without a country" },
     { "SPOOL", SET_SWITCH, AT(spool), "on",
@@ -132,8 +149,11 @@ static const struct http_route operators_routes[] = {
 static bool gather_routes(const struct http_route **ret, struct problem *why)
 {
     static struct http_route all[ROUTES_MAX + 1];
-    static const struct http_route *const tables[] = { callrail_hook_routes, twilio_hook_routes, shunya_hook_routes,
-                                                       ingest_api_routes, operators_routes };
+    static const struct http_route *const tables[] = { callrail_hook_routes,  twilio_hook_routes,
+                                                       shunya_hook_routes,    outlook_hook_routes,
+                                                       graph_hook_routes,
+                                                       coach_register_routes, ingest_api_routes,
+                                                       operators_routes };
     size_t count = 0;
 
     for (size_t i = 0; i < LENGTH(tables); i++)
@@ -167,7 +187,7 @@ static bool open_keyring(struct problem *why)
 
 static bool open_door(struct problem *why)
 {
-    static const struct topic *door_topics[8];
+    static const struct topic *door_topics[PRODUCERS_TOPICS_MAX + 1];
     size_t count = 0;
 
     for (const struct topic *topic = topics; topic->name; topic++)
@@ -220,7 +240,8 @@ static bool ingest_open(void *context, struct problem *why)
     ingest.scratch = arena_new(SCRATCH_BYTES_MAX);
     ingest.api = api_open(&ingest, why);
     ingest.writes = ingest.api ? api_writes_open(&ingest, why) : NULL;
-    return ingest.writes && reconcile_open(&ingest, why) && open_keyring(why) && open_door(why) && open_server(why);
+    return ingest.writes && reconcile_open(&ingest, why) && graph_open(&ingest, why) && open_keyring(why) &&
+           open_door(why) && open_server(why);
 }
 
 static void ingest_close(void *context)
@@ -240,12 +261,17 @@ static void ingest_close(void *context)
 static bool ingest_check(void *context, struct buf *out)
 {
     struct problem why;
-    bool good = reconcile_open(context, &why);
-    if (good)
+    bool callrail = reconcile_open(context, &why);
+    if (callrail)
         reconcile_check(context, out);
     else
         buf_printf(out, "bad  callrail %s\n", why.text);
-    return good;
+    bool graph = graph_open(context, &why);
+    if (graph)
+        graph_check(context, out);
+    else
+        buf_printf(out, "bad  graph %s\n", why.text);
+    return callrail && graph;
 }
 
 static void ingest_report(void *context, struct buf *json)

@@ -23,16 +23,6 @@ static const char *get(const struct form *form, const char *name)
     return value && *value ? value : NULL;
 }
 
-/* At most so many bytes, cut between characters: what it says is shown, not decided on. */
-static const char *cut(struct work *work, const char *value, size_t bytes_max)
-{
-    if (!value || strlen(value) <= bytes_max)
-        return value;
-    while (bytes_max > 0 && ((unsigned char)value[bytes_max] & 0xC0) == 0x80)
-        bytes_max--;
-    return arena_copy_text(work_arena(work), (struct text){ value, bytes_max });
-}
-
 enum outcome record_twilio_status(struct work *work, const struct event *event)
 {
     struct twilio_status_received received;
@@ -46,15 +36,15 @@ enum outcome record_twilio_status(struct work *work, const struct event *event)
     if (!sid || !status)
         return reject(work, "%s is missing", sid ? "MessageStatus" : "MessageSid");
 
-    const char *subject = to ? cut(work, to, 64) : sid;
+    const char *subject = to ? recorder_cut(work, to, 64) : sid;
     effect_event(work, &EVENT_MESSAGE_REPORTED, subject, &(struct message_reported){
         .provider = "twilio",
         .message_id = sid,
         .delivery_id = delivery_of(work, received.url),
-        .recipient = cut(work, to, 64),
+        .recipient = recorder_cut(work, to, 64),
         .status = status,
-        .error_code = cut(work, get(form, "ErrorCode"), 16),
-        .error_message = cut(work, get(form, "ErrorMessage"), 1024),
+        .error_code = recorder_cut(work, get(form, "ErrorCode"), 16),
+        .error_message = recorder_cut(work, get(form, "ErrorMessage"), 1024),
         .reported_at = received.received_at,
     });
     return DONE;

@@ -31,7 +31,6 @@
 #define DAY    (24 * HOUR)
 
 #define ACCOUNT_LENGTH_MAX    64              /* as in the schema */
-#define SWEEP_MS              1000
 #define WEBHOOK_LATE_S        ((20 + 5) * 60) /* the last one comes within 20 minutes of the end; 5 for other clocks */
 #define RECORDING_LATE_S      (6 * 3600)      /* a recording is looked for so long after the end of its call */
 #define LOOK_BACK_S           (CALLRAIL_CALL_S_MAX + RECORDING_LATE_S)
@@ -53,7 +52,7 @@ static struct metric fetched =
 /* --- when ------------------------------------------------------------------------------------------------------ */
 
 /* $1: the shared account.  An event that was lost or rejected is sent anew each hour. */
-static const struct statement due_accounts = {
+const struct statement reconcile_due_accounts = {
     .name = "due_accounts",
     .text = "SELECT a.account AS id, coalesce(r.next_check_at::text || ' +'"
             "  || floor(extract(epoch FROM now() - r.next_check_at) / 3600),"
@@ -71,20 +70,11 @@ static const struct statement due_accounts = {
     .params = 1,
 };
 
-static const char *shared_account(void *context)
+const char *reconcile_shared_account(void *context)
 {
     const struct ingest *ingest = context;
     return ingest->callrail_api_key ? ingest->callrail_account_id : NULL;
 }
-
-const struct sweep ingest_sweeps[] = {
-    { .name = "reconcile",
-      .every_ms = SWEEP_MS,
-      .due = &due_accounts,
-      .type = &EVENT_RECONCILE_DUE,
-      .parameter = shared_account },
-    { 0 },
-};
 
 /* --- the account's row ----------------------------------------------------------------------------------------- */
 
@@ -167,7 +157,7 @@ static enum outcome read_account(struct work *work, const char *id, struct accou
         ret->began_us = ret->now_us;
     if (ret->tenant)
         ret->source = arena_printf(work_arena(work), SOURCE "/%s", ret->tenant);
-    else if (shared_account(ingest) && strcmp(ingest->callrail_account_id, id) == 0)
+    else if (reconcile_shared_account(ingest) && strcmp(ingest->callrail_account_id, id) == 0)
         ret->key = first_key(work, ingest->callrail_api_key);
     return DONE;
 }

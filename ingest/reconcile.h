@@ -7,8 +7,9 @@
 #define CALLRAIL_REQUESTS_PER_HOUR 1000
 #define CALLRAIL_REQUESTS_PER_DAY  10000
 
-/* The sweep that finds accounts to be asked; the handler is among the recorder's. */
-extern const struct sweep ingest_sweeps[];
+/* Of the sweep that finds accounts to be asked; the handler is among the recorder's. */
+extern const struct statement reconcile_due_accounts;
+const char *reconcile_shared_account(void *context);
 /* False when the settings do not go together.  Declares the metrics. */
 bool reconcile_open(const struct ingest *ingest, struct problem *why);
 /* A line for --check. */

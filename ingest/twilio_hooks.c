@@ -47,22 +47,38 @@ static bool field_read(const struct form *form, const char *name, const char *po
     return true;
 }
 
-bool twilio_status_read(struct text content_type, struct text body, struct arena *arena, struct twilio_status *ret,
-                        struct problem *why)
+static bool form_of(struct text content_type, struct text body, struct arena *arena, struct form *ret,
+                    struct problem *why)
 {
-    struct form form;
-
     if (!twilio_is_form(content_type))
         return fail(why, "the content type is not %s", form_type);
     if (!text_is_utf8(body))
         return fail(why, "the body is not UTF-8");
-    if (!form_read(body, arena, &form, why))
+    return form_read(body, arena, ret, why);
+}
+
+bool twilio_status_read(struct text content_type, struct text body, struct arena *arena, struct twilio_notice *ret,
+                        struct problem *why)
+{
+    struct form form;
+    if (!form_of(content_type, body, arena, &form, why))
         return false;
     const char *sequence = form_get(&form, "SequenceNumber");
     ret->sequence = sequence ? sequence : "";
     return field_read(&form, "MessageSid", "/MessageSid", "SmsSid", &ret->message_sid, why) &&
            field_read(&form, "MessageStatus", "/MessageStatus", "SmsStatus", &ret->status, why) &&
-           field_read(&form, "To", "/To", NULL, &ret->to, why);
+           field_read(&form, "To", "/To", NULL, &ret->person, why);
+}
+
+bool twilio_message_read(struct text content_type, struct text body, struct arena *arena, struct twilio_notice *ret,
+                         struct problem *why)
+{
+    struct form form;
+    if (!form_of(content_type, body, arena, &form, why))
+        return false;
+    ret->status = ret->sequence = "";
+    return field_read(&form, "MessageSid", "/MessageSid", "SmsSid", &ret->message_sid, why) &&
+           field_read(&form, "From", "/From", NULL, &ret->person, why);
 }
 
 /* --- the route ------------------------------------------------------------------------------------------------ */
@@ -86,8 +102,8 @@ static int check_signer(struct http_exchange *exchange, const struct ingest *ing
     return key;
 }
 
-/* Twilio's token is the same at each try; without it a report is known by what it says. */
-static void identify(struct inbound *inbound, const struct http_exchange *exchange, const struct twilio_status *status,
+/* Twilio's token is the same at each try; without it a message is known by its sid, a report by what it says. */
+static void identify(struct inbound *inbound, const struct http_exchange *exchange, const struct twilio_notice *notice,
                      struct arena *arena)
 {
     struct text token = http_header(exchange, "I-Twilio-Idempotency-Token");
@@ -96,13 +112,21 @@ static void identify(struct inbound *inbound, const struct http_exchange *exchan
 
     if (token.bytes > 0) {
         uuid_of(inbound->id, SOURCE, "token", arena_copy_text(arena, token), NULL);
-    } else if (status) {
-        uuid_of(inbound->id, SOURCE, status->message_sid, status->status, status->sequence, NULL);
+    } else if (notice) {
+        uuid_of(inbound->id, SOURCE, notice->message_sid, notice->status, notice->sequence, NULL);
     } else {
         sha256(http_body(exchange), hash);
         uuid_of(inbound->id, SOURCE, "body", hex_print(hash, sizeof(hash), hash_text), NULL);
     }
 }
+
+/* What one route takes. */
+struct hook {
+    const struct event_type *type;
+    bool (*read)(struct text content_type, struct text body, struct arena *arena, struct twilio_notice *ret,
+                 struct problem *why);
+    inbound_kept *kept;
+};
 
 static void status_kept(struct parcel *parcel, enum kept how)
 {
@@ -110,7 +134,32 @@ static void status_kept(struct parcel *parcel, enum kept how)
         http_answer(parcel->asker, 204, NULL, TEXT(""), NULL);
 }
 
-static void receive(struct http_exchange *exchange, struct ingest *ingest)
+/* Nothing is said at once: answers go the way of all our messages. */
+static void message_kept(struct parcel *parcel, enum kept how)
+{
+    if (inbound_settle(parcel, how))
+        http_answer(parcel->asker, 200, "text/xml", TEXT("<Response/>"), NULL);
+}
+
+static const struct hook status_hook = { &EVENT_TWILIO_STATUS_RECEIVED, twilio_status_read, status_kept };
+static const struct hook message_hook = { &EVENT_TWILIO_MESSAGE_RECEIVED, twilio_message_read, message_kept };
+
+/* Both types are kept alike. */
+static const void *data_of(const struct hook *hook, const struct twilio_status_received *received, struct arena *arena)
+{
+    if (hook == &status_hook)
+        return received;
+    struct twilio_message_received *message = arena_alloc(arena, sizeof(*message));
+    *message = (struct twilio_message_received){ .url = received->url,
+                                                 .received_at = received->received_at,
+                                                 .content_type = received->content_type,
+                                                 .signature = received->signature,
+                                                 .encoding = received->encoding,
+                                                 .body = received->body };
+    return message;
+}
+
+static void receive(struct http_exchange *exchange, struct ingest *ingest, const struct hook *hook)
 {
     struct arena *arena = ingest->scratch;
     struct text body = http_body(exchange);
@@ -119,7 +168,7 @@ static void receive(struct http_exchange *exchange, struct ingest *ingest)
     struct text url =
         text_of(arena_printf(arena, "%s%s", ingest->public_url ? ingest->public_url : "", http_url(exchange)));
     struct problem why = { 0 };
-    struct twilio_status status;
+    struct twilio_notice notice;
 
     int key = check_signer(exchange, ingest, url, twilio_is_form(content_type));
     if (key == SIGNATURE_WRONG)
@@ -127,10 +176,10 @@ static void receive(struct http_exchange *exchange, struct ingest *ingest)
     struct source *source = inbound_source(ingest, exchange, SOURCE, NULL, key);
     if (!source)
         return;
-    bool readable = twilio_status_read(content_type, body, arena, &status, &why);
+    bool readable = hook->read(content_type, body, arena, &notice, &why);
     if (readable && url.bytes > URL_BYTES_MAX)
         readable = fail(&why, "the address is longer than %d bytes", URL_BYTES_MAX);
-    struct inbound inbound = { .type = &EVENT_TWILIO_STATUS_RECEIVED, .subject = readable ? status.to : NULL };
+    struct inbound inbound = { .type = hook->type, .subject = readable ? notice.person : NULL };
     struct inbound_body kept_body = inbound_body(body, arena);
     struct twilio_status_received received = {
         .url = inbound_header(url, URL_BYTES_MAX, arena),
@@ -140,23 +189,31 @@ static void receive(struct http_exchange *exchange, struct ingest *ingest)
         .encoding = kept_body.encoding,
         .body = kept_body.body,
     };
-    inbound.data = &received;
-    identify(&inbound, exchange, readable ? &status : NULL, arena);
+    inbound.data = data_of(hook, &received, arena);
+    identify(&inbound, exchange, readable ? &notice : NULL, arena);
     if (readable)
-        inbound_keep(ingest, exchange, source, &inbound, status_kept);
+        inbound_keep(ingest, exchange, source, &inbound, hook->kept);
     else
-        inbound_keep_unreadable(ingest, exchange, source, &inbound, &why, status_kept);
+        inbound_keep_unreadable(ingest, exchange, source, &inbound, &why, hook->kept);
 }
 
 static void status_callback(struct http_exchange *exchange, void *context)
 {
     struct ingest *ingest = context;
-    receive(exchange, ingest);
+    receive(exchange, ingest, &status_hook);
+    arena_reset(ingest->scratch);
+}
+
+static void message_webhook(struct http_exchange *exchange, void *context)
+{
+    struct ingest *ingest = context;
+    receive(exchange, ingest, &message_hook);
     arena_reset(ingest->scratch);
 }
 
 /* ?delivery=… is our own marker: it is part of the signed address, and the recorder reads it from there. */
 const struct http_route twilio_hook_routes[] = {
     { "POST", "/twilio-status", status_callback, WEBHOOK_BYTES_MAX, NULL },
+    { "POST", "/whatsapp-webhook", message_webhook, WEBHOOK_BYTES_MAX, NULL },
     { 0 },
 };

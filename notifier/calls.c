@@ -49,7 +49,7 @@ enum outcome tell_of_call(struct work *work, const struct event *event)
 
     const char *what = headline(work, &call, &rows), *company = row_get(&rows, 0, "company"),
                *summary = call.summary ? call.summary : what;
-    return whatsapp_send(work, &(struct whatsapp_message){
+    return whatsapp_tell(work, &(struct whatsapp_message){
         .to = to,
         .purpose = "lead_alert",
         .subject = call.call_id,

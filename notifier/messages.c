@@ -1,11 +1,13 @@
-/* messages.c: message.reported → what became of a message of ours; statuses only move forward. */
-#include "notifier/notifier.h"
+/* messages.c: message.reported → what became of a message of ours; statuses only move forward.
+ *
+ * WhatsApp tells only here that text came after its 24 hours, or that the person has opted out. */
+#include "notifier/coach.h"
 
 #include <string.h>
 
 static const struct statement find_delivery = {
     .name = "find_delivery",
-    .text = "SELECT ask_id, tenant, recipient, purpose, subject, coalesce(provider_status, answer) AS status,"
+    .text = "SELECT ask_id, tenant, recipient, purpose, subject, version, coalesce(provider_status, answer) AS status,"
             " provider_id FROM asks"
             " WHERE kind = 'once' AND stage = 'notifier' AND provider = $1"
             " AND (ask_id = $2::uuid OR $2 IS NULL AND provider_id = $3)",
@@ -24,6 +26,32 @@ static const struct statement update_delivery = {
     .params = 5,
     .must = 1,
 };
+
+/* The coach's text came too late: a template says once that it is there, or asks the same. */
+static enum outcome send_template_instead(struct work *work, const struct rows *delivery)
+{
+    const char *purpose = row_get(delivery, 0, "purpose"), *version = row_get(delivery, 0, "version");
+    bool plan = strcmp(purpose, "plan") == 0, reminder = strcmp(purpose, "reminder") == 0;
+    struct meeting meeting;
+    struct whatsapp_end end;
+    if ((!plan && !reminder) || strstr(version, "/template"))
+        return DONE;
+    TRY(meeting_read(work, row_get(delivery, 0, "subject"), &meeting));
+    bool over = strcmp(meeting.status, "completed") == 0 || strcmp(meeting.status, "cancelled") == 0;
+    if (!meeting.phone || over)
+        return DONE;
+    if (reminder)
+        return strcmp(version, meeting.revision) == 0 ? reminder_send(work, &meeting, true, &end) : DONE;
+    return meeting.plan.version && !meeting.ended ? plan_announce(work, &meeting) : DONE;
+}
+
+static enum outcome act_on(struct work *work, const struct message_reported *report, const struct rows *delivery)
+{
+    const char *code = report->error_code ? report->error_code : "";
+    if (strcmp(code, TWILIO_OPTED_OUT) == 0)
+        whatsapp_stop(work, row_get(delivery, 0, "recipient"));
+    return strcmp(code, TWILIO_OUTSIDE_WINDOW) == 0 ? send_template_instead(work, delivery) : DONE;
+}
 
 enum outcome note_report(struct work *work, const struct event *event)
 {
@@ -48,5 +76,5 @@ enum outcome note_report(struct work *work, const struct event *event)
         .delivery_id = row_get(&rows, 0, "ask_id"), .channel = "whatsapp", .purpose = row_get(&rows, 0, "purpose"),
         .subject_id = row_get(&rows, 0, "subject"), .message_id = report.message_id, .status = report.status,
         .error_code = report.error_code });
-    return DONE;
+    return act_on(work, &report, &rows);
 }

@@ -1,29 +1,27 @@
-/* whatsapp.c: WhatsApp through Twilio's Messages API (twilio.com/docs/messaging/api/message-resource).
+/* whatsapp.c: a message to a person, as WhatsApp lets a business write: freely within 24 hours of the person's last
+ * message, in parts when it is long, else by a template; nothing to who wants nothing.
  *
- * Twilio has no idempotency key.  What tells us of a message whose answer was lost: its status callback, whose
- * address carries our id; else the list of messages to that number, in which ours is the one with our words and a
- * sid that we do not know. */
+ * In which form it was begun is kept: a repeat goes on in that form, whatever the clock says by then.
+ *     version            "3"; in parts "3/1", "3/2", …; by template, when it might have been text, "3/template" */
 #include "notifier/notifier.h"
-#include "common/form.h"
-#include "common/json.h"
-#include "common/tree.h"
+#include "notifier/parts.h"
 
 #include <string.h>
 
-#define TWILIO_ANSWER_BYTES_MAX (4 * 1024 * 1024)
-#define TWILIO_PAGE_MAX "1000"          /* messages to one number since a day: as many as Twilio lists at once */
-#define TWILIO_BODY_BYTES_MAX (64 * 1024)
-#define TWILIO_SID_BYTES_MAX 64         /* as in the schemas; theirs have 34 */
+#define WINDOW "interval '23 hours 59 minutes'" /* WhatsApp's 24 hours, and a minute for it to get there */
 
-/* A row for each message to that number that is known to be another one; all at once, or a report that comes in between would make ours
- * another one.  `day`: in UTC, as Twilio counts, the one before when our clock was just past midnight. */
-static const struct statement find_sent = {
-    .name = "find_sent",
-    .text = "SELECT ours.provider_id, to_char(ours.day, 'YYYY-MM-DD') AS day, other.provider_id AS other"
-            " FROM (SELECT *, (created_at - interval '1 hour') AT TIME ZONE 'UTC' AS day FROM asks WHERE ask_id = $1::uuid) AS ours"
-            " LEFT JOIN asks AS other ON other.kind = 'once' AND other.recipient = $2 AND other.provider = 'twilio'"
-            " AND other.provider_id IS NOT NULL AND other.updated_at >= date_trunc('day', ours.day) AT TIME ZONE 'UTC'",
-    .params = 2,
+/* $1 number, $2 address, $3–$6 what it is for, $7 tenant.  The window and the stop are of the number, whoever writes to
+ * it. */
+static const struct statement find_recipient = {
+    .name = "find_recipient",
+    .text = "SELECT EXISTS (SELECT 1 FROM user_phones WHERE phone = $1 AND stopped_at IS NOT NULL) AS stopped,"
+            " coalesce(greatest((SELECT max(last_received_at) FROM user_phones WHERE phone = $1),"
+            " (SELECT max(\"timestamp\") FROM messages WHERE tenant = $7 AND phone = $1 AND direction = 'incoming'))"
+            " > now() - " WINDOW ", false) AS open,"
+            " (SELECT max(version) FROM asks WHERE kind = 'once' AND recipient = $2 AND purpose = $3 AND subject = $4"
+            "  AND version IN ($5, $5 || '/1', $5 || '/template') AND resend = $6::integer AND state <> 'refused') AS "
+            "begun",
+    .params = 7,
 };
 /* What the answer says of it; reports may have said more already. */
 static const struct statement note_accepted = {
@@ -31,6 +29,17 @@ static const struct statement note_accepted = {
     .text = "UPDATE asks SET provider_status = $2, updated_at = now()"
             " WHERE ask_id = $1::uuid AND coalesce(delivery_status_rank(provider_status),"
             " 0) < delivery_status_rank($2)",
+    .params = 2,
+};
+static const struct statement note_failed = {
+    .name = "note_failed",
+    .text = "UPDATE asks SET provider_status = 'failed', error_code = $2, updated_at = now()"
+            " WHERE ask_id = $1::uuid AND state = 'refused'",
+    .params = 2,
+};
+static const struct statement note_code = {
+    .name = "note_code",
+    .text = "UPDATE asks SET error_code = $2 WHERE ask_id = $1::uuid",
     .params = 2,
 };
 static const struct statement find_message = {
@@ -52,241 +61,212 @@ static const struct statement insert_blocked = {
             " ON CONFLICT DO NOTHING",
     .params = 12,
 };
+/* The time of each part is its own: they are read in their order. */
+static const struct statement insert_outgoing = {
+    .name = "insert_outgoing",
+    .text =
+        "INSERT INTO messages (tenant, message_id, email, phone, client_id, meeting_id, direction, purpose, message,"
+        " \"timestamp\")"
+        " VALUES ($1, $2, $3, $4, $5::uuid, $6::uuid, 'outgoing', $7, $8, clock_timestamp())"
+        " ON CONFLICT DO NOTHING",
+    .params = 8,
+};
+static const struct statement stop_number = {
+    .name = "stop_number",
+    .text = "UPDATE user_phones SET stopped_at = now(), updated_at = now() WHERE phone = $1 AND stopped_at IS NULL",
+    .params = 1,
+};
+static const struct statement start_number = {
+    .name = "start_number",
+    .text = "UPDATE user_phones SET stopped_at = NULL, updated_at = now() WHERE phone = $1 AND stopped_at IS NOT NULL",
+    .params = 1,
+};
 
-static void add_field(struct buf *form, const char *name, const char *value)
+void whatsapp_stop(struct work *work, const char *number)
 {
-    if (form->bytes > 0)
-        buf_add_char(form, '&');
-    form_encode(form, name);
-    buf_add_char(form, '=');
-    form_encode(form, value);
+    effect_row(work, &stop_number, twilio_number(number));
 }
 
-/* Twilio's form of an address; a setting may have it already. */
-static const char *address(struct work *work, const char *number)
+void whatsapp_start(struct work *work, const char *number)
 {
-    return text_starts(text_of(number), "whatsapp:") ? number : arena_printf(work_arena(work), "whatsapp:%s", number);
+    effect_row(work, &start_number, twilio_number(number));
 }
 
-/* A template's variable may hold neither line breaks nor many blanks in a row, and not be empty; at most so many
- * characters, cut between two of them. */
-static const char *variable(struct arena *arena, const char *value)
+/* --- what is described of one message ----------------------------------------------------------------------------- */
+
+static void tell_delivery(struct work *work, const struct whatsapp_message *message, const char *recipient,
+                          const char *delivery_id, const char *sid, const char *status, const char *code)
 {
-    char *copy = arena_copy(arena, value), *end = copy;
-    int characters = 0;
-    for (const char *at = value; *at; at++) {
-        bool blank = (unsigned char)*at <= ' ' || *at == 0x7f;
-        if (blank && (end == copy || end[-1] == ' '))
-            continue;
-        if (((unsigned char)*at & 0xC0) != 0x80 && ++characters > WHATSAPP_VARIABLE_CHARACTERS_MAX)
-            break;
-        *end++ = blank ? ' ' : *at;
-    }
-    if (end > copy && end[-1] == ' ')
-        end--;
-    *end = '\0';
-    return *copy ? copy : "-";
+    effect_event(work, &EVENT_DELIVERY_CHANGED, recipient,
+                 &(struct delivery_changed){ .delivery_id = delivery_id,
+                                             .channel = "whatsapp",
+                                             .purpose = message->purpose,
+                                             .subject_id = message->subject,
+                                             .message_id = sid,
+                                             .status = status,
+                                             .error_code = code });
 }
 
-static const char *variables_json(struct work *work, const struct whatsapp_message *message)
+static void describe_sent(struct work *work, const struct twilio_message *sending, const struct answer *answer)
 {
-    struct buf json;
-    buf_init(&json, TWILIO_BODY_BYTES_MAX);
-    buf_add_char(&json, '{');
-    for (int i = 0; message->variables[i]; i++) {
-        json_name(&json, arena_printf(work_arena(work), "%d", i + 1));
-        json_write_string(&json, variable(work_arena(work), message->variables[i]));
-    }
-    buf_add_char(&json, '}');
-    const char *text = arena_copy_text(work_arena(work), buf_text(&json));
-    buf_done(&json);
-    return text;
+    const struct whatsapp_message *message = sending->message;
+    const struct talk *talk = message->talk;
+    const char *status = delivery_status_rank(answer->body.at) >= 0 ? answer->body.at : "accepted";
+    effect_row(work, &note_accepted, answer->ask_id, status);
+    if (talk && work_tenant(work))
+        effect_row(work, &insert_outgoing, work_tenant(work), answer->ask_id, talk->email, twilio_number(message->to),
+                   talk->client_id, talk->meeting_id, message->purpose,
+                   sending->body ? sending->body : message->content);
+    tell_delivery(work, message, sending->recipient, answer->ask_id, answer->provider_id, status, NULL);
 }
 
-static struct text message_form(struct work *work, const struct whatsapp_message *message)
+static void describe_refused(struct work *work, const struct twilio_message *sending)
 {
-    const struct notifier *notifier = work_context(work);
+    effect_row(work, &note_failed, sending->ask_id, sending->code);
+    if (strcmp(sending->code, TWILIO_OPTED_OUT) == 0)
+        whatsapp_stop(work, sending->message->to);
+    tell_delivery(work, sending->message, sending->recipient, sending->ask_id, NULL, "failed", sending->code);
+}
+
+/* One event may ask for several. */
+static const char *ask_name(struct work *work, const struct whatsapp_message *message, const char *version)
+{
+    return arena_printf(work_arena(work), "%s/%s/%s", message->purpose, message->subject, version);
+}
+
+/* Nothing is sent.  What was sent before, as the same, stays as it is. */
+static enum outcome block(struct work *work, const struct whatsapp_message *message, const char *recipient,
+                          const char *reason, struct whatsapp_end *ret)
+{
+    const struct event *event = work_event(work);
     struct arena *arena = work_arena(work);
-    struct buf form;
-    buf_init(&form, TWILIO_BODY_BYTES_MAX);
-    add_field(&form, "To", address(work, message->to));
-    add_field(&form, "From", address(work, notifier->whatsapp_from));
-    add_field(&form, "ContentSid", message->content_sid);
-    add_field(&form, "ContentVariables", variables_json(work, message));
-    if (notifier->public_url)
-        add_field(&form, "StatusCallback",
-                  arena_printf(arena, "%s/twilio-status?delivery=%s", notifier->public_url, ask_id(work)));
-    struct text text = { arena_copy_text(arena, buf_text(&form)), form.bytes };
-    buf_done(&form);
-    return text;
-}
-
-/* The first of the tokens, which may be several while they are rotated. */
-static const char *token(struct work *work, const struct notifier *notifier)
-{
-    return arena_copy_text(work_arena(work),
-                           (struct text){ notifier->twilio_token, strcspn(notifier->twilio_token, ",") });
-}
-
-/* A status and a sid, which is no sid when it is longer than any. */
-static void read_message(struct work *work, const cJSON *json, struct answer *ret)
-{
-    const char *sid = tree_string(json, "sid");
-    bool usable = sid && sid[0] && strlen(sid) <= TWILIO_SID_BYTES_MAX;
-    *ret = (struct answer){ .body = text_of(arena_copy(work_arena(work), tree_string(json, "status"))),
-                            .provider_id = usable ? arena_copy(work_arena(work), sid) : NULL };
-}
-
-static enum outcome twilio_send(struct work *work, void *request, struct answer *ret)
-{
-    const struct notifier *notifier = work_context(work);
-    const struct http_request http = {
-        .method = "POST",
-        .url = arena_printf(work_arena(work), "%s/2010-04-01/Accounts/%s/Messages.json", notifier->twilio_url,
-                            notifier->twilio_account),
-        .headers = (const char *const[]){ "Content-Type: application/x-www-form-urlencoded", NULL },
-        .body = message_form(work, request),
-        .basic_user = notifier->twilio_account,
-        .basic_password = token(work, notifier),
-        .timeout_ms = notifier->twilio_timeout_ms,
-        .answer_bytes_max = TWILIO_ANSWER_BYTES_MAX,
-    };
-    struct http_reply reply;
-    TRY(work_http(work, &http, &reply));
-    read_message(work, tree_read(work_arena(work), reply.body), ret);
-    return ret->provider_id
-               ? DONE
-               : ask_uncertain(work, "twilio answered HTTP status %ld without a message sid", reply.status);
-}
-
-/* Whether a listed message says what ours says: each variable stands in its text. */
-static bool says_the_same(struct work *work, const struct whatsapp_message *message, const char *body)
-{
-    for (int i = 0; message->variables[i]; i++)
-        if (!strstr(body, variable(work_arena(work), message->variables[i])))
-            return false;
-    return true;
-}
-
-static bool is_another(const struct rows *sent, const char *sid)
-{
-    for (int i = 0; i < sent->count; i++) {
-        const char *other = row_get(sent, i, "other");
-        if (other && strcmp(other, sid) == 0)
-            return true;
-    }
-    return false;
-}
-
-static enum outcome twilio_look_up(struct work *work, void *request, struct answer *ret, bool *ret_found)
-{
-    const struct notifier *notifier = work_context(work);
-    const struct whatsapp_message *message = request;
-    struct rows sent;
-    const char *recipient = address(work, message->to);
-    TRY(work_query(work, &find_sent, &sent, ask_id(work), recipient));
-    if (sent.count == 0)
-        return reject(work, "the row of the message is gone");
-    if (row_get(&sent, 0, "provider_id")) {     /* a status callback told us */
-        *ret = (struct answer){ .body = TEXT("accepted"), .provider_id = row_get(&sent, 0, "provider_id") };
-        *ret_found = true;
+    struct rows rows;
+    TRY(work_query(work, &find_message, &rows, recipient, message->purpose, message->subject, message->version));
+    const char *status = rows.count > 0 ? row_get(&rows, 0, "provider_status") : "blocked";
+    if (!status || strcmp(status, "blocked") != 0) {
+        *ret = (struct whatsapp_end){ .sent = true,
+                                      .old = arena_printf(arena, "%s, but the message was sent before", reason) };
         return DONE;
     }
-    struct buf query;
-    buf_init(&query, TWILIO_BODY_BYTES_MAX);
-    add_field(&query, "To", recipient);
-    add_field(&query, "DateSent>", row_get(&sent, 0, "day"));
-    add_field(&query, "PageSize", TWILIO_PAGE_MAX);
-    const struct http_request http = {
-        .method = "GET",
-        .url = arena_printf(work_arena(work), "%s/2010-04-01/Accounts/%s/Messages.json?%s", notifier->twilio_url,
-                            notifier->twilio_account, query.at),
-        .basic_user = notifier->twilio_account,
-        .basic_password = token(work, notifier),
-        .timeout_ms = notifier->twilio_timeout_ms,
-        .answer_bytes_max = TWILIO_ANSWER_BYTES_MAX,
-    };
-    buf_done(&query);
-    struct http_reply reply;
-    TRY(work_http(work, &http, &reply));
-    const cJSON *messages = tree_get(tree_read(work_arena(work), reply.body), "messages"), *item;
-    if (!cJSON_IsArray(messages))       /* it does not say that ours is not there: it would be sent twice */
-        return retry(work, 0, "twilio's list of messages cannot be read");
-    cJSON_ArrayForEach(item, messages) {
-        const char *sid = tree_string(item, "sid"), *body = tree_string(item, "body");
-        if (sid && body && !is_another(&sent, sid) && says_the_same(work, message, body)) {
-            read_message(work, item, ret);
-            *ret_found = true;
-            return DONE;
-        }
+    const char *id = rows.count > 0 ? row_get(&rows, 0, "ask_id")
+                                    : uuid_of(arena_alloc(arena, UUID_BYTES), "blocked", recipient, message->purpose,
+                                              message->subject, message->version, NULL);
+    effect_row(work, &insert_blocked, id, event->id, arena_printf(arena, "%d", work_run(work)),
+               ask_name(work, message, message->version), work_tenant(work), event->correlation_id, recipient,
+               message->purpose, message->subject, message->version,
+               message->content ? message->content : message->text, reason);
+    tell_delivery(work, message, recipient, id, NULL, "blocked", NULL);
+    return DONE;
+}
+
+/* --- sending ------------------------------------------------------------------------------------------------------ */
+
+/* One of its parts, or its template. */
+static enum outcome send_one(struct work *work, const struct whatsapp_message *message, const char *recipient,
+                             const char *body, const char *version, bool *ret_sent)
+{
+    struct notifier *notifier = work_context(work);
+    struct twilio_message sending = { .message = message, .recipient = recipient, .body = body };
+    struct answer answer;
+    TRY(pace_wait(work, &notifier->messages, notifier->messages_per_s));
+    enum outcome outcome = ask(work, ask_name(work, message, version),
+                               &(struct ask){
+                                   .kind = ASK_ONCE,
+                                   .provider = "twilio",
+                                   .recipient = recipient,
+                                   .purpose = message->purpose,
+                                   .subject = message->subject,
+                                   .version = version,
+                                   .content = body ? body : message->content,
+                                   .timeout_ms = notifier->twilio_timeout_ms,
+                                   .call = twilio_send,
+                                   .look_up = twilio_look_up,
+                                   .request = &sending,
+                               },
+                               &answer);
+    *ret_sent = outcome == DONE;
+    if (outcome == DONE)
+        describe_sent(work, &sending, &answer);
+    else if (outcome == REJECT && sending.for_good)
+        describe_refused(work, &sending);
+    else if (outcome == REJECT && sending.code)
+        return reject_noting(work, &note_code, sending.ask_id, sending.code);
+    else
+        return outcome;
+    return DONE;
+}
+
+static enum outcome send_text(struct work *work, const struct whatsapp_message *message, const char *recipient,
+                              struct whatsapp_end *ret)
+{
+    const char *parts[WHATSAPP_PARTS_MAX];
+    int count = parts_of(work_arena(work), message->text, parts);
+    ret->sent = true;
+    for (int i = 0; i < count && ret->sent; i++) {
+        const char *version =
+            count == 1 ? message->version : arena_printf(work_arena(work), "%s/%d", message->version, i + 1);
+        TRY(send_one(work, message, recipient, parts[i], version, &ret->sent));
     }
     return DONE;
+}
+
+static enum outcome send_template(struct work *work, const struct whatsapp_message *message, const char *recipient,
+                                  struct whatsapp_end *ret)
+{
+    const char *version =
+        message->text ? arena_printf(work_arena(work), "%s/template", message->version) : message->version;
+    struct whatsapp_message templated = *message;
+    templated.version = version;
+    ret->by_template = true;
+    if (!message->content_setting)
+        return block(work, message, recipient,
+                     "the person's last message is more than 24 hours old, and there is no template for it", ret);
+    if (!message->content_sid)
+        return block(work, &templated, recipient,
+                     arena_printf(work_arena(work), "%s is not set", message->content_setting), ret);
+    return send_one(work, &templated, recipient, NULL, version, &ret->sent);
 }
 
 static const char *missing_setting(const struct notifier *notifier, const struct whatsapp_message *message)
 {
-    return !notifier->twilio_account   ? "TWILIO_ACCOUNT_SID"
-           : !notifier->twilio_token   ? "TWILIO_AUTH_TOKEN"
-           : !notifier->whatsapp_from  ? "TWILIO_WHATSAPP_FROM"
-           : !message->content_sid     ? message->content_setting
-                                       : NULL;
+    return !notifier->twilio_account  ? "TWILIO_ACCOUNT_SID"
+           : !notifier->twilio_token  ? "TWILIO_AUTH_TOKEN"
+           : !notifier->whatsapp_from ? "TWILIO_WHATSAPP_FROM"
+                                      : message->lacking;
 }
 
-static enum outcome block(struct work *work, const struct whatsapp_message *message, const char *recipient,
-                          const char *missing)
+/* In the form in which it was begun, else as the person may be written to now. */
+static bool goes_as_text(const struct whatsapp_message *message, const struct rows *recipient)
 {
-    const struct event *event = work_event(work);
-    struct arena *arena = work_arena(work);
-    const char *error = arena_printf(arena, "%s is not set", missing);
-    struct rows rows;
-    TRY(work_query(work, &find_message, &rows, recipient, message->purpose, message->subject, message->version));
-    const char *status = rows.count > 0 ? row_get(&rows, 0, "provider_status") : "blocked";
-    if (!status || strcmp(status, "blocked") != 0)
-        return skip(work, "%s, but the message was sent before", error);
-    const char *id = rows.count > 0 ? row_get(&rows, 0, "ask_id")
-                                    : uuid_of(arena_alloc(arena, UUID_BYTES), "blocked", recipient, message->purpose,
-                                              message->subject, message->version, NULL);
-    effect_row(work, &insert_blocked, id, event->id, arena_printf(arena, "%d", work_run(work)), message->purpose,
-               work_tenant(work), event->correlation_id, recipient, message->purpose, message->subject,
-               message->version, message->content, error);
-    effect_event(work, &EVENT_DELIVERY_CHANGED, recipient,
-                 &(struct delivery_changed){ .delivery_id = id,
-                                             .channel = "whatsapp",
-                                             .purpose = message->purpose,
-                                             .subject_id = message->subject,
-                                             .status = "blocked" });
-    return DONE;
+    const char *begun = row_get(recipient, 0, "begun");
+    if (!message->text || message->by_template)
+        return false;
+    if (begun && message->content_setting)
+        return !strstr(begun, "/template");
+    return begun || strcmp(row_get(recipient, 0, "open"), "t") == 0;
 }
 
-enum outcome whatsapp_send(struct work *work, const struct whatsapp_message *message)
+enum outcome whatsapp_send(struct work *work, const struct whatsapp_message *message, struct whatsapp_end *ret)
 {
     const struct notifier *notifier = work_context(work);
-    const char *recipient = address(work, message->to);
-    const char *missing = missing_setting(notifier, message);
+    const struct event *event = work_event(work);
+    const char *recipient = twilio_address(work, message->to), *missing = missing_setting(notifier, message);
+    *ret = (struct whatsapp_end){ 0 };
     if (missing)
-        return block(work, message, recipient, missing);
-    struct answer answer;
-    TRY(ask(work, message->purpose, &(struct ask){
-        .kind = ASK_ONCE,
-        .provider = "twilio",
-        .recipient = recipient,
-        .purpose = message->purpose,
-        .subject = message->subject,
-        .version = message->version,
-        .content = message->content,
-        .timeout_ms = notifier->twilio_timeout_ms,
-        .call = twilio_send,
-        .look_up = twilio_look_up,
-        .request = (void *)message,
-    }, &answer));
-    const char *status = delivery_status_rank(answer.body.at) >= 0 ? answer.body.at : "accepted";
-    effect_row(work, &note_accepted, answer.ask_id, status);
-    effect_event(work, &EVENT_DELIVERY_CHANGED, recipient,
-                 &(struct delivery_changed){ .delivery_id = answer.ask_id,
-                                             .channel = "whatsapp",
-                                             .purpose = message->purpose,
-                                             .subject_id = message->subject,
-                                             .message_id = answer.provider_id,
-                                             .status = status });
-    return DONE;
+        return block(work, message, recipient, arena_printf(work_arena(work), "%s is not set", missing), ret);
+    struct rows rows;
+    TRY(work_query(work, &find_recipient, &rows, twilio_number(message->to), recipient, message->purpose,
+                   message->subject, message->version,
+                   arena_printf(work_arena(work), "%d", event->resend ? event->run : 0), work_tenant(work)));
+    if (strcmp(row_get(&rows, 0, "stopped"), "t") == 0 && !message->although_stopped)
+        return block(work, message, recipient, "the person wants no messages at this number", ret);
+    return goes_as_text(message, &rows) ? send_text(work, message, recipient, ret)
+                                        : send_template(work, message, recipient, ret);
+}
+
+enum outcome whatsapp_tell(struct work *work, const struct whatsapp_message *message)
+{
+    struct whatsapp_end end;
+    TRY(whatsapp_send(work, message, &end));
+    return end.old ? skip(work, "%s", end.old) : DONE;
 }

@@ -16,7 +16,7 @@
 #define CHUNK_FRAMES 2048 /* read and resampled at once */
 #define HEAD_BYTES   512  /* looked at to see what a file is */
 #define SAMPLE_MAX   32767
-#define READABLE     "WAV, FLAC, MP3 and AU can"
+#define READABLE     "WAV, FLAC, MP3, AU and Opus can"
 
 struct file {
     SNDFILE *sound;
@@ -37,8 +37,9 @@ struct audio {
 
 /* --- what a file is ----------------------------------------------------------------------------------------------- */
 
-/* libsndfile would try many more formats, also ones that are hardly ever used and hardly ever mended; of Ogg it keeps
- * memory when the file is cut off. */
+/* libsndfile would try many more formats, also ones that are hardly ever used and hardly ever mended.  In Ogg it is
+ * given Opus, which voice notes are, and whose head is a first page of one packet; of Vorbis that is cut off it keeps
+ * memory. */
 static bool is_known(struct text head)
 {
     static const struct {
@@ -48,6 +49,7 @@ static bool is_known(struct text head)
     } known[] = {
         { "RIFF", 8, "WAVE" }, { "RIFX", 8, "WAVE" }, { "RF64", 8, "WAVE" },
         { ".snd", 0, "" },     { "fLaC", 0, "" },     { "ID3", 0, "" },
+        { "OggS", 28, "OpusHead" },
     };
     for (size_t i = 0; i < LENGTH(known); i++) {
         struct text rest = { head.at + known[i].at, head.bytes > known[i].at ? head.bytes - known[i].at : 0 };
@@ -68,7 +70,7 @@ static const char *other_name(struct text head)
         const char *name;
     } others[] = {
         { 4, "ftyp", "MP4 audio, which cannot be read: " READABLE },
-        { 0, "OggS", "Ogg audio, which cannot be read: " READABLE },
+        { 0, "OggS", "Ogg audio other than Opus, which cannot be read: " READABLE },
         { 0, "\x1A\x45\xDF\xA3", "WebM, which cannot be read: " READABLE },
         { 0, "FORM", "AIFF audio, which cannot be read: " READABLE },
         { 0, "#!AMR", "AMR audio, which cannot be read: " READABLE },
@@ -132,6 +134,8 @@ static const char *format_name(int format)
         return "mp3";
     case SF_FORMAT_AU:
         return "au";
+    case SF_FORMAT_OGG:
+        return "ogg";
     }
     return NULL;
 }

@@ -17,7 +17,7 @@
 #define AUDIO_FILE_RATE_HZ_MAX   192000
 
 struct audio_facts {
-    const char *format; /* "wav", "flac", "mp3" or "au": also the file name's ending */
+    const char *format; /* "wav", "flac", "mp3", "au" or "ogg": also the file name's ending */
     int channels;
     int sample_rate_hz;
     int64_t frames; /* that can be read, whatever the header says */

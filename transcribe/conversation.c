@@ -187,6 +187,7 @@ static enum outcome job_is_due(struct work *work, const struct event *event)
 const struct route transcribe_routes[] = {
     { .type = &EVENT_CALL_RECORDED, .handle = transcribe_call },
     { .type = &EVENT_VISIT_RECORDED, .handle = transcribe_visit },
+    { .type = &EVENT_CHAT_RECEIVED, .handle = transcribe_note },
     { .type = &EVENT_JOB_FINISHED, .handle = job_has_finished },
     { .type = &EVENT_JOB_DUE, .handle = job_is_due },
     { 0 },

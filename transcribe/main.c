@@ -35,6 +35,10 @@ static const struct setting settings[] = {
     SHUNYA_SETTINGS(OFFSET(shunya)),
     { "SHUNYA_LANGUAGE", SET_TEXT, OFFSET(shunya_language), NULL,
       .help = "what is spoken, as ISO 639 says it; without it Shunya finds out" },
+    { "TWILIO_ACCOUNT_SID", SET_TEXT, OFFSET(twilio_account), NULL,
+      .help = "Twilio's account, which voice notes are fetched with" },
+    { "TWILIO_AUTH_TOKEN", SET_SECRET, OFFSET(twilio_token), NULL, .help = "its token; the first of several is used" },
+    { "TWILIO_BASE_URL", SET_URL, OFFSET(twilio_url), "https://api.twilio.com", .help = "Twilio's address" },
     { 0 },
 };
 
@@ -79,7 +83,7 @@ int main(int argc, char **argv)
     return stage_main(argc, argv,
                       &(struct stage){
                           .name = "transcribe",
-                          .summary = "copies recordings of calls and visits and writes down what is said, and by whom",
+                          .summary = "writes down what is said, and by whom, in recordings of calls and visits, and in voice notes",
                           .settings = settings,
                           .context = &transcribe,
                           .routes = transcribe_routes,

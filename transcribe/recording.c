@@ -22,7 +22,7 @@
 #define HOST_BYTES_MAX 100 /* shown to operators */
 #define PART_ENDING    ".part"
 
-static const char *const formats[] = { "wav", "mp3", "flac", "au" };
+static const char *const formats[] = { "wav", "mp3", "flac", "au", "ogg" };
 
 static void closep(int *fd)
 {

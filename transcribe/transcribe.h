@@ -22,6 +22,7 @@ struct transcribe {
     int64_t openai_timeout_ms;
     struct shunya shunya;
     const char *shunya_language; /* NULL: it finds out */
+    const char *twilio_account, *twilio_token, *twilio_url; /* of voice notes */
 };
 
 /* --- transcript.c: what was said, piece by piece; its memory is the arena it is made in --------------------------- */
@@ -115,6 +116,9 @@ enum outcome transcribe_visit(struct work *work, const struct event *event);
 extern const struct job_type transcription_jobs;
 extern const struct route transcribe_routes[];
 extern const struct sweep transcribe_sweeps[];
+
+/* --- coach.c: voice notes ------------------------------------------------------------------------------------------ */
+enum outcome transcribe_note(struct work *work, const struct event *event);
 
 /* --- shunya.c ----------------------------------------------------------------------------------------------------- */
 /* As job_order(). */

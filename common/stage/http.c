@@ -62,19 +62,24 @@ enum outcome work_refused_us(struct work *work, long status)
 enum outcome work_http(struct work *work, const struct http_request *request, struct http_reply *ret)
 {
     TRY(work_http_any(work, request, ret));
-    long status = ret->status;
+    return work_http_judge(work, ret);
+}
+
+enum outcome work_http_judge(struct work *work, const struct http_reply *reply)
+{
+    long status = reply->status;
     if (status >= 200 && status < 300)
         return DONE;
     if (status == 401 || status == 403)
         return work_refused_us(work, status);
     bool once = work->asked && work->asked->kind == ASK_ONCE;
     if (once && (status == 408 || status >= 500)) {     /* it may have acted before it failed */
-        work->retry_ms = ret->retry_after_ms > 0 ? ret->retry_after_ms : 0;
-        return ask_uncertain(work, "HTTP status %ld: %s", status, shown(work, ret->body));
+        work->retry_ms = reply->retry_after_ms > 0 ? reply->retry_after_ms : 0;
+        return ask_uncertain(work, "HTTP status %ld: %s", status, shown(work, reply->body));
     }
     bool transient = status == 408 || status == 425 || status == 429 || status >= 500;
-    const char *body = shown(work, ret->body);
+    const char *body = shown(work, reply->body);
     if (transient)
-        return retry(work, ret->retry_after_ms > 0 ? ret->retry_after_ms : 0, "HTTP status %ld: %s", status, body);
+        return retry(work, reply->retry_after_ms > 0 ? reply->retry_after_ms : 0, "HTTP status %ld: %s", status, body);
     return reject(work, "HTTP status %ld: %s", status, body);
 }

@@ -160,7 +160,7 @@ static void note_emitted(struct lookup *lookup, PGresult *result)
     for (int row = 0; row < PQntuples(result); row++) {
         struct work *work = work_of(lookup, PQgetvalue(result, row, 0), PQgetvalue(result, row, 1));
         if (work && work->from_ledger && !work->skipped)
-            emit_payload(work, PQgetvalue(result, row, 2), PQgetvalue(result, row, 3),
+            emit_payload(work, NULL, PQgetvalue(result, row, 2), PQgetvalue(result, row, 3),
                          (struct text){ PQgetvalue(result, row, 4), (size_t)PQgetlength(result, row, 4) });
     }
 }

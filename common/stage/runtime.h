@@ -92,6 +92,7 @@ struct row_effect {
 };
 struct event_effect {
     struct event_effect *next;
+    const struct event_type *type;      /* NULL: it was read from `emitted` */
     const char *topic;
     const char *key;
     struct text payload;
@@ -247,7 +248,7 @@ void work_begin_run(struct work *work);                                 /* empti
 enum outcome work_handle(struct work *work);                            /* runs the handler */
 void list_push(struct work_list *list, struct work *work);
 struct work *list_pop(struct work_list *list);
-void emit_payload(struct work *work, const char *topic, const char *key, struct text payload);
+void emit_payload(struct work *work, const struct event_type *type, const char *topic, const char *key, struct text payload);
 void emit_rejection(struct work *work);
 const char *work_subject(const struct work *work);
 

@@ -291,15 +291,27 @@ void effect_row_params(struct work *work, const struct statement *statement, str
     work->effects++;
 }
 
-void emit_payload(struct work *work, const char *topic, const char *key, struct text payload)
+void emit_payload(struct work *work, const struct event_type *type, const char *topic, const char *key, struct text payload)
 {
     struct event_effect *effect = arena_alloc(work->arena, sizeof(*effect));
+    effect->type = type;
     effect->topic = arena_copy(work->arena, topic);
     effect->key = arena_copy(work->arena, key);
     effect->payload = (struct text){ arena_copy_text(work->arena, payload), payload.bytes };
     *work->events_end = effect;
     work->events_end = &effect->next;
     work->effects++;
+}
+
+/* What an event that follows from this work's is called among those that do: its id is made of it.  Of several with one type and subject
+ * each but the first has a number. */
+static const char *event_name(struct work *work, const struct event_type *type, const char *subject)
+{
+    int before = 0;
+    for (const struct event_effect *effect = work->events; effect; effect = effect->next)
+        before += effect->type == type && strcmp(effect->key, subject) == 0;
+    return before == 0 ? arena_printf(work->arena, "%s/%s", type->name, subject)
+                       : arena_printf(work->arena, "%s/%s/%d", type->name, subject, before + 1);
 }
 
 /* The line of an event that follows from this work's, or, with an `arrival`'s id, that begins a conversation; false when its data does not
@@ -316,7 +328,7 @@ static bool event_line(struct work *work, const struct event_type *type, size_t 
                                   : fail(&work->why, "its data is larger than %zu bytes", bytes_max);
     if (valid) {
         char id[UUID_BYTES], source[80], traceparent[TRACEPARENT_BYTES];
-        const char *name = arena_printf(work->arena, "%s/%s", type->name, subject);
+        const char *name = event_name(work, type, subject);
         snprintf(source, sizeof(source), "/%s", stage);
         struct event event = {
             .id = arrival ? arrival : event_id_of(id, cause->id, stage, name, cause->run),
@@ -350,7 +362,7 @@ static void emit(struct work *work, const struct event_type *type, size_t bytes_
     struct buf line;
     buf_init(&line, bytes_max);
     if (event_line(work, type, bytes_max, arrival, subject, data, &line))
-        emit_payload(work, type->topic->name, subject, buf_text(&line));
+        emit_payload(work, type, type->topic->name, subject, buf_text(&line));
     else
         work->broken = true;
     buf_done(&line);
@@ -402,7 +414,7 @@ void emit_rejection(struct work *work)
         rejected.event = TEXT("");
         event_line(work, &EVENT_EVENT_REJECTED, bytes_max, NULL, work_subject(work), &rejected, &line);
     }
-    emit_payload(work, runtime.dead_topic, work_subject(work), buf_text(&line));
+    emit_payload(work, &EVENT_EVENT_REJECTED, runtime.dead_topic, work_subject(work), buf_text(&line));
     buf_done(&line);
     work->why = why;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The sample day: three calls and a visit.  One call is booked and reaches the sales representative's WhatsApp, one
-ends with the price, and one is missed and CallRail never tells of it; the visit that was booked is won.
+"""The sample day: three calls, a visit and a coached meeting.  One call is booked and reaches the sales representative's
+WhatsApp, one ends with the price, and one is missed and CallRail never tells of it; the visit that was booked is won; a
+salesperson is coached by WhatsApp from the invitation to the note.
 
 The calls are spoken by flite, their recordings lie on the provider sandbox, and CallRail's webhooks arrive signed.
 Everything after that is the pipeline's own work; the day only watches, and says what came out."""
@@ -18,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import chat
+import coach
 import sample
 import speech
 import visit
@@ -102,6 +105,7 @@ class Sandbox:
     def __init__(self, settings):
         self.url = settings["SANDBOX_URL"].rstrip("/")
         self.sends_messages = settings.get("TWILIO_BASE_URL", "").startswith(self.url)
+        self.is_hubspot = settings.get("HUBSPOT_BASE_URL", "").startswith(self.url)
         self.lists_calls = settings.get("CALLRAIL_BASE_URL", "").startswith(self.url)
 
     def control(self, method, path, value=None, raw=None, content_type="application/json"):
@@ -305,6 +309,32 @@ class Day:
             self.out.fact(name, text)
         return missing
 
+    def coach(self):
+        """A salesperson's meeting; gives what is missing of it."""
+        self.out.head(coach.TITLE)
+        if not self.sandbox.sends_messages:
+            self.out.say("Left out: with a Twilio account of your own only a phone can write to it.")
+            return []
+        going = coach.Coached(self, http)
+        self.watcher.listen_for(going.email, told=False)
+        try:
+            going.play()
+            missing = coach.missing(going.result(), self.sandbox.is_hubspot)
+        except coach.Missing as reason:
+            missing = [reason.args]
+        self.show_conversation(going)
+        return missing
+
+    def show_conversation(self, going):
+        self.out.line()
+        self.out.say(f"{coach.NAME}'s phone:")
+        for line in chat.drawn(going.conversation(), coach.NAME, self.out.terminal, self.out.columns):
+            self.out.line(line)
+        result = going.result()
+        self.out.line()
+        for name, text in coach.facts_of(result) if result else []:
+            self.out.fact(name, text)
+
     def show_figures(self):
         """The figures as the CSR, the rep and the executive see them; gives what is missing."""
         self.out.head("The figures of 30 days, by GET /api/v1/metrics/…")
@@ -369,7 +399,7 @@ def play(day, out):
         day.show_result(played)
         if missing:
             break  # the next ones only meet the same
-    missing = missing or day.visit() or day.show_calls() or day.show_figures()
+    missing = missing or day.visit() or day.coach() or day.show_calls() or day.show_figures()
     if missing:
         out.head(f"Missing after {time.time() - began:.0f} s")
         for number, (what, hint) in enumerate(missing):
@@ -384,7 +414,7 @@ def main():
     parser = argparse.ArgumentParser(
         prog="day.py",
         description="Plays the sample day: a call from webhook to WhatsApp, one that is not booked, one that never "
-        "arrived, and a visit that is won. "
+        "arrived, a visit that is won, and a meeting that is coached. "
         "Reads the environment, .env and .run/env; ends with 1 when anything is missing.",
     )
     parser.parse_args()

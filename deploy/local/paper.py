@@ -14,8 +14,9 @@ NAME_COLUMNS = 13
 class Paper:
     def __init__(self, stream=sys.stdout):
         self.stream = stream
-        self.colours = stream.isatty() and "NO_COLOR" not in os.environ
-        columns = shutil.get_terminal_size((COLUMNS_MAX, 24)).columns if stream.isatty() else COLUMNS_MAX
+        self.terminal = stream.isatty()
+        self.colours = self.terminal and "NO_COLOR" not in os.environ
+        columns = shutil.get_terminal_size((COLUMNS_MAX, 24)).columns if self.terminal else COLUMNS_MAX
         self.columns = max(60, min(columns, COLUMNS_MAX))
 
     def painted(self, text, colour):

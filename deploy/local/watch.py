@@ -44,7 +44,6 @@ def describe_rejection(data):
     return f"{data['stage']} cannot handle it: {data['reason']}"
 
 
-# the raw webhooks of inbound.* are left out: each is told of by what the recorder makes of it
 def describe_visit_recording(data):
     return "its recording can be fetched"
 
@@ -53,6 +52,27 @@ def describe_visit(data):
     return f"{data['outcome']}, by {data['provider']}"
 
 
+def describe_registration(data):
+    return f"{data['name']}, {'for the first time' if data['first'] else 'again'}"
+
+
+def describe_meeting(data):
+    return f"{data['change']}, revision {data['revision']}" + ("" if data["known"] else ", by nobody who is known")
+
+
+def describe_chat(data):
+    return f"{data['kind']} from {data['from']}"
+
+
+def describe_plan(data):
+    return f"version {data['plan_version']}, by {data['provider']}"
+
+
+def describe_chat_answer(data):
+    return data["act"] + (f", by {data['provider']}" if data.get("provider") else "")
+
+
+# the raw webhooks of inbound.* are left out: each is told of by what the recorder makes of it
 DESCRIBE = {
     "call.progressed": describe_progress,
     "call.recorded": describe_recording,
@@ -63,6 +83,11 @@ DESCRIBE = {
     "visit.analyzed": describe_visit,
     "delivery.changed": describe_delivery,
     "message.reported": describe_report,
+    "salesperson.registered": describe_registration,
+    "meeting.changed": describe_meeting,
+    "chat.received": describe_chat,
+    "plan.made": describe_plan,
+    "chat.answered": describe_chat_answer,
     "event.rejected": describe_rejection,
 }
 

@@ -11,6 +11,9 @@ DEFAULTS = {
     "TWILIO_AUTH_TOKEN": "sandbox-twilio-auth-token",
     "TWILIO_WHATSAPP_FROM": "+14155238886",
     "TWILIO_CONTENT_SID_LEAD": "HX5a6dba5a6dba5a6dba5a6dba5a6dba5a",
+    "TWILIO_CONTENT_SID_WELCOME": "HX5a6dba5a6dba5a6dba5a6dba5a6dba01",
+    "TWILIO_CONTENT_SID_PLAN": "HX5a6dba5a6dba5a6dba5a6dba5a6dba02",
+    "TWILIO_CONTENT_SID_REMINDER": "HX5a6dba5a6dba5a6dba5a6dba5a6dba03",
     "CALLRAIL_ACCOUNT_ID": "ACC5a6dba5a6dba5a6dba5a6dba5a6dba5a",
     "CALLRAIL_API_KEY": "sandbox-callrail-api-key",
     "CALLRAIL_SIGNING_KEY": "sandbox-callrail-signing-key",
@@ -18,10 +21,23 @@ DEFAULTS = {
     "OPENAI_API_KEY": "sandbox-openai-api-key",
     "SHUNYA_API_KEY": "sandbox-shunya-api-key",
     "SHUNYA_WEBHOOK_SECRET": "sandbox-shunya-webhook-secret",
+    "OUTLOOK_WEBHOOK_SECRET": "sandbox-outlook-webhook-secret",
+    "HUBSPOT_ACCESS_TOKEN": "sandbox-hubspot-access-token",
+    "GRAPH_TENANT_ID": "5a6dba5a-6dba-4a6d-8a5a-6dba5a6dba5a",
+    "GRAPH_CLIENT_ID": "6dba5a6d-ba5a-4dba-9a6d-ba5a6dba5a6d",
+    "GRAPH_CLIENT_SECRET": "sandbox-graph-client-secret",
 }
 
+# A watched calendar also needs a mailbox and a company: who wants it sets all of it.
+OPT_IN = ("GRAPH_TENANT_ID", "GRAPH_CLIENT_ID", "GRAPH_CLIENT_SECRET")
+
 # The templates that are approved from the start, with as many variables as the notifier fills.
-TEMPLATES = {"TWILIO_CONTENT_SID_LEAD": "News for {{1}}\n{{2}}\n{{3}}\nThe whole call can be read in Switchboard."}
+TEMPLATES = {
+    "TWILIO_CONTENT_SID_LEAD": "News for {{1}}\n{{2}}\n{{3}}\nThe whole call can be read in Switchboard.",
+    "TWILIO_CONTENT_SID_WELCOME": "Hello {{1}}, your sales coach is here. Reply to this message to begin.",
+    "TWILIO_CONTENT_SID_PLAN": "Your plan for {{1}} is ready. Reply to read it.",
+    "TWILIO_CONTENT_SID_REMINDER": "How did {{1}} go? Reply and tell what happened.",
+}
 
 
 def several(value):
@@ -43,6 +59,11 @@ class Config:
     openai_api_keys: tuple
     shunya_api_keys: tuple
     shunya_webhook_secrets: tuple
+    outlook_webhook_secrets: tuple
+    hubspot_tokens: tuple
+    graph_tenant_id: str
+    graph_client_id: str
+    graph_client_secrets: tuple
 
     @staticmethod
     def from_environment(base_url, environment=os.environ):
@@ -63,14 +84,22 @@ class Config:
             openai_api_keys=tuple(several(value["OPENAI_API_KEY"])),
             shunya_api_keys=tuple(several(value["SHUNYA_API_KEY"])),
             shunya_webhook_secrets=tuple(several(value["SHUNYA_WEBHOOK_SECRET"])),
+            outlook_webhook_secrets=tuple(several(value["OUTLOOK_WEBHOOK_SECRET"])),
+            hubspot_tokens=tuple(several(value["HUBSPOT_ACCESS_TOKEN"])),
+            graph_tenant_id=value["GRAPH_TENANT_ID"],
+            graph_client_id=value["GRAPH_CLIENT_ID"],
+            graph_client_secrets=tuple(several(value["GRAPH_CLIENT_SECRET"])),
         )
 
 
 def environment_for_daemons(base_url, environment=os.environ):
-    lines = {name: environment.get(name) or default for name, default in DEFAULTS.items()}
+    lines = {name: environment.get(name) or default for name, default in DEFAULTS.items() if name not in OPT_IN}
     lines["TWILIO_BASE_URL"] = f"{base_url}/twilio"
     lines["CALLRAIL_BASE_URL"] = f"{base_url}/callrail/v3"
     lines["GEMINI_BASE_URL"] = f"{base_url}/gemini"
     lines["OPENAI_BASE_URL"] = f"{base_url}/openai/v1"
     lines["SHUNYA_BASE_URL"] = f"{base_url}/shunya"
+    lines["HUBSPOT_BASE_URL"] = f"{base_url}/hubspot"
+    lines["GRAPH_BASE_URL"] = f"{base_url}/graph/v1.0"
+    lines["GRAPH_LOGIN_BASE_URL"] = f"{base_url}/graph/login"
     return lines

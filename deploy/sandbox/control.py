@@ -3,15 +3,16 @@
 import hashlib
 import json
 import re
-from datetime import datetime, timezone
 from zoneinfo import available_timezones
 
 from aiohttp import web
 
 import limits
+import outlook_hook
 import provider_callrail
 import provider_files
 import provider_twilio
+import provider_twilio_inbound
 from faults import problem_of as problem_of_rule
 from state import SETTINGS, STATE
 from store import Full
@@ -23,7 +24,8 @@ GET    /_sandbox/requests?provider=&method=&path=&since=&wait_s=&count=    what 
 DELETE /_sandbox/requests
 GET    /_sandbox/webhooks?provider=&hook=&since=&wait_s=&count=            what they sent, and how it was answered
 GET    /_sandbox/messages?to=&since=&status=&wait_s=&count=&format=text    WhatsApp, as a chat
-POST   /_sandbox/messages                                                  a person writes to us
+POST   /_sandbox/messages                                                  a person writes to us, and Twilio tells of it
+POST   /_sandbox/meetings                                                  news of a meeting for /outlook-webhook
 PUT    /_sandbox/templates/{ContentSid}
 POST   /_sandbox/calls                                                     a call at CallRail, with its webhooks
 DELETE /_sandbox/calls/{id}                                                it is not in CallRail's list any more
@@ -62,6 +64,14 @@ def number(request, name, default, convert=int):
         return convert(request.query.get(name, default))
     except ValueError:
         raise Wrong(f"`{name}` is a number") from None
+
+
+async def sent(state, plan, sending):
+    """How the webhooks were answered; nothing with `wait` false, when they are on their way."""
+    if state.webhooks.full():
+        raise Full("too many webhooks are still to be sent")
+    run = state.webhooks.start(plan)
+    return await run if sending.get("wait", True) else []
 
 
 async def listed(request, name, select):
@@ -172,24 +182,32 @@ async def list_messages(request):
 
 
 async def write_message(request):
+    """A person writes to us; with `target` Twilio tells of it."""
     state = request.app[STATE]
-    wanted = check_fields(await json_of(request), {"from": str, "to": str, "body": str, "at": str}, ("from", "body"))
-    sender, to = wanted["from"], wanted.get("to", state.config.twilio_senders[0])
-    if not provider_twilio.WHATSAPP.fullmatch(sender) or not provider_twilio.WHATSAPP.fullmatch(to):
-        raise Wrong("`from` and `to` look like whatsapp:+15551230000")
+    wanted = check_fields(await json_of(request), provider_twilio_inbound.MESSAGE_FIELDS, ("from",))
+    problem = provider_twilio_inbound.problem_of(state, wanted)
+    if problem:
+        raise Wrong(problem)
     try:
-        moment = (
-            datetime.fromisoformat(wanted["at"].replace("Z", "+00:00"))
-            if "at" in wanted
-            else datetime.now(timezone.utc)
-        )
-    except ValueError:
-        raise Wrong("`at` is an ISO 8601 moment") from None
-    if moment.tzinfo is None:
-        raise Wrong("`at` needs an offset")
-    message = provider_twilio.receive(state, sender, to, wanted["body"], moment)
-    state.news.tell()
-    return web.json_response(chat_entry(message), status=201)
+        message = provider_twilio_inbound.write(state, wanted)
+    except ValueError as error:
+        raise Wrong(f"`at` is an ISO 8601 moment with an offset: {error}") from None
+    webhooks = []
+    if "target" in wanted:
+        webhook = provider_twilio_inbound.webhook_of(state, message, wanted["target"])
+        webhooks = await sent(state, [(0, webhook)], wanted)
+    told = [{**outcome, "log": provider_twilio_inbound.log_of(outcome)} for outcome in webhooks]
+    return web.json_response({**chat_entry(message), "webhooks": told}, status=201)
+
+
+async def tell_of_meeting(request):
+    state = request.app[STATE]
+    wanted = check_fields(await json_of(request), outlook_hook.MEETING_FIELDS, ("target",))
+    problem = outlook_hook.problem_of(wanted)
+    if problem:
+        raise Wrong(problem)
+    webhooks = await sent(state, [(0, outlook_hook.webhook_of(state, wanted))], wanted)
+    return web.json_response({"webhooks": webhooks}, status=201)
 
 
 async def put_template(request):
@@ -223,13 +241,7 @@ async def register_call(request):
         plan = provider_callrail.plan_of(state, call, sending) if sending is not None else []
     except ValueError as error:
         raise Wrong(f"`started_at`: {error}") from None
-    outcomes = []
-    if plan:
-        if state.webhooks.full():
-            raise Full("too many webhooks are still to be sent")
-        sent = state.webhooks.start(plan)
-        if sending.get("wait", True):
-            outcomes = await sent
+    outcomes = await sent(state, plan, sending) if plan else []
     return web.json_response({"call": call, "webhooks": outcomes}, status=201)
 
 
@@ -351,14 +363,17 @@ async def put_settings(request):
         raise Wrong("`callrail_time_zone` is a name like America/New_York")
     if wanted.get("callrail_recordings", "link") not in ("link", "api"):
         raise Wrong("`callrail_recordings` is link or api")
-    if not 0 <= wanted.get("message_gap_ms", 0) <= limits.STALL_S_MAX * 1000:
-        raise Wrong(f"`message_gap_ms` is at most {limits.STALL_S_MAX * 1000:.0f}")
+    for name in ("message_gap_ms", "message_takes_ms", "media_after_ms", "shunya_gap_ms"):
+        if not 0 <= wanted.get(name, 0) <= limits.STALL_S_MAX * 1000:
+            raise Wrong(f"`{name}` is at most {limits.STALL_S_MAX * 1000:.0f}")
+    if wanted.get("messages_per_s", 1) <= 0 or wanted.get("messages_at_once", 0) < 0:
+        raise Wrong("`messages_per_s` is more than 0, `messages_at_once` 0 or more")
+    if wanted.get("opt_out", "on") not in ("on", "off"):
+        raise Wrong("`opt_out` is on or off")
     if wanted.get("shunya_mode", "job") not in ("job", "sync"):
         raise Wrong("`shunya_mode` is job or sync")
     if wanted.get("shunya_signature", "timed") not in ("timed", "legacy"):
         raise Wrong("`shunya_signature` is timed or legacy")
-    if not 0 <= wanted.get("shunya_gap_ms", 0) <= limits.STALL_S_MAX * 1000:
-        raise Wrong(f"`shunya_gap_ms` is at most {limits.STALL_S_MAX * 1000:.0f}")
     state.settings.update(wanted)
     return web.json_response(state.settings)
 
@@ -390,6 +405,7 @@ routes = [
     web.get("/_sandbox/webhooks", list_webhooks),
     web.get("/_sandbox/messages", list_messages),
     web.post("/_sandbox/messages", write_message),
+    web.post("/_sandbox/meetings", tell_of_meeting),
     web.put("/_sandbox/templates/{sid}", put_template),
     web.post("/_sandbox/calls", register_call),
     web.delete("/_sandbox/calls/{id}", delete_call),

@@ -1,5 +1,8 @@
 """Error answers in each provider's own shape."""
 
+import uuid
+from datetime import datetime, timezone
+
 from aiohttp import web
 
 GOOGLE_STATUS = {
@@ -75,6 +78,35 @@ def shunya_error(status, message, code=None):
     return web.json_response({"error": {"code": code, "message": message}}, status=status)
 
 
+def hubspot_error(status, message, category=None, **more):
+    """Of the two shapes the one with a category, unless there is none."""
+    body = {"status": "error", "message": message, "correlationId": str(uuid.uuid4())}
+    if category:
+        body["category"] = category
+    return web.json_response({**body, **more}, status=status)
+
+
+GRAPH_CODE = {
+    400: "BadRequest",
+    401: "InvalidAuthenticationToken",
+    403: "Authorization_RequestDenied",
+    404: "ResourceNotFound",
+    409: "Conflict",
+    410: "SyncStateNotFound",
+    429: "TooManyRequests",
+    500: "InternalServerError",
+    503: "ServiceUnavailable",
+    504: "GatewayTimeout",
+}
+
+
+def graph_error(status, message, code=None):
+    moment = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    ids = {"date": moment, "request-id": str(uuid.uuid4()), "client-request-id": str(uuid.uuid4())}
+    code = code or GRAPH_CODE.get(status, "UnknownError")
+    return web.json_response({"error": {"code": code, "message": message, "innerError": ids}}, status=status)
+
+
 def files_error(status, message):
     return web.Response(status=status, text=f"{message}\n")
 
@@ -86,5 +118,7 @@ def error_response(provider, status, message):
         "gemini": gemini_error,
         "openai": openai_error,
         "shunya": shunya_error,
+        "hubspot": hubspot_error,
+        "graph": graph_error,
     }
     return shape.get(provider, files_error)(status, message)

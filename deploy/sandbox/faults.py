@@ -41,10 +41,13 @@ WEBHOOK_FAULTS = {
     "delay_webhook": {"seconds": (int, float)},
     "wrong_signature": {},
 }
-MESSAGE_FAULTS = {"fail_message": {"message_status": str, "error_code": int, "error_message": str}}
+MESSAGE_FAULTS = {
+    "fail_message": {"message_status": str, "error_code": int, "error_message": str},
+    "slow_message": {"seconds": (int, float)},
+}
 JOB_FAULTS = {"fail_job": {"error_code": str, "error_message": str}, "stuck_job": {}, "lacking": {"field": str}}
 ALL_FAULTS = {**REQUEST_FAULTS, **MODEL_FAULTS, **WEBHOOK_FAULTS, **MESSAGE_FAULTS, **JOB_FAULTS}
-PROVIDERS = ("twilio", "callrail", "gemini", "openai", "shunya", "files")
+PROVIDERS = ("twilio", "callrail", "gemini", "openai", "shunya", "hubspot", "graph", "files", "outlook")
 CHOICES = {
     "provider": PROVIDERS,
     "when": ("before", "after"),

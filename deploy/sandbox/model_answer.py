@@ -5,6 +5,7 @@ import json
 import jsonschema
 from jsonschema import FormatChecker
 
+from model_coach import coached
 from model_facts import understand
 
 INVENTED = "seventeen purple elephants asked for the invoice"
@@ -141,7 +142,7 @@ def known_items(schema, facts, root):
 
 def answer_text(conversation, schema, wants_json, rule=None):
     """The text a model would answer; `rule` is a fault that spoils it, or None."""
-    facts = understand(conversation)
+    facts = coached(conversation.said, schema and resolved(schema, schema)) or understand(conversation)
     if rule and rule.what == "nonsense":
         return json.dumps(NONSENSE) if wants_json else PROSE
     if not wants_json:

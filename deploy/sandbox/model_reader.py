@@ -5,7 +5,7 @@ with speakers and texts, a block between marks, or, failing all that, the whole 
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -39,6 +39,7 @@ class Utterance:
 class Conversation:
     utterances: list
     moment: datetime  # when it took place, in the zone the prompt names
+    said: list = field(default_factory=list)  # the user messages as they are
 
     def by(self, speaker):
         """What one side said; everything, when nobody can be told apart."""
@@ -128,4 +129,4 @@ def read_conversation(said, system=""):
         utterances = utterances_of(text)
         if any(utterance.speaker != "other" for utterance in utterances):
             break
-    return Conversation(utterances, moment_of("\n".join([*said, system])))
+    return Conversation(utterances, moment_of("\n".join([*said, system])), list(said))

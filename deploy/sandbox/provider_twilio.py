@@ -1,5 +1,6 @@
 """Twilio's Messages API for WhatsApp: twilio.com/docs/messaging/api/message-resource, /docs/whatsapp, /docs/api/errors."""
 
+import asyncio
 import base64
 import json
 import math
@@ -13,7 +14,6 @@ from aiohttp import web
 
 import limits
 from errors import twilio_error
-from faults import MESSAGE_FAULTS
 from state import STATE
 from store import now_text
 from webhooks import Overrides, Webhook, twilio_signature
@@ -284,26 +284,9 @@ def window_is_open(state, sender, to):
     return last is not None and datetime.now(timezone.utc) - last < timedelta(hours=state.settings["window_hours"])
 
 
-def receive(state, sender, to, body, moment):
-    """A person writes to us: this opens the window in which free text may be sent to that person."""
-    state.windows[(sender, to)] = moment
-    return new_message(
-        state,
-        **{"from": sender},
-        to=to,
-        body=body,
-        direction="inbound",
-        status="received",
-        created=moment,
-        updated=moment,
-        sent=moment,
-        at=moment.isoformat(),
-    )
-
-
 def plan_of_statuses(state, message, code):
     """Which statuses the message will have: the whole way, or to its end with an error."""
-    rule = state.faults.take(set(MESSAGE_FAULTS), "twilio", message["to"])
+    rule = state.faults.take({"fail_message"}, "twilio", message["to"])
     if rule:
         code = rule.get("error_code", 63024)
         end = rule.get("message_status", "undelivered")
@@ -355,12 +338,24 @@ def callback_of(state, message, status, code, error_message, url):
     )
 
 
-def send_on_its_way(state, message, code, callback_url):
+def wait_in_queue(state, sender):
+    """Seconds until it is the turn of the sender's next message, which takes its place in the queue."""
+    turn = max(state.now(), state.turns.get(sender, 0.0))
+    wait_s = turn - state.now()
+    if wait_s > limits.TWILIO_QUEUE_S_MAX:
+        raise Refused(21611, f"This 'From' number {sender} has exceeded the maximum number of queued messages")
+    state.turns[sender] = turn + 1 / state.settings["messages_per_s"]
+    return wait_s
+
+
+def send_on_its_way(state, message, code, callback_url, wait_s):
     statuses, code, error_message = plan_of_statuses(state, message, code)
+    slow = state.faults.take({"slow_message"}, "twilio", message["to"])
+    wait_s += slow.get("seconds", 1) if slow else 0
     gap_s = state.settings["message_gap_ms"] / 1000
     plan = []
     for step, status in enumerate(statuses):
-        at_s = gap_s * (step + 1)
+        at_s = gap_s * (step + 1) + (0 if status in ("accepted", "queued") else wait_s)
         state.later(at_s, reach, state, message, status, code, error_message)
         if callback_url:
             plan.append((at_s, callback_of(state, message, status, code, error_message, callback_url)))
@@ -383,18 +378,33 @@ def reach(state, message, status, code, error_message):
 # --- the API -----------------------------------------------------------------
 
 
-async def create_message(request):
+async def post_message(request):
+    """So many at a time; nothing is done about what is more."""
     state = request.app[STATE]
+    if 0 < state.settings["messages_at_once"] <= state.creating:
+        return twilio_error(429, "Too Many Requests")
+    state.creating += 1
+    try:
+        await asyncio.sleep(state.settings["message_takes_ms"] / 1000)
+        return await create_message(state, request)
+    finally:
+        state.creating -= 1
+
+
+async def create_message(state, request):
     try:
         authenticate(state, request)
         form = await form_of(request)
         sender, to = check_addresses(state, form)
         check_options(form)
         body, code = content_of(state, form)
+        if (to, sender) in state.opted_out:
+            raise Refused(21610, "Attempt to send to unsubscribed recipient")
+        if state.webhooks.full():
+            return twilio_error(429, "Too Many Requests")
+        wait_s = wait_in_queue(state, sender)
     except Refused as refused:
         return refused.response
-    if state.webhooks.full():
-        return twilio_error(429, "Too Many Requests")
     if code is None and "ContentSid" not in form and not window_is_open(state, sender, to):
         code = 63016
     message = new_message(
@@ -410,7 +420,7 @@ async def create_message(request):
     )
     created = shown(message)
     state.news.tell()
-    send_on_its_way(state, message, code, form.get("StatusCallback"))
+    send_on_its_way(state, message, code, form.get("StatusCallback"), wait_s)
     return web.json_response(created, status=201)
 
 
@@ -493,7 +503,7 @@ async def list_messages(request):
 
 
 routes = [
-    web.post(BASE + API + "/Messages.json", create_message),
+    web.post(BASE + API + "/Messages.json", post_message),
     web.get(BASE + API + "/Messages.json", list_messages),
     web.get(BASE + API + "/Messages/{sid:(SM|MM)[0-9a-fA-F]{32}}.json", get_message),
 ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The provider sandbox: Twilio, CallRail, Gemini, OpenAI and Shunya in one process, for running without accounts.
+"""The provider sandbox: Twilio, CallRail, Gemini, OpenAI, Shunya, HubSpot and Microsoft Graph in one process, for running without accounts.
 
 It speaks their wire formats, refuses what they refuse, keeps what it got, misbehaves when told to.  See README.md."""
 
@@ -16,10 +16,13 @@ import limits
 import provider_callrail
 import provider_files
 import provider_gemini
+import provider_graph
+import provider_hubspot
 import provider_openai
 import provider_openai_audio
 import provider_shunya
 import provider_twilio
+import provider_twilio_inbound
 from config import Config, environment_for_daemons
 from errors import error_response
 from faults import REQUEST_FAULTS, disturbed
@@ -31,17 +34,22 @@ BASES = {
     "gemini": provider_gemini.BASE,
     "openai": provider_openai.BASE,
     "shunya": provider_shunya.BASE,
+    "hubspot": provider_hubspot.BASE,
+    "graph": provider_graph.BASE,
     "files": "/files",
 }
 
 MODULES = (
     control,
     provider_twilio,
+    provider_twilio_inbound,
     provider_callrail,
     provider_gemini,
     provider_openai,
     provider_openai_audio,
     provider_shunya,
+    provider_hubspot,
+    provider_graph,
     provider_files,
 )
 LOG = web.AppKey("log", bool)

@@ -14,6 +14,7 @@ import multipart
 MASKED = "***"
 SECRET_HEADERS = {"authorization", "proxy-authorization", "x-goog-api-key", "api-key", "cookie", "set-cookie"}
 SECRET_QUERY = {"key"}
+SECRET_FIELDS = {"client_secret"}
 
 
 def now_text():
@@ -90,7 +91,7 @@ def readable_body(body, content_type):
     if kind == "application/x-www-form-urlencoded":
         fields = {}
         for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True):
-            fields.setdefault(name, []).append(value)
+            fields.setdefault(name, []).append(MASKED if name in SECRET_FIELDS else value)
         return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
     try:
         return json.loads(body)

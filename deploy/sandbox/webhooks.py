@@ -154,6 +154,7 @@ class Webhooks:
             "body": webhook.body.decode("utf-8", "replace"),
             "attempts": 0,
             "status": None,
+            "content_type": None,
             "answer": None,
             "error": None,
             "took_ms": None,
@@ -177,13 +178,13 @@ class Webhooks:
         """None when it was accepted, else why not, in the words of Twilio's retry policy: ct, rt, 4xx, 5xx."""
         overrides = webhook.overrides
         timeout = aiohttp.ClientTimeout(total=left_s, sock_connect=overrides.connect_s, sock_read=overrides.read_s)
-        entry["status"] = entry["answer"] = entry["error"] = None
+        entry["status"] = entry["content_type"] = entry["answer"] = entry["error"] = None
         try:
             address = URL(urldefrag(webhook.url).url, encoded=True)  # exactly as it was given: it is what was signed
             async with self.client.post(
                 address, data=webhook.body, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
-                entry["status"] = answer.status
+                entry["status"], entry["content_type"] = answer.status, answer.content_type
                 content = await answer.content.read(limits.WEBHOOK_ANSWER_KEPT_BYTES_MAX)
                 entry["answer"] = content.decode("utf-8", "replace")
                 return {4: "4xx", 5: "5xx"}.get(answer.status // 100)

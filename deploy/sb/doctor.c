@@ -14,7 +14,7 @@
 #define JSON_BYTES_MAX (1024 * 1024)
 #define LINE_BYTES_MAX 2048
 
-static const char *const use_cases[] = { "calls" };
+static const char *const use_cases[] = { "calls", "coach" };
 
 void doctor_say(struct doctor *doctor, enum verdict_of_check verdict, const char *mend, const char *format, ...)
 {
@@ -203,7 +203,7 @@ static int doctor_run(int argc, char **argv)
     }
     const char *use_case = optind < argc ? argv[optind] : NULL;
     if (optind + 1 < argc || (use_case && !is_use_case(use_case)))
-        return command_misused(argv, "it takes at most one use case: calls");
+        return command_misused(argv, "it takes at most one use case: calls or coach");
     place_find(&doctor.place);
     if (!place_settings_read(&doctor.place, &doctor.settings, &why))
         return command_fail(argv, EXIT_WRONG, "%s", why.text);
@@ -229,8 +229,7 @@ const struct command command_doctor = {
         "Postgres, its migrations, roles and partitions; which stages live and how far behind they are; every provider\n"
         "that has a key, by a request that changes nothing; when each was last heard of, what was refused and why;\n"
         "messages that are blocked, undelivered, uncertain or overdue, overdue jobs, parked events, dead letters, the\n"
-        "spool; and "
-        "what usually goes wrong in a use case.  USE CASE (calls): its own checks alone.\n\n"
+        "spool; and what usually goes wrong in a use case.  USE CASE (calls, coach): its own checks alone.\n\n"
         "Each line begins with ok, bad, or ? (not known, or worth a look), and ends with what mends it.  It is run as\n"
         "the owner of the tables (DATABASE_URL's user), on a machine where the daemons are.\n\n"
         "Examples\n"

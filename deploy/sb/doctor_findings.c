@@ -66,6 +66,20 @@ const struct doctor_finding doctor_findings[] = {
           " coalesce(error_code, 'unknown')) AS what FROM asks WHERE kind = 'once' AND created_at > " WEEK
           " AND provider_status IN ('failed', 'undelivered') GROUP BY tenant, error_code ORDER BY count(*) DESC"
           " LIMIT 20") },
+    { "notes", "coach", DOCTOR_BAD, "every note of this week is in HubSpot",
+      "mend what the reason says; then whoever writes \"done\" once more, or \"sb replay\" of that message, has it noted",
+      ASK("notes",
+          "SELECT format('%s notes of %s were refused: %s', count(*), tenant, error) AS what FROM meeting_notes"
+          " WHERE state = 'refused' AND updated_at > " WEEK " GROUP BY tenant, error ORDER BY count(*) DESC LIMIT 20") },
+    { "notes that wait", "coach", DOCTOR_UNKNOWN, "no note waits for HubSpot", "they are tried again by themselves, for a week",
+      ASK("notes_that_wait",
+          "SELECT format('%s notes of %s wait since %s: %s', count(*), tenant, " MINUTE_OF("min(created_at)") ","
+          " (array_agg(error ORDER BY created_at))[1]) AS what FROM meeting_notes WHERE state = 'waiting' GROUP BY tenant") },
+    { "reminders", "coach", DOCTOR_BAD, "every meeting that is over was asked about in time",
+      "is the notifier alive, and what does its circuit or pause say? What is due goes out as fast as the sender may",
+      ASK("reminders",
+          "SELECT format('%s meetings of %s are due since %s', count(*), tenant, " MINUTE_OF("min(next_check_at)") ") AS what"
+          " FROM meetings WHERE next_check_at < now() - interval '5 minutes' GROUP BY tenant") },
     { "parked", NULL, DOCTOR_UNKNOWN, "no event waits for a later try",
       "they are tried again by themselves, for RETRY_AGE_MAX",
       ASK("parked",
@@ -168,5 +182,20 @@ const struct doctor_finding doctor_findings[] = {
           " sum(dropped_without_evidence), provider, coalesce(model, 'no model'), count(*)) AS what"
           " FROM call_analyses WHERE dropped_without_evidence > 0 AND updated_at > " WEEK
           " GROUP BY provider, model") },
+    { "graph", "coach", DOCTOR_BAD, "Microsoft Graph tells of the coach's calendar, or none is watched",
+      "mend what the reason says (the application needs Calendars.Read with an administrator's consent, and"
+      " PUBLIC_URL/graph/notify must answer Microsoft); it is tried again by itself",
+      ASK("graph",
+          "SELECT format('the calendar of %s is not watched%s%s (tried %s times, again at %s)', mailbox,"
+          " coalesce(' since ' || " MINUTE_OF("expires_at") ", ''), coalesce(': ' || error, ''), failures,"
+          " " MINUTE_OF("next_check_at") ") AS what FROM graph_subscriptions"
+          " WHERE coalesce(expires_at, '-infinity') <= now() AND updated_at < now() - interval '10 seconds'"
+          " UNION ALL SELECT format('the subscription to the calendar of %s could not be looked after %s times, and"
+          " ends at %s: %s (again at %s)', mailbox, failures, " MINUTE_OF("expires_at") ", error,"
+          " " MINUTE_OF("next_check_at") ")"
+          " FROM graph_subscriptions WHERE failures > 0 AND expires_at > now()"
+          " UNION ALL SELECT format('changes of the calendar of %s that were not told of since %s are not read yet',"
+          " mailbox, " MINUTE_OF("missed_at") ") FROM graph_subscriptions"
+          " WHERE missed_at < now() - interval '1 hour'") },
     { 0 },
 };

@@ -10,7 +10,7 @@
 #define ANSWER_BYTES_MAX (4 * 1024 * 1024)
 
 struct provider_keys {
-    const char *twilio, *callrail, *gemini, *openai, *shunya;
+    const char *twilio, *callrail, *gemini, *openai, *shunya, *hubspot;
 };
 #define AT(field) offsetof(struct provider_keys, field)
 static const struct setting keys_table[] = {
@@ -18,6 +18,7 @@ static const struct setting keys_table[] = {
     { "CALLRAIL_API_KEY", SET_SECRET, AT(callrail), NULL, .help = "CallRail's key" },
     { "GEMINI_API_KEY", SET_SECRET, AT(gemini), NULL, .help = "Gemini's key" },
     { "OPENAI_API_KEY", SET_SECRET, AT(openai), NULL, .help = "OpenAI's key" },
+    { "HUBSPOT_ACCESS_TOKEN", SET_SECRET, AT(hubspot), NULL, .help = "HubSpot's token" },
     { "SHUNYA_API_KEY", SET_SECRET, AT(shunya), NULL, .help = "Shunya's key" },
     { 0 },
 };
@@ -136,6 +137,22 @@ static void ask_openai(struct doctor *doctor, struct http_client *client, const 
                                                             first_of(doctor, keys)) });
 }
 
+/* A contact is read; whether notes may be written shows when one is ("notes" tells of what was refused). */
+static void ask_hubspot(struct doctor *doctor, struct http_client *client, const char *tokens)
+{
+    if (tokens == NULL)
+        return;
+    ask_provider(doctor, client,
+                 &(struct question){ .provider = "hubspot",
+                                     .key_setting = "HUBSPOT_ACCESS_TOKEN (scopes crm.objects.contacts.read and .write)",
+                                     .other_setting = "HUBSPOT_CRM_PATH",
+                                     .url = arena_printf(doctor->arena, "%s%s/contacts?limit=1",
+                                                         doctor_setting(doctor, "HUBSPOT_BASE_URL"),
+                                                         doctor_setting(doctor, "HUBSPOT_CRM_PATH")),
+                                     .header = arena_printf(doctor->arena, "Authorization: Bearer %s",
+                                                            first_of(doctor, tokens)) });
+}
+
 /* It has nothing that could be listed: a job that nobody has. */
 static void ask_shunya(struct doctor *doctor, struct http_client *client, const char *keys)
 {
@@ -177,6 +194,7 @@ static void look_at_providers(struct doctor *doctor)
     ask_callrail(doctor, client, keys.callrail);
     ask_gemini(doctor, client, keys.gemini);
     ask_openai(doctor, client, keys.openai);
+    ask_hubspot(doctor, client, keys.hubspot);
     ask_shunya(doctor, client, keys.shunya);
     http_client_stop(client);
     if (doctor->line_count == before)
@@ -239,10 +257,73 @@ static void look_at_messages(struct doctor *doctor)
         doctor_say(doctor, DOCTOR_OK, NULL, "messages can be sent, and are reported on");
 }
 
+/* --- what the sales coach needs -------------------------------------------------------------------------------- */
+
+/* Salespeople who come to /register, and meetings of people nobody knows. */
+static void look_at_default_company(struct doctor *doctor)
+{
+    static const struct statement find_default = {
+        .name = "sb_find_default_company",
+        .text = "SELECT EXISTS (SELECT 1 FROM companies WHERE tenant = $1 AND tenant <> 'unassigned') AS known",
+        .params = 1,
+    };
+    const char *tenant = doctor_setting(doctor, "DEFAULT_TENANT");
+    struct rows rows;
+
+    if (doctor_setting(doctor, "INGEST_LISTEN") == NULL)
+        doctor_say(doctor, DOCTOR_UNKNOWN, NULL, "ingest is not on this machine, or cannot read its settings");
+    else if (tenant == NULL)
+        doctor_say(doctor, DOCTOR_OK, NULL, "there is none: /register and /outlook-webhook name it in their path");
+    else if (!doctor_query(doctor, &find_default, PARAMS(tenant), &rows))
+        return;
+    else if (*row_get(&rows, 0, "known") == 't')
+        doctor_say(doctor, DOCTOR_OK, NULL, "\"%s\" is there", tenant);
+    else
+        doctor_say(doctor, DOCTOR_BAD, "add it with \"sb company add\", or mend DEFAULT_TENANT",
+                   "there is no company \"%s\": nobody can register at /register", tenant);
+}
+
+/* What the coach can only say by an approved template, or cannot write down elsewhere. */
+static void look_at_coach(struct doctor *doctor)
+{
+    static const struct {
+        const char *setting, *lacking;
+    } needed[] = {
+        { "TWILIO_CONTENT_SID_WELCOME", "nobody who registers is welcomed" },
+        { "TWILIO_CONTENT_SID_PLAN", "who has not written for a day is not told of a plan, which follows when they write" },
+        { "TWILIO_CONTENT_SID_REMINDER", "who has not written for a day is not asked how the meeting went" },
+        { "HUBSPOT_ACCESS_TOKEN", "notes of meetings are kept here alone" },
+    };
+    static const struct statement count_coached = {
+        .name = "sb_count_coached",
+        .text = "SELECT count(*) AS people FROM user_phones",
+    };
+    size_t before = doctor->line_count;
+    struct rows rows;
+
+    if (doctor_setting(doctor, "TWILIO_BASE_URL") == NULL) {
+        doctor_say(doctor, DOCTOR_UNKNOWN, NULL, "notifier is not on this machine, or cannot read its settings");
+        return;
+    }
+    if (!doctor_query(doctor, &count_coached, PARAMS(), &rows))
+        return;
+    if (strcmp(row_get(&rows, 0, "people"), "0") == 0) {
+        doctor_say(doctor, DOCTOR_OK, NULL, "nobody is coached here");
+        return;
+    }
+    for (size_t i = 0; i < LENGTH(needed); i++)
+        if (doctor_setting(doctor, needed[i].setting) == NULL)
+            doctor_say(doctor, DOCTOR_BAD, "set it", "%s is not set: %s", needed[i].setting, needed[i].lacking);
+    if (doctor->line_count == before)
+        doctor_say(doctor, DOCTOR_OK, NULL, "it can write to whoever has not written for a day, and note in HubSpot");
+}
+
 const struct doctor_check doctor_provider_checks[] = {
     { "providers", NULL, look_at_providers },
     { "signing keys", "calls", look_at_signing_keys },
     { "missing calls", "calls", look_at_missing_calls },
     { "messages", "calls", look_at_messages },
+    { "default company", "coach", look_at_default_company },
+    { "templates", "coach", look_at_coach },
     { 0 },
 };

@@ -7,7 +7,7 @@
 #include "deploy/sb/probe.h"
 
 #define ENV_BYTES_MAX      (64 * 1024)
-#define PROVIDER_NAMES_MAX 5
+#define PROVIDER_NAMES_MAX 8
 #define URL_BYTES_MAX      512
 
 /* A provider as the sandbox plays it: its keys are the sandbox's defaults (deploy/sandbox/config.py). */
@@ -35,6 +35,9 @@ static const struct provider providers[] = {
         { "TWILIO_AUTH_TOKEN", "sandbox-twilio-auth-token" },
         { "TWILIO_WHATSAPP_FROM", "+14155238886" },
         { "TWILIO_CONTENT_SID_LEAD", "HX5a6dba5a6dba5a6dba5a6dba5a6dba5a" },
+        { "TWILIO_CONTENT_SID_WELCOME", "HX5a6dba5a6dba5a6dba5a6dba5a6dba01" },
+        { "TWILIO_CONTENT_SID_PLAN", "HX5a6dba5a6dba5a6dba5a6dba5a6dba02" },
+        { "TWILIO_CONTENT_SID_REMINDER", "HX5a6dba5a6dba5a6dba5a6dba5a6dba03" },
         { "ADMIN_WHATSAPP_TO", "+12025550111" } } },
     { "gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", "/gemini", { { "GEMINI_API_KEY", "sandbox-gemini-api-key" } } },
     { "openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "/openai/v1", { { "OPENAI_API_KEY", "sandbox-openai-api-key" } } },
@@ -44,6 +47,11 @@ static const struct provider providers[] = {
       "/shunya",
       { { "SHUNYA_API_KEY", "sandbox-shunya-api-key" },
         { "SHUNYA_WEBHOOK_SECRET", "sandbox-shunya-webhook-secret" } } },
+    { "hubspot",
+      "HUBSPOT_ACCESS_TOKEN",
+      "HUBSPOT_BASE_URL",
+      "/hubspot",
+      { { "HUBSPOT_ACCESS_TOKEN", "sandbox-hubspot-access-token" } } },
 };
 
 static bool real[LENGTH(providers)]; /* kept, because a test key looks like a given one once it is in the environment */
@@ -161,6 +169,7 @@ bool environment_make(const struct place *place, const struct environment_settin
     set(&file, "LLM_PROVIDER", model_provider());
     set(&file, "TRANSCRIBE_WITH", "local");
     set_key(&file, "CALLRAIL_SIGNING_KEY", "sandbox-callrail-signing-key");
+    set_key(&file, "OUTLOOK_WEBHOOK_SECRET", "sandbox-outlook-webhook-secret");
     for (size_t i = 0; i < LENGTH(providers); i++) {
         real[i] = is_given(&providers[i]);
         set_provider(&file, &providers[i], real[i] ? NULL : sandbox_url);

@@ -24,12 +24,26 @@ static const char make_sets[] =
     "CREATE TEMPORARY TABLE person_calls (tenant text, call_id text);"
     "CREATE TEMPORARY TABLE person_visits (tenant text, appointment_id uuid, session_id uuid);"
     "CREATE TEMPORARY TABLE person_users (tenant text, email text, user_id text);"
+    "CREATE TEMPORARY TABLE person_clients (tenant text, client_id uuid);"
+    "CREATE TEMPORARY TABLE person_meetings (tenant text, meeting_id uuid);"
     "CREATE TEMPORARY TABLE person_addresses (address text);"
     "CREATE TEMPORARY TABLE person_subjects (subject text)";
 static const char find_users[] =
     "INSERT INTO person_users SELECT tenant, email, user_id FROM users"
-    " WHERE $2 = 'phone' AND (phone = $1 OR answers = $1) OR $2 = 'e-mail' AND email = $1"
-    " OR $2 = 'id' AND user_id = $1";
+    " WHERE $2 = 'phone' AND (phone = $1 OR answers = $1"
+    "  OR (tenant, email) IN (SELECT tenant, email FROM user_phones WHERE phone = $1))"
+    " OR $2 = 'e-mail' AND email = $1 OR $2 = 'id' AND user_id = $1";
+static const char find_clients[] =
+    "INSERT INTO person_clients SELECT tenant, client_id FROM clients"
+    " WHERE $2 = 'phone' AND phone = $1 OR $2 = 'e-mail' AND email = $1"
+    " OR $2 = 'id' AND (client_id::text = lower($1) OR hubspot_contact_id = $1)";
+/* Those of a salesperson, also of one who never registered, and those with a client. */
+static const char find_meetings[] =
+    "INSERT INTO person_meetings SELECT tenant, meeting_id FROM meetings"
+    " WHERE (tenant, salesperson_email) IN (SELECT tenant, email FROM person_users)"
+    " OR $2 = 'e-mail' AND salesperson_email = $1 OR $2 = 'phone' AND salesperson_phone = $1"
+    " OR (tenant, meeting_id) IN (SELECT tenant, meeting_id FROM meeting_clients"
+    "                             JOIN person_clients USING (tenant, client_id))";
 static const char find_contacts[] =
     "INSERT INTO person_contacts SELECT tenant, contact_id FROM contact_cards"
     " WHERE $2 = 'phone' AND phone = $1 OR $2 = 'id' AND (contact_id::text = lower($1)"
@@ -51,18 +65,21 @@ static const char find_addresses[] =
     " SELECT phone AS address FROM contact_cards JOIN person_contacts USING (tenant, contact_id)"
     " WHERE phone IS NOT NULL"
     " UNION SELECT unnest(ARRAY[u.email, u.phone, u.answers]) FROM users u JOIN person_users USING (tenant, email)"
+    " UNION SELECT phone FROM user_phones JOIN person_users USING (tenant, email)"
+    " UNION SELECT unnest(ARRAY[email, phone]) FROM clients JOIN person_clients USING (tenant, client_id)"
     " UNION SELECT $1 WHERE $2 <> 'id')"
     " INSERT INTO person_addresses SELECT prefix || address FROM known, unnest(ARRAY['', 'whatsapp:']) AS prefix"
     " WHERE address IS NOT NULL";
 static const char find_subjects[] =
     "INSERT INTO person_subjects SELECT call_id FROM person_calls UNION SELECT address FROM person_addresses"
     " UNION SELECT session_id::text FROM person_visits WHERE session_id IS NOT NULL"
-    " UNION SELECT appointment_id::text FROM person_visits"
+    " UNION SELECT appointment_id::text FROM person_visits UNION SELECT meeting_id::text FROM person_meetings"
     " UNION SELECT lead_id::text FROM leads JOIN person_contacts USING (tenant, contact_id)";
 /* An address that only appears in messages or in the ledger is known too. */
 static const char count_known[] =
     "SELECT (SELECT count(*) FROM person_contacts) + (SELECT count(*) FROM person_calls)"
-    " + (SELECT count(*) FROM person_users)"
+    " + (SELECT count(*) FROM person_users) + (SELECT count(*) FROM person_clients)"
+    " + (SELECT count(*) FROM person_meetings)"
     " + (SELECT count(*) FROM asks WHERE recipient IN (SELECT address FROM person_addresses))"
     " + (SELECT count(*) FROM ledger WHERE subject IN (SELECT address FROM person_addresses)"
     "    OR correlation_id IN (SELECT address FROM person_addresses))";
@@ -130,7 +147,7 @@ static bool name_read(struct person *person, const char *given, struct problem *
 
 static bool find_person(struct person *person, struct problem *why)
 {
-    static const char *const finders[] = { find_users, find_contacts, find_calls };
+    static const char *const finders[] = { find_users, find_contacts, find_calls, find_clients, find_meetings };
 
     if (!person_run(person, "BEGIN", why) || !person_run(person, make_sets, why))
         return false;

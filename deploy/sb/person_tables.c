@@ -2,8 +2,10 @@
  *
  *     person_contacts (tenant, contact_id)    person_calls (tenant, call_id)    person_users (tenant, email, user_id)
  *     person_visits (tenant, appointment_id, session_id)
+ *     person_clients (tenant, client_id)      person_meetings (tenant, meeting_id)
  *     person_addresses (address)              phone numbers as written and as WhatsApp addresses, e-mail addresses
- *     person_subjects (subject)               the keys of their events: calls, leads, appointments, visits and addresses */
+ *     person_subjects (subject)               the keys of their events, and what asks are about: calls, leads,
+ *                                             appointments, visits, meetings and addresses */
 #include "deploy/sb/person.h"
 
 #define OF_CALL    "(tenant, call_id) IN (SELECT tenant, call_id FROM person_calls)"
@@ -11,6 +13,14 @@
 #define OF_APPOINTMENT "(tenant, appointment_id) IN (SELECT tenant, appointment_id FROM person_visits)"
 #define OF_CONTACT "(tenant, contact_id) IN (SELECT tenant, contact_id FROM person_contacts)"
 #define OF_USER    "(tenant, email) IN (SELECT tenant, email FROM person_users)"
+#define OF_CLIENT  "(tenant, client_id) IN (SELECT tenant, client_id FROM person_clients)"
+#define OF_MEETING "(tenant, meeting_id) IN (SELECT tenant, meeting_id FROM person_meetings)"
+/* What the coach said to others about a client.  Their asks are correlated by the salesperson. */
+#define NAMES_CLIENT                                                                                                   \
+    "correlation_id IN (SELECT salesperson_email FROM meetings JOIN person_meetings USING (tenant, meeting_id))"       \
+    " AND EXISTS (SELECT 1 FROM clients c JOIN person_clients USING (tenant, client_id)"                               \
+    "  WHERE position(c.name IN concat(content, answer)) > 0"                                                          \
+    "  OR position(c.email IN concat(content, answer)) > 0)"
 /* of an analysis */
 #define WORDS_BLANKED                                                                                                  \
     "summary = '', evidence = '[]', objections = (SELECT coalesce(jsonb_agg(jsonb_build_object('category',"            \
@@ -44,7 +54,9 @@ const struct person_table person_tables[] = {
       .why = "that an event was handled, how often and how it ended: so that it is not handled again" },
     { "api_operations", "subject" IN_SUBJECTS, ROW_DELETED, .personal = "subject, body",
       .impersonal = "tenant, operation_id, token_id, user_id, operation, fingerprint, status, requested_at, created_at" },
-    { "asks", "correlation_id" IN_SUBJECTS " OR recipient" IN_ADDRESSES " OR subject" IN_ADDRESSES, ROW_BLANKED,
+    { "asks",
+      "correlation_id" IN_SUBJECTS " OR recipient" IN_ADDRESSES " OR subject" IN_SUBJECTS " OR " NAMES_CLIENT,
+      ROW_BLANKED,
       .blank = "recipient = CASE WHEN recipient" IN_ADDRESSES " THEN 'erased ' || ask_id ELSE recipient END,"
                " subject = CASE WHEN subject" IN_ADDRESSES " THEN 'erased' ELSE subject END,"
                " correlation_id = CASE WHEN correlation_id" IN_ADDRESSES " THEN 'erased' ELSE correlation_id END,"
@@ -105,11 +117,47 @@ const struct person_table person_tables[] = {
     { "contact_cards", OF_CONTACT, ROW_BLANKED, .blank = "contact_id = gen_random_uuid(), phone = NULL, name = NULL",
       .personal = "contact_id, phone, name", .impersonal = "tenant, created_at, updated_at",
       .why = "holds calls and leads of one unknown person together" },
+    { "meeting_plans", OF_MEETING, ROW_DELETED, .personal = "summary, steps",
+      .impersonal = "tenant, meeting_id, plan_version, language, provider, model, prompt_version, source_time, run,"
+                    " created_at, updated_at" },
+    { "meeting_notes", OF_MEETING, ROW_DELETED, .personal = "outcome, hubspot_contact_id, hubspot_note_id, error",
+      .impersonal = "tenant, meeting_id, revision, state, version, source_time, created_at, updated_at",
+      .why = "the note at HubSpot is deleted there" },
+    { "messages", OF_USER " OR phone" IN_ADDRESSES " OR " OF_CLIENT " OR " OF_MEETING, ROW_DELETED,
+      .personal = "email, phone, message",
+      .impersonal = "tenant, message_id, client_id, meeting_id, direction, purpose, timestamp, created_at" },
+    { "chat_answers", OF_USER " OR " OF_MEETING " OR choices && ARRAY(SELECT meeting_id FROM person_meetings)",
+      ROW_DELETED, .personal = "email, waiting",
+      .impersonal = "tenant, message_id, act, meeting_id, mode, language, choices, provider, model, prompt_version,"
+                    " source_time, run, created_at, updated_at" },
+    { "user_phones", OF_USER " OR phone" IN_ADDRESSES, ROW_DELETED, .personal = "phone, email",
+      .impersonal = "tenant, last_received_at, stopped_at, created_at, updated_at" },
+    { "graph_subscriptions", "mailbox" IN_ADDRESSES, ROW_DELETED, .personal = "mailbox, delta_link, error",
+      .impersonal = "tenant, subscription_id, made, state_sha256, expires_at, renew_at, window_at, missed_at, failures,"
+                    " next_check_at, created_at, updated_at" },
+    { "meetings", OF_MEETING, ROW_BLANKED,
+      .blank = "outlook_event_id = NULL, title = '', description = '', last_client_reply = NULL, next_check_at = NULL,"
+               " salesperson_phone = CASE WHEN salesperson_phone" IN_ADDRESSES " THEN NULL ELSE salesperson_phone END,"
+               " salesperson_email = CASE WHEN salesperson_email" IN_ADDRESSES
+               " THEN meeting_id || '@erased.invalid' ELSE salesperson_email END",
+      .personal = "outlook_event_id, title, description, last_client_reply, salesperson_phone, salesperson_email",
+      .impersonal = "tenant, meeting_id, client_id, start_time, end_time, revision, plan_version, planned_at, status,"
+                    " plan_state, plan_sent_version, next_check_at, source_time, created_at, updated_at",
+      .why = "that there was a meeting, when, and how it ended; the other one who was in it" },
+    { "meeting_clients", OF_MEETING " OR " OF_CLIENT, ROW_KEPT, .personal = "",
+      .impersonal = "tenant, meeting_id, client_id, number, created_at", .why = "its client is nobody" },
+    /* the client's id is made of the address, so it is given another one, in all tables */
+    { "clients", OF_CLIENT, ROW_BLANKED,
+      .blank = "client_id = gen_random_uuid(), email = NULL, name = NULL, company = NULL, phone = NULL,"
+               " hubspot_contact_id = NULL",
+      .personal = "client_id, email, name, company, phone, hubspot_contact_id",
+      .impersonal = "tenant, created_at, updated_at", .why = "holds meetings of one unknown person together" },
     { "api_tokens", OF_USER, ROW_DELETED, .personal = "email, label",
       .impersonal = "token_hash, token_id, tenant, role, created_at, expires_at, revoked_at" },
     { "users", OF_USER, ROW_BLANKED,
       .blank = "email = lower(user_id) || '@erased.invalid', name = 'erased', phone = NULL, answers = NULL",
-      .personal = "email, name, phone, answers", .impersonal = "tenant, user_id, role, created_at, updated_at",
+      .personal = "email, name, phone, answers",
+      .impersonal = "tenant, user_id, role, registered_at, created_at, updated_at",
       .why = "calls and visits stay attributed to one unknown colleague" },
     { "companies", NULL, ROW_NOBODYS,
       .impersonal = "tenant, name, time_zone, default_region, callrail_keys, callrail_key_count, callrail_account_id,"

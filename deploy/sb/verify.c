@@ -2,7 +2,7 @@
  * is changed back, and it is told with which of those changes a key would have matched.
  *
  * The signature is looked at by the door's own functions (ingest/keys.h, callrail_hooks.h, twilio_hooks.h,
- * shunya_hooks.h). */
+ * shunya_hooks.h, outlook_hooks.h). */
 #include "deploy/sb/verify.h"
 
 #include <errno.h>
@@ -19,13 +19,16 @@
 #define ARENA_BYTES_MAX ((size_t)256 * 1024 * 1024)
 #define JSON_BYTES_MAX  (256 * 1024)
 
-static const struct verify_provider *const providers[] = { &verify_callrail, &verify_twilio, &verify_shunya };
+static const struct verify_provider *const providers[] = { &verify_callrail, &verify_twilio, &verify_shunya,
+                                                           &verify_outlook };
 
 #define AT(field) offsetof(struct verify_settings, field)
 static const struct setting settings_table[] = {
     { "PUBLIC_URL", SET_URL, AT(public_url), NULL, .help = "the address providers see" },
     { "CALLRAIL_SIGNING_KEY", SET_SECRET, AT(callrail_signing_key), NULL, .help = "signs CallRail's webhooks" },
     { "TWILIO_AUTH_TOKEN", SET_SECRET, AT(twilio_auth_token), NULL, .help = "signs Twilio's callbacks" },
+    { "OUTLOOK_WEBHOOK_SECRET", SET_SECRET, AT(outlook_webhook_secret), NULL,
+      .help = "the header X-Webhook-Secret of Outlook's webhooks" },
     { "SHUNYA_WEBHOOK_SECRET", SET_SECRET, AT(shunya_webhook_secret), NULL, .help = "signs Shunya's webhooks" },
     { "SHUNYA_SIGNATURE_LEGACY", SET_SWITCH, AT(shunya_signature_legacy), "off",
       .help = "on: Shunya's older signatures are taken too" },
@@ -323,7 +326,7 @@ static int verify_run(int argc, char **argv)
         return wrong;
     verify.provider = optind == argc - 1 ? provider_find(argv[optind]) : NULL;
     if (verify.provider == NULL)
-        return command_misused(argv, "it takes one provider: callrail, twilio or shunya");
+        return command_misused(argv, "it takes one provider: callrail, twilio, shunya or outlook");
     buf_init(&input, REQUEST_BYTES_MAX);
     if (!read_input(&options, &verify.request, &input, &why))
         return command_fail(argv, EXIT_WRONG, "%s", why.text);
@@ -347,11 +350,11 @@ const struct command command_verify = {
     .help =
         "Usage: sb verify PROVIDER [--json] < REQUEST\n"
         "       sb verify PROVIDER --url URL [--header 'NAME: VALUE']… [--body FILE] [--json]\n\n"
-        "PROVIDER is callrail, twilio or shunya. REQUEST is an HTTP request as it was received: a request line (it "
-        "may be missing),\n"
-        "headers, an empty line, and the body to its last byte. It is looked at as the door does, with the same keys:\n"
-        "CALLRAIL_SIGNING_KEY and the companies' own (table companies), TWILIO_AUTH_TOKEN with PUBLIC_URL,\n"
-        "SHUNYA_WEBHOOK_SECRET. Keys are told by their place in the setting, never shown.\n\n"
+        "PROVIDER is callrail, twilio, shunya or outlook. REQUEST is an HTTP request as it was received: a request line\n"
+        "(it may be missing), headers, an empty line, and the body to its last byte. It is looked at as the door does,\n"
+        "with the same keys: CALLRAIL_SIGNING_KEY and the companies' own (table companies), TWILIO_AUTH_TOKEN with\n"
+        "PUBLIC_URL, SHUNYA_WEBHOOK_SECRET, OUTLOOK_WEBHOOK_SECRET. Keys are told by their place in the setting, never\n"
+        "shown.\n\n"
         "When no key matches, what proxies and people usually change is changed back (http and https, host, port, a "
         "slash, the\n"
         "query, line ends, another encoding of the form, …), and the fewest changes that would have matched are "

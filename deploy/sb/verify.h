@@ -56,8 +56,8 @@ struct match {
 };
 
 struct verify_settings {
-    const char *database_url, *public_url, *callrail_signing_key, *twilio_auth_token, *default_region;
-    const char *shunya_webhook_secret;
+    const char *database_url, *public_url, *default_region;
+    const char *callrail_signing_key, *twilio_auth_token, *shunya_webhook_secret, *outlook_webhook_secret;
     bool shunya_signature_legacy;
 };
 
@@ -80,7 +80,7 @@ struct verify_provider {
     struct verdict (*check)(struct verify *verify, const struct candidate *candidate);
     const char *(*mend)(struct verify *verify, const struct match *match);
 };
-extern const struct verify_provider verify_callrail, verify_twilio, verify_shunya;
+extern const struct verify_provider verify_callrail, verify_twilio, verify_shunya, verify_outlook;
 
 /* A choice that is there already is not added. */
 void choice_add(struct verify *verify, enum dimension_name name, struct text value, const char *change);

@@ -8,6 +8,7 @@
 #define SIGNATURE_HEADER "X-Twilio-Signature"
 #define SETTINGS_HEADER  "X-Twilio-Webhooks-Signature-Settings"
 #define PATH             "/twilio-status"
+#define MESSAGE_PATH     "/whatsapp-webhook"
 
 static bool twilio_open(struct verify *verify, struct problem *why)
 {
@@ -90,11 +91,14 @@ static void twilio_suspect(struct verify *verify)
 static void look_inside(struct verify *verify, const struct candidate *candidate, struct text content_type,
                         struct verdict *ret)
 {
-    struct twilio_status status;
+    struct twilio_notice notice;
     struct problem why = { 0 };
+    struct text path = candidate->path;
+    bool message = path.at && memmem(path.at, path.bytes, MESSAGE_PATH, strlen(MESSAGE_PATH));
 
     ret->accepted = true;
-    if (!twilio_status_read(content_type, candidate->body, verify->arena, &status, &why))
+    if (!(message ? twilio_message_read : twilio_status_read)(content_type, candidate->body, verify->arena, &notice,
+                                                              &why))
         ret->reason = arena_printf(verify->arena, "it is let in, but cannot be read and goes to dead.ingest: %s%s%s",
                                    why.pointer, why.pointer[0] ? " " : "", why.text);
 }

@@ -19,7 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "flows"))
 
 import api  # noqa: E402
+import coach  # noqa: E402
 import door  # noqa: E402
+import reminders  # noqa: E402
 import stage  # noqa: E402
 from environment import ROOT  # noqa: E402
 from measure import CannotMeasure, print_table  # noqa: E402
@@ -28,7 +30,7 @@ from stand import Stand  # noqa: E402
 # in this order: idle means that nothing waits in the topics either, after ack the broker is as slow as any program just started, and api
 # fills the disk's cache
 PARTS = {"idle": stage.idle, "webhooks": door.webhooks, "linger": door.linger, "hop": stage.hop, "commit": stage.commit,
-         "slow": stage.slow, "flat": stage.flat, "ack": door.ack, "api": api.api}
+         "slow": stage.slow, "flat": stage.flat, "coach": coach.coach, "ack": door.ack, "api": api.api, "reminders": reminders.reminders}
 RESULT = ROOT / ".run" / "bench" / "RESULT.json"
 FILES_MIN = 8192                # 1,000 calls in flight, and the load's own connections
 

@@ -8,10 +8,6 @@ A case says
     observe(world, load, known)   what exists; `known`: event id → identity, for those whose ids are derived
 """
 
-import base64
-import hashlib
-import hmac
-import http.client
 import json
 import random
 import re
@@ -19,15 +15,14 @@ import threading
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
-from urllib.parse import urlsplit
 
-from checker import OK, REFUSED, UNKNOWN, Expected, Observed
+from checker import OK, UNKNOWN, Expected, Observed
+from coach_case import Coach
 from confluent_kafka import Producer
-from fleet import KEYS, moment
+from fleet import moment
+from sending import RANKS, post, reported, send_surely, share, signed_by_callrail
 
 NAMESPACE = uuid.UUID("5f1e0f1e-0000-4000-8000-5f1e0f1e0f1e")
-ANSWER_S = 15                   # a sender waits so long for an answer
-KEEP_TRYING_S = 90              # … and repeats an unacknowledged webhook for so long
 PROGRESS = ("call.incoming", "call.answered", "call.completed")
 
 
@@ -185,7 +180,7 @@ class Calls:
                 if hook == "call.completed" and rng.random() < self.LOST:
                     self.lose(world, load, call, hook)
                     continue
-                self.send_surely(world, load, call, hook, body)
+                send_surely(world, load, lambda place: self.send_once(world, load, call, hook, body, place), share(call))
                 if rng.random() < 0.1:                  # the same webhook three times
                     for _ in range(2):
                         self.send_once(world, load, call, hook, body, rng.random())
@@ -210,18 +205,9 @@ class Calls:
             told |= {"duration": 61, "answered": True, "recording": f"{world.sandbox.url}/files/call.wav"}
         return json.dumps(told).encode()
 
-    def send_surely(self, world, load, call, hook, body):
-        deadline = time.monotonic() + KEEP_TRYING_S
-        while not self.send_once(world, load, call, hook, body, share(call)) and time.monotonic() < deadline and not load.given_up:
-            load.pause(0.3)
-
-    def send_once(self, world, load, call, hook, body, place):
-        """To the door at `place`, from 0 to 1: a call's webhooks go to the same one as long as there are as many."""
-        doors = world.fleet.doors()
-        url = doors[int(place * len(doors))]
-        answer, why = post(url, f"/api/v1/callrail/{hook}", body)
-        load.record.answer(f"{call}/{hook}", answer, url, why)
-        return answer == OK
+    @staticmethod
+    def send_once(world, load, call, hook, body, place):
+        return post(world, load, f"{call}/{hook}", f"/api/v1/callrail/{hook}", body, signed_by_callrail(body), place)
 
     def expect(self, operation):
         because = identity = operation.identity
@@ -249,7 +235,6 @@ class Calls:
     }
     LEDGER = ("SELECT stage, subject, event_id::text, day, event_type FROM ledger WHERE subject LIKE %s AND event_type IN"
               " ('callrail.call.received', 'call.recorded', 'call.transcribed') OR correlation_id LIKE %s AND event_type = 'call.analyzed'")
-    RANKS = {status: rank for rank, status in enumerate(("accepted", "queued", "sending", "sent", "delivered", "read", "undelivered", "failed"))}
 
     def observe(self, world, load, known):
         like = load.prefix + "-c%"
@@ -281,42 +266,17 @@ class Calls:
 
     def observe_messages(self, world, load, statuses):
         """What the provider got, and whether what it reported of it, and was acknowledged, is known here."""
-        told = {}
-        for webhook in world.sandbox.since("webhooks", load.marks["webhooks"]):
-            sid = re.search(r"MessageSid=(\w+)", webhook["body"]) if webhook["provider"] == "twilio" and (webhook["status"] or 0) // 100 == 2 else None
-            if sid:
-                told[sid[1]] = max(told.get(sid[1], 0), self.RANKS[webhook["hook"]])
+        told = reported(world, load)
         for message in world.sandbox.since("messages", load.marks["messages"]):
             call = re.search(rf"Caller ({re.escape(load.prefix)}-c\S+)", message["body"])
             if call:
                 identity = f"{call[1]}/call.completed"
                 yield Observed("message", call[1], identity, message["sid"], moment(message["at"]).timestamp())
-                if self.RANKS.get(statuses.get(message["sid"]), -1) >= told.get(message["sid"], 0):
+                if RANKS.get(statuses.get(message["sid"]), -1) >= told.get(message["sid"], 0):
                     yield Observed("reported", call[1], identity, message["sid"])
 
 
-CASES = [Echo(), Calls()]
-
-
-def share(key):
-    """From 0 to 1, the same each time."""
-    return int(hashlib.sha1(key.encode()).hexdigest()[:8], 16) / 2**32
-
-
-def post(url, path, body):
-    """How it was answered, and why: a status of 4xx is a refusal; 5xx, silence and a broken connection say nothing for sure."""
-    signature = base64.b64encode(hmac.new(KEYS["CALLRAIL_SIGNING_KEY"].encode(), body, hashlib.sha1).digest()).decode()
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ANSWER_S)
-    try:
-        connection.request("POST", path, body, {"Content-Type": "application/json", "Signature": signature})
-        status = connection.getresponse().status
-        return (OK if status // 100 == 2 else REFUSED if status // 100 == 4 else UNKNOWN), str(status)
-    except ConnectionRefusedError:
-        return REFUSED, "nobody listens"
-    except (OSError, http.client.HTTPException) as error:
-        return UNKNOWN, type(error).__name__
-    finally:
-        connection.close()
+CASES = [Echo(), Calls(), Coach()]
 
 
 def speech():

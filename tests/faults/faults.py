@@ -227,7 +227,7 @@ def provider(about, *rules, stub=None):
     return fault
 
 
-EVERYONE = ("twilio", "openai", "shunya", "files", "callrail")
+EVERYONE = ("twilio", "openai", "shunya", "files", "callrail", "hubspot")
 POST = {"provider": "twilio", "method": "POST"}
 PROVIDERS = [
     provider("429 with Retry-After", *({"provider": name, "what": "status", "status": 429, "headers": {"Retry-After": "1"}, "probability": 0.4}
@@ -236,9 +236,9 @@ PROVIDERS = [
              stub=(503, {}, "")),
     provider("all of them down", *({"provider": name, "what": "status", "status": 500} for name in EVERYONE)),
     provider("answers after the time-out", *({"provider": name, "what": "stall", "seconds": 5, "when": "after", "probability": 0.3}
-                                             for name in ("twilio", "openai", "shunya"))),
+                                             for name in ("twilio", "openai", "shunya", "hubspot"))),
     provider("connections cut after it acted", {**POST, "what": "cut", "when": "after", "probability": 0.4},
-             *({"provider": name, "what": "cut", "when": "after", "probability": 0.4} for name in ("openai", "shunya")), stub=(200, {}, "", "cut", "acts")),
+             *({"provider": name, "what": "cut", "when": "after", "probability": 0.4} for name in ("openai", "shunya", "hubspot")), stub=(200, {}, "", "cut", "acts")),
     provider("500 although it acted", {**POST, "what": "status", "status": 500, "when": "after", "probability": 0.4}),
     provider("each report three times", {"provider": "twilio", "what": "duplicate_webhook", "copies": 3}),
     provider("reports in reverse", {"provider": "twilio", "what": "reorder_webhooks"}),

@@ -33,7 +33,10 @@ DATABASE_DISK_MB, SPOOL_DISK_MB = 6000, 256      # most; only what is used is ta
 INSTANCES_MAX = 3
 KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "CALLRAIL_API_KEY": "fire-callrail-key", "CALLRAIL_ACCOUNT_ID": "ACCfire",
         "TWILIO_ACCOUNT_SID": "AC" + "f1" * 16, "TWILIO_AUTH_TOKEN": "fire-token", "TWILIO_WHATSAPP_FROM": "+14155238886",
-        "ADMIN_WHATSAPP_TO": "+12025550147", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16, "OPENAI_API_KEY": "fire-openai-key",
+        "ADMIN_WHATSAPP_TO": "+12025550199", "TWILIO_CONTENT_SID_LEAD": "HX" + "f1" * 16,
+        "TWILIO_CONTENT_SID_WELCOME": "HX" + "f2" * 16, "TWILIO_CONTENT_SID_PLAN": "HX" + "f3" * 16,
+        "TWILIO_CONTENT_SID_REMINDER": "HX" + "f4" * 16, "OUTLOOK_WEBHOOK_SECRET": "fire-outlook-secret", "HUBSPOT_ACCESS_TOKEN": "fire-hubspot-token",
+        "OPENAI_API_KEY": "fire-openai-key",
         "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret"}
 
 
@@ -183,6 +186,8 @@ class World:
         self.make_database()
         self.sandbox, self.stub = Sandbox(self.folder), ProviderStub()
         self.door_port = free_port()
+        self.public_url = f"http://127.0.0.1:{self.door_port}"
+        self.clocks = {}            # instance: by how many seconds its wall clock is off
         self.fleet = Fleet(self)
         self.prepare_tables()
 
@@ -209,7 +214,7 @@ class World:
     def settings(self, stage, number):
         """An instance's.  Providers' time-outs are short, so that an answer after the time-out is no matter of minutes."""
         (self.folder / "spool").mkdir(exist_ok=True)
-        settings = {**KEYS, "PUBLIC_URL": f"http://127.0.0.1:{self.door_port}", "KAFKA_PROP_session_timeout_ms": SESSION_MS,
+        settings = {**KEYS, "PUBLIC_URL": self.public_url, "DEFAULT_TENANT": "fire", "KAFKA_PROP_session_timeout_ms": SESSION_MS,
                     "KAFKA_PROP_topic_metadata_refresh_interval_ms": 2000, "LOG_LEVEL": "warning",
                     "FAULT_FILE": self.folder / f"fault.{stage}-{number}", "SPOOL_DIR": self.folder / "spool" / f"{stage}-{number}",
                     "RECORDINGS_DIR": self.folder / "recordings", "RECORDING_PRIVATE_ALLOWED": f"127.0.0.1:{self.sandbox.port}",
@@ -217,7 +222,8 @@ class World:
                     "OPENAI_BASE_URL": self.sandbox.url + "/openai/v1", "OPENAI_TRANSCRIBE_TIMEOUT": "3s",
                     "CALLRAIL_BASE_URL": self.sandbox.url + "/callrail/v3", "CALLRAIL_CHECK_EVERY": "20s", "CALLRAIL_BUDGET_PERCENT": "100",
                     "ANALYZE_CALLS_WITH": "shunya", "SHUNYA_BASE_URL": self.sandbox.url + "/shunya", "SHUNYA_TIMEOUT": "3s",
-                    "TWILIO_BASE_URL": self.sandbox.url + "/twilio", "TWILIO_TIMEOUT": "3s"}
+                    "TWILIO_BASE_URL": self.sandbox.url + "/twilio", "TWILIO_TIMEOUT": "3s",
+                    "HUBSPOT_BASE_URL": self.sandbox.url + "/hubspot", "HUBSPOT_TIMEOUT": "3s"}
         self.set_clock(f"{stage}-{number}", 0)
         settings |= {"LD_PRELOAD": BUILD / "tests" / "other_clock.so", "CLOCK_FILE": self.folder / f"clock.{stage}-{number}"}
         if stage == "ingest" and number == 1:
@@ -226,9 +232,13 @@ class World:
 
     def set_clock(self, instance, off_s):
         """Its wall clock jumps; see other_clock.c.  Written in place: the file is mapped."""
+        self.clocks[instance] = off_s
         path = self.folder / f"clock.{instance}"
         with open(path, "r+b" if path.exists() else "wb", buffering=0) as clock:
             clock.write(struct.pack("=q", off_s))
+
+    def doors_are_on_time(self):
+        return not any(off_s for instance, off_s in self.clocks.items() if instance.startswith("ingest-"))
 
     def thaws(self, stage, seconds):
         """When a process of the stage went on that a fault point had frozen for longer than that."""
@@ -281,7 +291,9 @@ class World:
                 parked = database.execute("SELECT count(*) FROM parked").fetchone()[0]
                 open_jobs = database.execute("SELECT count(*) FROM jobs WHERE finished_at IS NULL").fetchone()[0]
                 asked = database.execute("SELECT count(*) FROM asks WHERE state = 'sent'").fetchone()[0]
+                due = database.execute("SELECT count(*) FROM meetings WHERE next_check_at <= now() + interval '2 minutes'").fetchone()[0]
                 behind += self.unreconciled(database)
+            behind += [f"{due} meetings are due"] * bool(due)
             behind += [f"{open_jobs} jobs are open"] * bool(open_jobs)
             behind += [f"{parked} parked"] * bool(parked) + [f"{asked} asks without an end"] * bool(asked)
             for daemon in self.fleet.all():

@@ -278,13 +278,22 @@ def test_news_that_comes_late_is_noted_as_such(pipeline):
         [("done", None)] + [("skipped", f'"{status}" is no news after "read"') for status in ("delivered", "queued", "sent")]
 
 
-def test_what_twilio_refuses_is_a_dead_letter_with_its_reason(pipeline):
+def test_what_twilio_refuses_because_of_us_is_a_dead_letter_with_its_reason(pipeline):
+    pipeline.sandbox.fault(provider="twilio", method="POST", what="status", status=400,
+                           body={"code": 21655, "message": "The ContentSid is invalid.", "status": 400})
+    call_id = pipeline.call(pipeline.company(), BOOKED)
+    assert "The ContentSid is invalid." in pipeline.dead_letter("notifier", call_id)["reason"]
+    delivery = pipeline.delivery(call_id)
+    assert delivery["status"] == "refused" and delivery["error_code"] == "21655"
+
+
+def test_a_number_that_is_none_is_told_in_deliveries(pipeline):
     pipeline.sandbox.fault(provider="twilio", method="POST", what="status", status=400,
                            body={"code": 21211, "message": "The 'To' number is not valid.", "status": 400})
     call_id = pipeline.call(pipeline.company(), BOOKED)
-    assert "The 'To' number is not valid." in pipeline.dead_letter("notifier", call_id)["reason"]
-    delivery = pipeline.delivery(call_id)
-    assert delivery["status"] == "refused" and "21211" in delivery["error"]
+    delivery = pipeline.delivery(call_id, "failed")
+    assert delivery["error_code"] == "21211" and "The 'To' number is not valid." in delivery["error"]
+    assert pipeline.settled("notifier", call_id, "call.analyzed")["outcome"] == "done"
 
 
 def test_refused_credentials_hold_all_messages_up_and_are_told(pipeline):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import wave
+from datetime import datetime, timezone
 
 import pytest
 from sandbox_process import ROOT, WAIT_S
@@ -101,6 +102,65 @@ def test_all_of_a_visit_that_is_won_must_be_there(part):
 def test_each_call_has_a_caller_of_its_own(part):
     sample = part("sample")
     assert len({call.caller for call in sample.CALLS}) == len(sample.CALLS) == 3
+
+
+COACHED = {"status": "completed", "last_client_reply": "they sign for one year, and want the first visit in December", "plan_provider": "rules",
+           "note": "logged", "hubspot_note_id": "1"}
+
+
+def test_all_of_a_coached_meeting_must_be_there(part):
+    coach = part("coach")
+    assert coach.missing(COACHED, True) == [] == coach.missing({**COACHED, "note": "no_contact", "hubspot_note_id": None}, False)
+    for name in COACHED:
+        assert len(coach.missing({**COACHED, name: None}, True)) == 1, name
+    assert len(coach.missing({}, True)) == 5 == len(coach.missing({}, False))
+    (what, hint), = coach.missing({**COACHED, "note": "refused", "note_error": "MISSING_SCOPES"}, True)
+    assert (what, hint) == ("the note at HubSpot", "stage notifier: it is refused MISSING_SCOPES")
+
+
+def a_conversation(chat):
+    at = datetime(2026, 11, 26, 9, 5, tzinfo=timezone.utc)
+    return [chat.Said(at, "Your plan for the contract with Stone Bakery.\n\n1. " + "Say what it saves them. " * 8, "read"),
+            chat.Said(at, "Thanks"),
+            chat.Said(at, "שלום, הפגישה מחר בשעה 10:30 עם בי סטון בנושא חידוש החוזה, בהצלחה ולהתראות!", "sent"),
+            chat.Said(at, "長い日本語の文章はここで折り返されます。" * 4, "queued"),
+            chat.Said(at, "https://example.test/" + "x" * 200)]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_conversation_is_drawn_within_the_terminal(part, columns):
+    chat = part("chat")
+    lines = chat.drawn(a_conversation(chat), "Nora", True, columns)
+    assert max(map(chat.columns_of, lines)) <= min(columns, 80)
+    tops, bottoms = ([line for line in lines if corner in line] for corner in "╭╰")
+    assert len(tops) == len(bottoms) == 5
+    assert [line.index("╭") > 2 for line in tops] == [False, True, False, False, True], "what the person wrote is on the right"
+    assert ["✓✓" in line for line in bottoms] == [True, False, False, False, False]
+    assert "✓ " in bottoms[2] and "… " in bottoms[3]
+    assert len({chat.columns_of(line) for line in lines if line.startswith("  │ Your") or "Say what" in line}) == 1, "the frame is straight"
+
+
+def test_right_to_left_words_keep_their_order_and_their_side(part):
+    chat = part("chat")
+    *_, said, _, _ = a_conversation(chat)
+    _, *middle, bottom = chat.bubble(said, 80)
+    assert " ".join(line.strip(" │") for line in middle) == said.text, "as they were written: turning them is the terminal's affair"
+    assert len(middle) == 2 and middle[1].endswith(said.text[-8:] + " │") and "│   " in middle[1], "a short line begins on the right"
+    assert not any(chat.runs_right_to_left(line) for line in (middle[0][:2], bottom)), "the time stands on a line of its own"
+
+
+def test_without_a_terminal_it_is_plain(part):
+    chat = part("chat")
+    lines = chat.drawn(a_conversation(chat), "Nora", False)
+    assert max(map(chat.columns_of, lines)) <= 80 and not set("╭│╰✓") & set("".join(lines))
+    heads = [line for line in lines if line.endswith(":") and not line.startswith("      ")]
+    assert [head.split(" ", 3)[3] for head in heads] == ["coach (read):", "Nora:", "coach (sent):", "coach (queued):", "Nora:"]
+
+
+def test_what_a_terminal_would_obey_is_not_shown(part):
+    chat = part("chat")
+    message = {"at": "2026-11-26T09:05:00Z", "direction": "inbound", "body": "a\x1b[2Jb\u0007", "media": ["http://x/Media/ME1"], "status": "received"}
+    assert chat.said_of(message).text == "[ME1]\na[2Jb"
 
 
 @pytest.mark.parametrize("missing", ["postgres", "settings"])

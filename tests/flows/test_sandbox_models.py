@@ -129,6 +129,53 @@ def test_models_answer_what_was_said_and_nothing_else(sandbox):
     assert (analysis["call_outcome_category"], analysis["lead_qualification"]) == ("wrong_number", "cold")
 
 
+def coached(sandbox, name, told):
+    """What both models make of it, which is the same."""
+    schema = json.loads((ROOT / f"schemas/answers/{name}.json").read_text())
+    content = json.dumps(told)
+    wanted = {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": for_openai(schema)}}
+    said = chat(sandbox, messages=[{"role": "user", "content": content}], response_format=wanted)["choices"][0]["message"]["content"]
+    body = {"contents": [{"role": "user", "parts": [{"text": content}]}],
+            "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": for_gemini(schema)}}
+    assert gemini(sandbox, raw=body)["candidates"][0]["content"]["parts"][0]["text"] == said
+    Draft202012Validator(schema).validate(json.loads(said))
+    return json.loads(said)
+
+
+MEETING = {"title": "Demo", "description": "They ask for the export.", "client": "Jane Doe", "client_company": "Globex"}
+
+
+def test_models_plan_the_meeting_they_are_told_of(sandbox):
+    plan = coached(sandbox, "meeting_plan", {"meeting": MEETING, "known_of_client": [{"outcome": "they want a quote"}], "language": None})
+    assert "Jane Doe" in plan["summary"] and "they want a quote" in plan["summary"] and "export" in " ".join(plan["steps"])
+    other = coached(sandbox, "meeting_plan", {"meeting": {**MEETING, "client": "Bob Ray", "description": "Der Preis und die Laufzeit."}})
+    assert other["language"] == "de" and "Bob Ray" in other["summary"] and not set(other["steps"]) & set(plan["steps"])
+
+
+@pytest.mark.parametrize(
+    "message, about, act, mode",
+    [
+        ("What about the export?", {}, "answer", "advice"),
+        ("Let us do a roleplay", {}, "answer", "roleplay"),
+        ("We have that.", {"mode": "roleplay"}, "answer", "roleplay"),
+        ("We have that.", {"mode": "roleplay", "leaves_roleplay": True}, "answer", "advice"),
+        ("They signed for 3 years.", {}, "answer", "advice"),
+        ("They signed for 3 years.", {"reminded": MEETING}, "complete", "advice"),
+        ("Should they have signed?", {"reminded": MEETING}, "answer", "advice"),
+        ("send me the plan again", {}, "plan", "advice"),
+        ("great", {"plan_waiting": True}, "plan", "advice"),
+    ],
+)
+def test_models_answer_a_salesperson(sandbox, message, about, act, mode):
+    told = {"mode": "advice", "language": "en", "meeting": {**MEETING, "plan": {"summary": "s", "steps": ["a", "show the export", "c"]}},
+            "messages": [], "message": message, **about}
+    answer = coached(sandbox, "chat_answer", told)
+    assert (answer["act"], answer["mode"], answer["language"]) == (act, mode, "en")
+    assert (answer["quote"] or "") in message and bool(answer["text"]) == (act == "answer")
+    if message == "What about the export?":
+        assert "show the export" in answer["text"]
+
+
 def test_gemini_openapi_like_schema(sandbox):
     schema = {
         "type": "OBJECT",

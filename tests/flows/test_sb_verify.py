@@ -21,7 +21,9 @@ SHARED = "old shared key,shared key"
 TOKEN = "older token,twilio-token"
 PUBLIC = "https://hooks.example.test"
 SECRET = "older secret,shunya secret"
-SETTINGS = {"CALLRAIL_SIGNING_KEY": SHARED, "TWILIO_AUTH_TOKEN": TOKEN, "PUBLIC_URL": PUBLIC, "SHUNYA_WEBHOOK_SECRET": SECRET}
+MEETINGS = "older one,meeting secret"
+SETTINGS = {"CALLRAIL_SIGNING_KEY": SHARED, "TWILIO_AUTH_TOKEN": TOKEN, "PUBLIC_URL": PUBLIC, "SHUNYA_WEBHOOK_SECRET": SECRET,
+            "OUTLOOK_WEBHOOK_SECRET": MEETINGS}
 FORM = {"MessageSid": "SM1", "MessageStatus": "delivered", "To": "whatsapp:+12025550100", "Note": "two words & more"}
 
 
@@ -57,8 +59,13 @@ def shunya(body=JOB, came=None, secret="shunya secret", at=None, legacy=False, *
     return "/api/v1/shunya/webhook", headers, body if came is None else came
 
 
+def outlook(secret, body=b'{"meeting": {"id": "A", "organizer": "ana@seller.example", "isCancelled": true}}'):
+    return "/outlook-webhook", {"Content-Type": "application/json", **({"X-Webhook-Secret": secret} if secret is not None else {})}, body
+
+
 def good(provider):
-    return {"callrail": callrail(b'{"call_id": "CAL1"}'), "twilio": twilio(PUBLIC + "/twilio-status?delivery=1"), "shunya": shunya()}[provider]
+    return {"callrail": callrail(b'{"call_id": "CAL1"}'), "twilio": twilio(PUBLIC + "/twilio-status?delivery=1"), "shunya": shunya(),
+            "outlook": outlook("meeting secret")}[provider]
 
 
 @pytest.fixture
@@ -69,7 +76,7 @@ def verify(schema_ready, tmp_path):
         given = raw(*request, line_end=line_end) if isinstance(request, tuple) else request
         done = subprocess.run([SB, "verify", provider, *arguments, *(["--json"] if json_wanted else [])], input=given, cwd=tmp_path,
                               env={name: value for name, value in env.items() if value is not None}, capture_output=True, timeout=60)
-        assert not any(secret in done.stdout for secret in (b"shared key", b"twilio-token", b"shunya secret")), "a key was shown"
+        assert not any(secret in done.stdout for secret in (b"shared key", b"twilio-token", b"shunya secret", b"meeting secret")), "a key was shown"
         if not json_wanted or done.returncode == WRONG:
             return done.returncode, (done.stdout + done.stderr).decode()
         return done.returncode, json.loads(done.stdout)
@@ -119,6 +126,11 @@ def test_the_verdict_is_what_the_door_answers(verify, daemon, company, database)
         ("shunya", shunya(legacy=True), False),
         ("shunya", shunya(secret="wrong"), False),
         ("shunya", shunya(came=JOB + b"\n"), False),
+        ("outlook", outlook("meeting secret"), True),
+        ("outlook", outlook("older one"), True),
+        ("outlook", outlook("meeting secret", b"not JSON"), True),
+        ("outlook", outlook("wrong"), False),
+        ("outlook", outlook(None), False),
     ]
 
     def asked(request):
@@ -143,7 +155,18 @@ def test_the_key_is_told_by_its_place(verify, company):
     assert code == FINE and "ok   callrail: key 2 of CALLRAIL_SIGNING_KEY signed it" in said.replace("\x1b[0m", "")
 
 
+def test_a_secret_that_was_sent_with_something_around_it(verify):
+    for sent, change in (("Bearer meeting secret", "the secret without the word Bearer"), ('"meeting secret"', "the secret without quotes")):
+        code, answer = verify("outlook", outlook(sent))
+        assert code == FAILED and answer["would_match"]["changes"] == [change]
+        assert answer["would_match"]["key"] == {"of": "OUTLOOK_WEBHOOK_SECRET", "number": 2}
+    assert "X-Webhook-Secret is missing" in verify("outlook", outlook(None))[1]["reason"]
+    assert verify("outlook", outlook("x"), OUTLOOK_WEBHOOK_SECRET=None)[1]["mend"] == "set OUTLOOK_WEBHOOK_SECRET"
+
+
 def test_authentic_but_unreadable_is_said(verify):
+    code, answer = verify("outlook", outlook("meeting secret", b'{"meeting": {"organizer": {"name": "Ana"}}}'))
+    assert code == FINE and "dead.ingest: /meeting/organizer/address" in answer["reason"]
     code, answer = verify("callrail", callrail(b'{"nothing": 1}'))
     assert code == FINE and "dead.ingest: /call_id" in answer["reason"]
 

@@ -1,6 +1,6 @@
 /* Whatever comes back from a provider, headers and body, byte by byte: the request ends, and so does its handler, with
  * what it makes of it or with a reason.  The first byte chooses who answers so: Twilio to a message or with its list of
- * messages, the host of a recording, OpenAI to an upload, or Shunya to an order. */
+ * messages, HubSpot to a note or with those it has, the host of a recording, OpenAI to an upload, or Shunya to an order. */
 #include "tests/fuzz/fuzz.h"
 
 #include "common/crypto.h"
@@ -73,6 +73,20 @@ static enum outcome watched(struct work *work, const struct event *event)
     return tried(work, event);
 }
 
+/* A meeting that is over. */
+static const char *const meeting_names[] = {
+    "meeting_id", "tenant", "title", "salesperson_email", "phone", "starts", "client_id", "client", "company",
+    "client_email", "hubspot_contact_id", "revision", "plan_version", "status", "plan_state", "plan_sent_version",
+    "due", "begun", "ended", "tomorrow_s", "made_version", "summary", "step1", "step2", "step3", "provider",
+    "note_state", "note_outcome", "hubspot_note_id", "note_version", "note_source_time", "note_newer", "note_age_s"
+};
+static const char *const meeting_values[LENGTH(meeting_names)] = {
+    ASK_ID, "acme", "Roof", "ana@acme.test", "+15550100147", "Monday", ASK_ID, "Bo", NULL,
+    "bo@lee.test", NULL, "1", "1", "reminder_sent", NULL, NULL,
+    "t", "t", "t", "60", NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL, "f", NULL
+};
+
 static enum outcome answer_query(void *unused, const struct statement *statement, struct params params,
                                  struct arena *arena, struct rows *ret)
 {
@@ -80,11 +94,18 @@ static enum outcome answer_query(void *unused, const struct statement *statement
                                          "url",    "path",          "duration_s",      "provider_id",
                                          "day",    "customer_name", "customer_number", "service_type",
                                          "starts", "count",         "event_id",        "run",
-                                         "other" };
+                                         "other",  "stopped",       "open",            "begun",
+                                         "live" };
     static const char *const values[] = { "acme",       "Acme", "t",  "+15550100147", NULL, NULL, NULL,   NULL,
                                           "2026-11-21", NULL,   NULL, NULL,           NULL, "0",  ASK_ID, "1",
-                                          "SM1" };
+                                          "SM1",        "f",    "t",  NULL,           "1" };
     (void)unused, (void)params, (void)arena;
+    if (strcmp(statement->name, "find_meeting") == 0) {
+        *ret = (struct rows){
+            .count = 1, .columns = LENGTH(meeting_names), .values = meeting_values, .names = meeting_names
+        };
+        return DONE;
+    }
     bool known = strcmp(statement->name, "find_message") != 0 && strcmp(statement->name, "job_find") != 0;
     *ret = (struct rows){ .count = known, .columns = LENGTH(names), .values = values, .names = names };
     return DONE;
@@ -95,17 +116,18 @@ static enum outcome make_ask(void *unused, const char *name, const struct ask *a
                              struct answer *ret)
 {
     bool found, recording = strcmp(name, "recording") == 0, words = strncmp(name, "transcri", 8) == 0;
+    bool note = strcmp(ask->provider, "hubspot") == 0, of_hubspot = who == 'h' || who == 'n', looks = who == 'l' || who == 'n';
     (void)unused, (void)arena;
     *ret = (struct answer){ .body = recording ? TEXT(RECORDING)
                                     : words   ? TEXT(TRANSCRIPT)
                                               : TEXT(""),
                             .ask_id = ASK_ID };
-    if ((recording && who != 'r') || (words && who == 'r'))
+    if ((recording && who != 'r') || (words && who == 'r') || note != of_hubspot)
         return DONE;
     trying->asking = ASK_ID;
     trying->asked = ask;
     enum outcome outcome =
-        who == 'l' ? ask->look_up(trying, ask->request, ret, &found) : ask->call(trying, ask->request, ret);
+        looks && ask->look_up ? ask->look_up(trying, ask->request, ret, &found) : ask->call(trying, ask->request, ret);
     trying->asking = NULL;
     trying->asked = NULL;
     check(outcome != DONE || !ret->provider_id ||
@@ -147,6 +169,14 @@ static void tell_of_a_call(void)
         &stage, tell_of_call, &EVENT_CALL_ANALYZED,
         "{\"call_id\":\"CAL1\",\"provider\":\"rules\",\"lead_qualification\":\"hot\",\"booking_status\":\"booked\","
         "\"call_outcome_category\":\"other\",\"sentiment_score\":0,\"summary\":\"A heater leaks.\"}");
+}
+
+static void note_a_meeting(void)
+{
+    static const struct stage stage = { .name = "notifier", .context = &notifier };
+    try_handler(&stage, tell_answer, &EVENT_CHAT_ANSWERED,
+                "{\"message_id\":\"SM1\",\"from\":\"+15550100147\",\"act\":\"complete\",\"meeting_id\":\"" ASK_ID
+                "\",\"outcome\":\"Signed.\"}");
 }
 
 /* A copy that was kept is not fetched again. */
@@ -208,6 +238,12 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
                                   .twilio_url = url,
                                   .whatsapp_from = "+14155238886",
                                   .content_lead = "HX1",
+                                  .hubspot_token = "pat",
+                                  .hubspot_url = url,
+                                  .hubspot_path = "/crm/v3/objects",
+                                  .hubspot_timeout_ms = TIMEOUT_MS,
+                                  .messages = PACE_NEW,
+                                  .searches = PACE_NEW,
                                   .twilio_timeout_ms = TIMEOUT_MS };
     transcribe = (struct transcribe){ .with = TRANSCRIBE_OPENAI,
                                       .openai_key = "sk",
@@ -239,10 +275,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    who = strchr("slrwj", data[0]) && data[0] ? (char)data[0] : 's';
+    who = strchr("slrwjhn", data[0]) && data[0] ? (char)data[0] : 's';
     answer_with((struct text){ (const char *)data + 1, size - 1 });
     if (who == 's' || who == 'l')
         tell_of_a_call();
+    else if (who == 'h' || who == 'n')
+        note_a_meeting();
     else
         hear_a_call();
     answer_with((struct text){ NULL, 0 }); /* a connection that the client gave up may be answered yet */

@@ -6,6 +6,7 @@
 
 #include "common/crypto.h"
 #include "events.h"
+#include "ingest/graph_hooks.h"
 #include "ingest/inbound.h"
 #include "ingest/twilio_hooks.h"
 
@@ -57,6 +58,39 @@ static void check_event(const struct callrail_call *call, struct text content_ty
     buf_done(&line);
 }
 
+/* Each item of Graph's: what is kept of it is valid by its schema, and does not say its clientState. */
+static void check_notices(struct text body, struct arena *arena)
+{
+    struct json_value items, item;
+    struct json_scan scan;
+    struct problem why = { 0 };
+    if (!graph_notices_find(body, &items, &why)) {
+        check_reason(&why);
+        return;
+    }
+    json_enter(&scan, items);
+    for (int i = 0; i < 8 && json_element(&scan, &item); i++) {
+        struct graph_notice notice;
+        struct buf data;
+        struct json_value kept;
+        why = (struct problem){ 0 };
+        if (!graph_notice_read(item, arena, &notice, &why))
+            check_reason(&why);
+        const char *key = graph_notice_key(&notice, arena);
+        check(key[0] && strlen(key) <= EVENT_KEY_BYTES_MAX);
+        check(json_parse(notice.item, &kept, &why) && !json_find(kept, "clientState", &kept));
+        buf_init(&data, EVENT_BYTES_MAX);
+        graph_change_received_write(&data, &(struct graph_change_received){ .subscription_id = notice.subscription_id,
+                                                                            .change = notice.change,
+                                                                            .event_id = notice.event_id,
+                                                                            .etag = notice.etag,
+                                                                            .received_at = "2026-11-21T07:00:00Z",
+                                                                            .item = notice.item.at });
+        check(!data.overflowed && EVENT_GRAPH_CHANGE_RECEIVED.check(buf_text(&data), &why));
+        buf_done(&data);
+    }
+}
+
 /* The first byte chooses the content type, the rest is the body. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -65,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct arena *arena = arena_new(ARENA_BYTES_MAX);
     struct problem why = { 0 };
     struct callrail_call call;
-    struct twilio_status status;
+    struct twilio_notice notice;
 
     if (size > 0) {
         struct text content_type = text_of(content_types[data[0] % LENGTH(content_types)]);
@@ -76,10 +110,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check_reason(&why);
         check_event(&call, content_type, body, arena);
         why = (struct problem){ 0 };
-        if (twilio_status_read(content_type, body, arena, &status, &why))
-            check(strlen(status.to) <= EVENT_KEY_BYTES_MAX && status.to[0] && status.message_sid[0]);
+        if (twilio_status_read(content_type, body, arena, &notice, &why))
+            check(strlen(notice.person) <= EVENT_KEY_BYTES_MAX && notice.person[0] && notice.message_sid[0]);
         else
             check_reason(&why);
+        why = (struct problem){ 0 };
+        if (twilio_message_read(content_type, body, arena, &notice, &why))
+            check(strlen(notice.person) <= EVENT_KEY_BYTES_MAX && notice.person[0] && notice.message_sid[0]);
+        else
+            check_reason(&why);
+        check_notices(body, arena);
     }
     arena_free(arena);
     return 0;

@@ -13,7 +13,7 @@
 #define EVENT_ID "886313e1-3b8a-5372-9b90-0c9aee199e5d"
 #define EVENT_TIME "2026-11-21T14:30:00.000000Z"
 #define ROWS_MAX 16
-#define COLUMNS_MAX 20
+#define COLUMNS_MAX 24
 
 /* What answers instead of providers; NULL: they are really asked. */
 typedef enum outcome ask_answerer(void *context, const char *name, const struct ask *asked, struct arena *of,

@@ -44,6 +44,8 @@ static void reads_what_telephones_record(void **state)
         { "a.mp3", SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III, 16000, 1, "mp3" },
         { "b.mp3", SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III, 44100, 2, "mp3" },
         { "a.au", SF_FORMAT_AU | SF_FORMAT_ULAW, 8000, 1, "au" },
+        { "a.ogg", SF_FORMAT_OGG | SF_FORMAT_OPUS, 16000, 1, "ogg" },
+        { "b.ogg", SF_FORMAT_OGG | SF_FORMAT_OPUS, 48000, 2, "ogg" },
     };
     for (size_t i = 0; i < LENGTH(table); i++) {
         struct audio_facts facts;
@@ -131,7 +133,7 @@ static void refuses_what_is_not_audio(void **state)
         { "RIFF\x24\xFF\xFF\xFFWAVE", "has a broken header" },
         { "RIFF....WAVEdata....", "has a broken header" },
         { "fLaC....", "has a broken header" },
-        { "OggS....", "Ogg audio, which cannot be read" },
+        { "OggS....", "Ogg audio other than Opus, which cannot be read" },
         { "ID3....", "has a broken header" },
         { "FORM....AIFF....", "AIFF audio, which cannot be read" },
     };

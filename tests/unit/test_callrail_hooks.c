@@ -158,18 +158,51 @@ static void twilio_reports_are_read(void **state)
     };
     for (size_t i = 0; i < LENGTH(reports); i++) {
         struct problem why = { 0 };
-        struct twilio_status status;
+        struct twilio_notice notice;
         bool readable =
-            twilio_status_read(text_of(reports[i].content_type), text_of(reports[i].body), *state, &status, &why);
+            twilio_status_read(text_of(reports[i].content_type), text_of(reports[i].body), *state, &notice, &why);
         print_message("%s\n", reports[i].body);
         assert_int_equal(readable, reports[i].sid != NULL);
         if (!readable) {
             assert_string_equal(why.pointer, reports[i].pointer);
             continue;
         }
-        assert_string_equal(status.message_sid, reports[i].sid);
-        assert_string_equal(status.status, reports[i].status);
-        assert_string_equal(status.to, reports[i].to);
+        assert_string_equal(notice.message_sid, reports[i].sid);
+        assert_string_equal(notice.status, reports[i].status);
+        assert_string_equal(notice.person, reports[i].to);
+    }
+}
+
+static void twilio_messages_are_read(void **state)
+{
+    static const struct {
+        const char *content_type, *body, *sid, *from, *pointer;
+    } messages[] = {
+        { FORM, "MessageSid=SM1&From=whatsapp%3A%2B15550100001&Body=hi", "SM1", "whatsapp:+15550100001", 0 },
+        { FORM, "SmsSid=SM1&SmsMessageSid=SM1&From=whatsapp%3AUS.1234&NewName=1", "SM1", "whatsapp:US.1234", 0 },
+        { FORM, "MessageSid=SM1&From=x&From=x&Body=a&Body=b", "SM1", "x", 0 },
+        { FORM, "From=x&Body=hi", 0, 0, "/MessageSid" },
+        { FORM, "MessageSid=SM1&Body=hi", 0, 0, "/From" },
+        { FORM, "MessageSid=SM1&From=x&From=y", 0, 0, "/From" },
+        { FORM, "MessageSid=SM1&From=" LONG_ID("0123456789"), 0, 0, "/From" },
+        { FORM, "MessageSid=SM1&From=x&Body=%", 0, 0, "" },
+        { FORM, "MessageSid=SM1&From=x&Body=\xff", 0, 0, "" },
+        { JSON, "{}", 0, 0, "" },
+    };
+    for (size_t i = 0; i < LENGTH(messages); i++) {
+        struct problem why = { 0 };
+        struct twilio_notice notice;
+        bool readable =
+            twilio_message_read(text_of(messages[i].content_type), text_of(messages[i].body), *state, &notice, &why);
+        print_message("%s\n", messages[i].body);
+        assert_int_equal(readable, messages[i].sid != NULL);
+        if (!readable) {
+            assert_string_equal(why.pointer, messages[i].pointer);
+            continue;
+        }
+        assert_string_equal(notice.message_sid, messages[i].sid);
+        assert_string_equal(notice.person, messages[i].from);
+        assert_string_equal(notice.status, "");
     }
 }
 
@@ -242,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(deep_nesting_is_unreadable, start, finish),
         cmocka_unit_test_setup_teardown(too_many_form_fields_are_unreadable, start, finish),
         cmocka_unit_test_setup_teardown(twilio_reports_are_read, start, finish),
+        cmocka_unit_test_setup_teardown(twilio_messages_are_read, start, finish),
         cmocka_unit_test_setup_teardown(any_body_fits_into_an_event, start, finish),
         cmocka_unit_test_setup_teardown(headers_are_cut_to_what_an_event_takes, start, finish),
     };

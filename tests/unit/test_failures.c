@@ -204,7 +204,8 @@ static void the_copy_is_the_old_or_the_new_one(void **state)
     PGconn *connection = PQconnectdb(given);
     PQclear(PQexec(connection,
                    "DROP SCHEMA IF EXISTS " SCHEMA " CASCADE; CREATE SCHEMA " SCHEMA ";"
-                   "CREATE TABLE " SCHEMA ".companies AS SELECT 'acme' AS tenant, 'new key' AS callrail_keys;"
+                   "CREATE TABLE " SCHEMA ".companies AS SELECT 'acme' AS tenant, 'Acme' AS name, 'US' AS default_region,"
+                   " 'new key' AS callrail_keys;"
                    "CREATE TABLE " SCHEMA ".tracking_numbers AS SELECT '+12025550100' AS number, 'acme' AS tenant"));
     snprintf(url, sizeof(url), "%s%coptions=-csearch_path%%3D" SCHEMA, given, strchr(given, '?') ? '&' : '?');
     keys = (struct keyring_settings){ .shared_keys = "shared key", .copy_path = path, .database_url = url };

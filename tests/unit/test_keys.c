@@ -110,6 +110,28 @@ static void numbers_have_owners(void **state)
     keyring_close(keyring);
 }
 
+static void companies_are_known(void **state)
+{
+    static const char with_about[] =
+        "{\"companies\": {\"acme\": null, \"beta\": \"k\", \"old\": null, \"unassigned\": null}, \"numbers\": {},"
+        " \"about\": {\"acme\": [\"DE\", \"Acme & S\u00f6hne\"], \"beta\": [], \"gone\": [\"US\", \"x\"], \"old\": 7}}";
+    struct company_about about;
+    struct keyring *keyring = open_with(NULL, with_about);
+    (void)state;
+    assert_true(keyring_company(keyring, "acme", &about));
+    assert_string_equal(about.region, "DE");
+    assert_string_equal(about.name, "Acme & S\xc3\xb6hne");
+    assert_true(keyring_company(keyring, "beta", &about) && !about.region[0] && !about.name[0]);
+    assert_true(keyring_company(keyring, "old", &about) && !about.region[0]);
+    assert_false(keyring_company(keyring, "gone", &about));
+    assert_false(keyring_company(keyring, "unassigned", &about));
+    assert_false(keyring_company(keyring, "", &about));
+    keyring_close(keyring);
+    keyring = open_with(NULL, copy_of_two);         /* of an older version */
+    assert_true(keyring_company(keyring, "zeta", &about) && !about.region[0] && !about.name[0]);
+    keyring_close(keyring);
+}
+
 static void without_a_usable_copy_the_shared_key_holds(void **state)
 {
     static const char *const copies[] = { NULL, "", "{", "[]", "{\"companies\":{}}", "{\"companies\":[],\"numbers\":{}}",
@@ -150,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_right_key_for_the_right_path, start, finish),
         cmocka_unit_test_setup_teardown(numbers_have_owners, start, finish),
+        cmocka_unit_test_setup_teardown(companies_are_known, start, finish),
         cmocka_unit_test_setup_teardown(without_a_usable_copy_the_shared_key_holds, start, finish),
         cmocka_unit_test_setup_teardown(many_companies_are_all_tried, start, finish),
     };

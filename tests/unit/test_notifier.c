@@ -16,7 +16,7 @@ static const struct stage stage = { .name = "notifier", .context = &notifier };
 
 /* --- a call was analysed ------------------------------------------------------------------------------------------ */
 
-enum { ALERT, MESSAGES, SENT, TABLES };
+enum { ALERT, MESSAGES, SENT, RECIPIENT, TABLES };
 enum { TENANT, COMPANY, SWITCH, NAME, NUMBER, SERVICE, STARTS, REP };
 static const struct query_rows usual_rows[TABLES + 1] = {
     [ALERT] = { "find_alert",
@@ -27,6 +27,7 @@ static const struct query_rows usual_rows[TABLES + 1] = {
                 1 },
     [MESSAGES] = { "find_message", { "ask_id", "provider_status" }, { DELIVERY, NULL }, 0 },
     [SENT] = { "find_sent", { "provider_id", "day", "other" }, { NULL, "2026-11-21", "SMold" }, 1 },
+    [RECIPIENT] = { "find_recipient", { "stopped", "open", "begun" }, { "f", "f", NULL }, 1 },
 };
 static struct query_rows rows[TABLES + 1];
 
@@ -165,7 +166,7 @@ static void without_its_settings_a_message_is_blocked(void **state)
             arena_printf(
                 arena,
                 "row insert_blocked e7e1166e-b786-5f69-9314-12c600b32bf7|" EVENT_ID
-                "|0|lead_alert|acme|CAL1|whatsapp:+15550100147|"
+                "|0|lead_alert/CAL1/1|acme|CAL1|whatsapp:+15550100147|"
                 "lead_alert|CAL1|1|Acme\nBooked: water heater, Tuesday 24.11. 10:00, Ana Silva +15550100001\nA"
                 " heater leaks.|"
                 "%s is not set\nevent delivery.changed whatsapp:+15550100147 {\"delivery_id\":"
@@ -295,8 +296,8 @@ static void twilios_answers_decide(void **state)
           "without a message sid", 0 },
         { "not JSON", "201 Created", "", "<html>", RETRY, true, "without a message sid", 0 },
         { "not UTF-8", "201 Created", "", "{\"sid\":\"\xff\"}", RETRY, true, "without a message sid", 0 },
-        { "a wrong number", "400 Bad Request", "", ERROR(21211, "Invalid 'To' Phone Number: +1555XXXX", 400), REJECT,
-          false, "HTTP status 400: {\"code\":21211,\"message\":\"Invalid 'To' Phone Number: +1555XXXX\"", 0 },
+        { "a sender that is none", "400 Bad Request", "", ERROR(63007, "Could not find a Channel", 400), REJECT,
+          false, "HTTP status 400: {\"code\":63007,\"message\":\"Could not find a Channel\"", 0 },
         { "a wrong token", "401 Unauthorized", "", ERROR(20003, "Authenticate", 401), RETRY, false,
           "twilio refuses our credentials (HTTP status 401)", 0 },
         { "forbidden", "403 Forbidden", "", ERROR(20003, "Permission denied", 403), RETRY, false,
@@ -321,12 +322,42 @@ static void twilios_answers_decide(void **state)
         assert_int_equal(retry_ms, cases[i].retry_ms);
         if (cases[i].outcome == DONE)
             expect_text(effects.at, "\"message_id\":\"SM9\",\"status\":\"accepted\"}");
-        else
+        else if (cases[i].outcome == RETRY)
             assert_int_equal(effects.bytes, 0);
     }
     notifier.twilio_url = "http://127.0.0.1:1";         /* nobody listens: surely not sent */
     expect(tell(BOOKED), RETRY);
     assert_false(uncertain);
+    (void)state;
+}
+
+/* About this message alone: it is seen in deliveries, and the event is done.  What is our own fault is a dead letter, and
+ * seen there too. */
+static void what_twilio_refuses_is_told_with_its_code(void **state)
+{
+    static const char *const for_good[] = { "21211", "21614", "63003", "63024", "21610", "63016", "63018" };
+    for (size_t i = 0; i < LENGTH(for_good); i++) {
+        provider_answers("400 Bad Request", "", arena_printf(arena, "{\"code\":%s,\"message\":\"No.\",\"status\":400}", for_good[i]));
+        expect(tell(BOOKED), DONE);
+        expect_text(effects.at, arena_printf(arena, "row note_failed " DELIVERY "|%s\n", for_good[i]));
+        expect_text(effects.at, arena_printf(arena, "\"status\":\"failed\",\"error_code\":\"%s\"}\n", for_good[i]));
+        assert_int_equal(strstr(effects.at, "row stop_number +15550100147\n") != NULL, strcmp(for_good[i], "21610") == 0);
+    }
+    provider_answers("400 Bad Request", "", ERROR(21655, "The ContentSid is invalid", 400));
+    expect(tell(BOOKED), REJECT);
+    assert_string_equal(effects.at, "row note_code " DELIVERY "|21655\n");
+    provider_answers("503 Unavailable", "", ERROR(21610, "Not now", 503));
+    expect(tell(BOOKED), RETRY);
+    (void)state;
+}
+
+static void who_wants_no_messages_gets_none(void **state)
+{
+    rows[RECIPIENT].values[0] = "t";
+    expect(tell(BOOKED), DONE);
+    expect_text(effects.at, "|the person wants no messages at this number\nevent delivery.changed");
+    assert_string_equal(provider_got(arena), "");
+    expect_text(queries.at, "find_recipient +15550100147|whatsapp:+15550100147|lead_alert|CAL1|1|0|acme\n");
     (void)state;
 }
 
@@ -440,8 +471,8 @@ static void reports_move_a_message_forward(void **state)
     for (size_t i = 0; i < LENGTH(cases); i++) {
         const struct query_rows delivery[] = {
             { "find_delivery",
-              { "ask_id", "tenant", "recipient", "purpose", "subject", "status", "provider_id" },
-              { DELIVERY, "acme", "whatsapp:+15550100147", "lead_alert", "CAL1", cases[i].before, cases[i].known_id },
+              { "ask_id", "tenant", "recipient", "purpose", "subject", "version", "status", "provider_id" },
+              { DELIVERY, "acme", "whatsapp:+15550100147", "lead_alert", "CAL1", "1", cases[i].before, cases[i].known_id },
               1 },
             { 0 },
         };
@@ -493,6 +524,8 @@ int main(void)
         TEST(the_form_is_as_twilio_wants_it),
         TEST(variables_fit_a_template),
         TEST(twilios_answers_decide),
+        TEST(what_twilio_refuses_is_told_with_its_code),
+        TEST(who_wants_no_messages_gets_none),
         TEST(a_report_told_of_it),
         TEST(it_is_looked_for_in_the_list),
         TEST(a_look_up_that_fails_is_tried_again),

@@ -346,6 +346,31 @@ static int start(void **state)
     return crypto_init(NULL) ? 0 : -1;
 }
 
+static void a_secret_as_it_is(void **state)
+{
+    static const struct {
+        const char *secrets, *header;
+        int wanted;
+    } cases[] = {
+        { "one", "one", 0 },
+        { "new, old", "old", 1 },
+        { "new,old", " new ", 0 },
+        { "same,same", "same", 0 },
+        { "one", "One", SIGNATURE_WRONG },
+        { "one", "on", SIGNATURE_WRONG },
+        { "one", "onee", SIGNATURE_WRONG },
+        { "one,two", "one,two", SIGNATURE_WRONG },
+        { "one", "", SIGNATURE_WRONG },
+        { "one", NULL, SIGNATURE_WRONG },
+        { "", "", SIGNATURE_WRONG },
+        { " , ,", "", SIGNATURE_WRONG },
+        { ",one", "one", 1 },
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++)
+        assert_int_equal(signature_secret(text_of(cases[i].secrets), text_of(cases[i].header)), cases[i].wanted);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +378,7 @@ int main(void)
         cmocka_unit_test(an_empty_secret_signs_nothing), cmocka_unit_test(twilio_signs_url_and_fields),
         cmocka_unit_test(twilio_names_its_hash),         cmocka_unit_test(twilio_forms_have_a_limit),
         cmocka_unit_test(shunya_signs_time_and_body),    cmocka_unit_test(shunya_once_signed_the_body_alone),
+        cmocka_unit_test(a_secret_as_it_is),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }
