@@ -100,6 +100,4 @@ def environment_for_daemons(base_url, environment=os.environ):
     lines["OPENAI_BASE_URL"] = f"{base_url}/openai/v1"
     lines["SHUNYA_BASE_URL"] = f"{base_url}/shunya"
     lines["HUBSPOT_BASE_URL"] = f"{base_url}/hubspot"
-    lines["GRAPH_BASE_URL"] = f"{base_url}/graph/v1.0"
-    lines["GRAPH_LOGIN_BASE_URL"] = f"{base_url}/graph/login"
     return lines

@@ -60,7 +60,7 @@ def sample(document, node):
     if kind == "object":
         return {name: sample(document, member) for name, member in node.get("properties", {}).items()}
     if kind == "array":
-        return [sample(document, node["items"])] * 2
+        return [sample(document, node["items"])] * max(2, node.get("minItems", 0))
     if kind == "string":
         by_format = {"uuid": UUID, "date-time": "2026-11-21T06:29:49.123456+05:30", "uri": "https://example.com/a?b=c"}
         return by_format.get(node.get("format"), "x" * max(1, node.get("minLength", 0)))
