@@ -5,10 +5,10 @@ import signal
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from cases import OK, post
 from daemons import Topics, event
 from environment import wait_until
 from fleet import moment
+from sending import OK, answer_of, signed_by_callrail
 
 CALLS, RECOVER_S = 20, 60
 LEASE_MS = 31_000                   # longer than a lease lasts before its request must have left
@@ -28,7 +28,7 @@ def test_what_a_door_left_in_its_spool_is_sent_in_the_recovery(world):
     world.environment.kafka.freeze()
     for number in range(CALLS):
         body = json.dumps({"call_id": f"left-{number}"}).encode()
-        assert post(goes.url, "/api/v1/callrail/call.incoming", body)[0] == OK
+        assert answer_of(goes.url, "/api/v1/callrail/call.incoming", body, signed_by_callrail(body))[0] == OK
     world.fleet.remove(goes, signal.SIGKILL)
     goes.process.wait()
     world.environment.kafka.thaw()
