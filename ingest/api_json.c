@@ -95,7 +95,7 @@ void api_write_list(struct buf *out, const struct rows *rows, const char *name, 
 
 static void write_cell(struct buf *out, const char *text)
 {
-    if (!text[strcspn(text, ",\"\r\n")]) {
+    if (!text[strcspn(text, ",;\t\"\r\n")]) { /* some take semicolons or tabs for commas */
         buf_add_string(out, text);
         return;
     }
@@ -108,9 +108,14 @@ static void write_cell(struct buf *out, const char *text)
     buf_add_char(out, '"');
 }
 
-/* What spreadsheets take for the beginning of a formula, also behind a tab or a line end. */
+/* What spreadsheets take for the beginning of a formula, also behind a tab or a line end, and as wide as a kanji. */
 static bool is_formula(const char *text)
 {
+    static const char *const wide[] = { "\uFF1D", "\uFF0B", "\uFF0D", "\uFF20" };
+
+    for (size_t i = 0; i < LENGTH(wide); i++)
+        if (strncmp(text, wide[i], strlen(wide[i])) == 0)
+            return true;
     return text[0] && strchr("=+-@\t\r\n", text[0]);
 }
 

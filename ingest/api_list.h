@@ -40,9 +40,11 @@
     " AND c." at " < CASE WHEN " to " IS NULL THEN 'infinity' ELSE " API_DAY_BEGINS(to " + 1") " END"
 #define API_DAY_BEGINS(day)                                                                                       \
     "(SELECT day_begins(" day ", co.time_zone) FROM companies co WHERE co.tenant = $1)"
-/* Of all companies, whose rows each have to be looked at; that it is the day anywhere on earth lets the index be used. */
+/* Of all companies, whose rows each have to be looked at; that it is the day anywhere on earth lets the index be
+ * used. */
 #define API_IN_DAYS_OF_ALL(at, from, to)                                                                          \
-    "c." at " >= CASE WHEN " from " IS NULL THEN '-infinity' ELSE " from "::timestamptz - interval '14 hours' END" \
+    "c." at " >= CASE WHEN " from " IS NULL THEN '-infinity'"                                                     \
+    " ELSE " from "::timestamptz - interval '14 hours' END"                                                       \
     " AND c." at " < CASE WHEN " to " IS NULL THEN 'infinity'"                                                    \
     " ELSE (" to " + 1)::timestamptz + interval '12 hours' END"                                                   \
     " AND (" from " IS NULL AND " to " IS NULL OR (c." at " AT TIME ZONE"                                         \

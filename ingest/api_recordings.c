@@ -1,5 +1,5 @@
-/* api_recordings.c: GET /api/v1/calls/{id}/recording, /api/v1/recordings/sessions/{id}/recording: the audio of a call or
- * visit, from the copy that transcribe made. */
+/* api_recordings.c: GET /api/v1/calls/{id}/recording, /api/v1/recordings/sessions/{id}/recording: the audio of a call
+ * or visit, from the copy that transcribe made. */
 #include "ingest/api.h"
 
 #include <errno.h>

@@ -291,15 +291,22 @@ def test_csv_pages(company):
     assert found == made
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1 555", "-5", "@SUM(A1)", "\t=1", "=HYPERLINK(\"http://x\",\"y\")"])
+@pytest.mark.parametrize("text", ["=1+1", "+1 555", "-5", "@SUM(A1)", "\t=1", "=HYPERLINK(\"http://x\",\"y\")", "\uff1d1+1", "\uff20SUM(A1)"])
 def test_what_a_spreadsheet_would_run_is_harmless(company, text):
     company.call(customer_name=text, customer_number="+15550100001")
     found = read_csv(company.api().send("GET", LIST, Accept="text/csv"))[0]
     assert found["customer_name"] == "'" + text and found["customer_number"] == "'+15550100001"
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_where_commas_are_other_signs_a_text_is_still_one_cell(company, separator):
+    company.call(customer_name=f"Bo{separator}=1+1")
+    text = company.api().send("GET", LIST, Accept="text/csv").text
+    assert f'"Bo{separator}=1+1"' in text
+
+
 def test_nasty_text_comes_back_from_csv(company):
-    text = "say \"hi\", you;\r\nand\n\"\"more, ünïcode \U0001F4DE"
+    text = "say \"hi\", you;=1;\r\nand\n\"\"more, ünïcode \U0001F4DE"
     call_id = company.call(customer_name=text, duration_s=61, answered=True)
     company.transcript(call_id, "agent: hello")
     company.analysis(call_id, sentiment_score=-0.25, objections=[{"category": "price", "quote": text}])

@@ -18,15 +18,17 @@ from daemons import BUILD
 from environment import wait_until
 from sandbox_process import KEYS
 from test_sb_replay import sb as replay
+from test_visits import PENDING, a_visit, row_of
 
 TABLES_WITHOUT_CALLS = {"companies"}
+VISITS = ("recording_sessions", "session_recordings", "recording_transcripts", "recording_analyses")
 
 
 class Nobody:
     """A number without a company."""
 
     def __init__(self):
-        self.number = a_number()
+        self.number, self.tenant = a_number(), "unassigned"
 
 
 def sb(pipeline, *arguments):
@@ -86,9 +88,9 @@ def test_a_call_goes_home_with_all_that_hangs_on_it(pipeline):
     analysed(pipeline, call_id)
     before = {table: pipeline.row(table, call_id) for table in ("calls", "call_analyses", "call_transcripts", "recordings", "appointments")}
     assert before["calls"]["tenant"] == "unassigned" and before["calls"]["csr_user_id"] is None
-    visit = uuid.uuid4()
-    pipeline.database.execute("INSERT INTO recording_sessions (tenant, session_id, appointment_id, started_at) VALUES ('unassigned', %s, %s, now())",
-                              [visit, before["appointments"]["appointment_id"]])
+    visit = a_visit(pipeline, nobody, str(before["appointments"]["appointment_id"]), PENDING)
+    pipeline.settled("analyze", visit, "visit.transcribed")
+    before["appointments"] = pipeline.row("appointments", call_id)
     sb(pipeline, "user", "add", "cy@acme.test", "--tenant", company.tenant, "--name", "Cy", "--role", "csr")
     listed = json.loads(sb(pipeline, "number", "list", "--json").stdout)
     assert [(row["tenant"], row["waiting"]) for row in listed if row["number"] == nobody.number] == [(None, 1)]
@@ -106,6 +108,7 @@ def test_a_call_goes_home_with_all_that_hangs_on_it(pipeline):
         same = set(row) - {"tenant", "updated_at"}
         assert row["tenant"] == company.tenant and {name: row[name] for name in same} == {name: before[table][name] for name in same}, table
     assert [lead["status"] for lead in open_leads(pipeline, company.tenant, customer)] == ["hot"]
+    assert {row_of(pipeline, table, visit)["tenant"] for table in VISITS} == {company.tenant}
 
     shown = requests.get(f"{pipeline.ingest.url}/api/v1/calls/{call_id}", timeout=10,
                          headers={"Authorization": "Bearer " + token(pipeline, company.tenant)}).json()["data"]
