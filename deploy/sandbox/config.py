@@ -26,10 +26,17 @@ DEFAULTS = {
     "GRAPH_TENANT_ID": "5a6dba5a-6dba-4a6d-8a5a-6dba5a6dba5a",
     "GRAPH_CLIENT_ID": "6dba5a6d-ba5a-4dba-9a6d-ba5a6dba5a6d",
     "GRAPH_CLIENT_SECRET": "sandbox-graph-client-secret",
+    "RECORDINGS_S3_BUCKET": "recordings",
+    "RECORDINGS_S3_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "AKIASANDBOX",
+    "AWS_SECRET_ACCESS_KEY": "sandbox-aws-secret-access-key",
 }
 
-# A watched calendar also needs a mailbox and a company: who wants it sets all of it.
-OPT_IN = ("GRAPH_TENANT_ID", "GRAPH_CLIENT_ID", "GRAPH_CLIENT_SECRET")
+# A watched calendar also needs a mailbox and a company, and recordings lie in a folder unless they shall not: who wants it sets all of it.
+OPT_IN = (
+    "GRAPH_TENANT_ID", "GRAPH_CLIENT_ID", "GRAPH_CLIENT_SECRET",
+    "RECORDINGS_S3_BUCKET", "RECORDINGS_S3_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+)  # fmt: skip
 
 # The templates that are approved from the start, with as many variables as the notifier fills.
 TEMPLATES = {
@@ -64,6 +71,10 @@ class Config:
     graph_tenant_id: str
     graph_client_id: str
     graph_client_secrets: tuple
+    s3_bucket: str
+    s3_region: str
+    s3_access_key: str
+    s3_secret_key: str
 
     @staticmethod
     def from_environment(base_url, environment=os.environ):
@@ -89,6 +100,10 @@ class Config:
             graph_tenant_id=value["GRAPH_TENANT_ID"],
             graph_client_id=value["GRAPH_CLIENT_ID"],
             graph_client_secrets=tuple(several(value["GRAPH_CLIENT_SECRET"])),
+            s3_bucket=value["RECORDINGS_S3_BUCKET"],
+            s3_region=value["RECORDINGS_S3_REGION"],
+            s3_access_key=value["AWS_ACCESS_KEY_ID"],
+            s3_secret_key=value["AWS_SECRET_ACCESS_KEY"],
         )
 
 

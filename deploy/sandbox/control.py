@@ -30,6 +30,7 @@ PUT    /_sandbox/templates/{ContentSid}
 POST   /_sandbox/calls                                                     a call at CallRail, with its webhooks
 DELETE /_sandbox/calls/{id}                                                it is not in CallRail's list any more
 PUT    /_sandbox/files/{name}      GET /files/{name}                       recordings
+GET    /_sandbox/objects           DELETE                                  what lies in the bucket
 PUT    /_sandbox/transcripts                                               what OpenAI and Shunya hear in an audio file
 GET    /_sandbox/faults   POST   DELETE   DELETE /_sandbox/faults/{id}     misbehaviour
 GET    /_sandbox/settings   PUT
@@ -282,6 +283,19 @@ async def delete_file(request):
     return web.json_response({})
 
 
+async def list_objects(request):
+    """What lies in the bucket."""
+    shown = []
+    for key, entry in request.app[STATE].objects.entries.items():
+        shown.append({"key": key, "bytes": len(entry["content"]), "sha256": entry["sha256"]})
+    return web.json_response({"objects": shown, "total": len(shown)})
+
+
+async def delete_objects(request):
+    request.app[STATE].objects.clear()
+    return web.json_response({})
+
+
 TRANSCRIPT_FIELDS = {
     "sha256": str,
     "file": str,
@@ -411,6 +425,8 @@ routes = [
     web.delete("/_sandbox/calls/{id}", delete_call),
     web.put("/_sandbox/files/{name}", put_file),
     web.delete("/_sandbox/files/{name}", delete_file),
+    web.get("/_sandbox/objects", list_objects),
+    web.delete("/_sandbox/objects", delete_objects),
     web.put("/_sandbox/transcripts", put_transcript),
     web.get("/_sandbox/faults", list_faults),
     web.post("/_sandbox/faults", add_faults),

@@ -107,6 +107,15 @@ def graph_error(status, message, code=None):
     return web.json_response({"error": {"code": code, "message": message, "innerError": ids}}, status=status)
 
 
+S3_CODE = {403: "AccessDenied", 404: "NoSuchKey", 405: "MethodNotAllowed", 413: "EntityTooLarge", 429: "TooManyRequests", 500: "InternalError", 503: "SlowDown"}
+
+
+def s3_error(status, message, code=None):
+    code = code or S3_CODE.get(status, "InvalidRequest")
+    text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{uuid.uuid4().hex}</RequestId></Error>'
+    return web.Response(status=status, text=text, content_type="application/xml")
+
+
 def files_error(status, message):
     return web.Response(status=status, text=f"{message}\n")
 
@@ -120,5 +129,6 @@ def error_response(provider, status, message):
         "shunya": shunya_error,
         "hubspot": hubspot_error,
         "graph": graph_error,
+        "s3": s3_error,
     }
     return shape.get(provider, files_error)(status, message)

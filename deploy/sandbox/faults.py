@@ -47,7 +47,7 @@ MESSAGE_FAULTS = {
 }
 JOB_FAULTS = {"fail_job": {"error_code": str, "error_message": str}, "stuck_job": {}, "lacking": {"field": str}}
 ALL_FAULTS = {**REQUEST_FAULTS, **MODEL_FAULTS, **WEBHOOK_FAULTS, **MESSAGE_FAULTS, **JOB_FAULTS}
-PROVIDERS = ("twilio", "callrail", "gemini", "openai", "shunya", "hubspot", "graph", "files", "outlook")
+PROVIDERS = ("twilio", "callrail", "gemini", "openai", "shunya", "hubspot", "graph", "files", "outlook", "s3")
 CHOICES = {
     "provider": PROVIDERS,
     "when": ("before", "after"),

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The provider sandbox: Twilio, CallRail, Gemini, OpenAI, Shunya, HubSpot and Microsoft Graph in one process, for running without accounts.
+"""The provider sandbox: Twilio, CallRail, Gemini, OpenAI, Shunya, HubSpot, Microsoft Graph and a bucket in one process, for running
+without accounts.
 
 It speaks their wire formats, refuses what they refuse, keeps what it got, misbehaves when told to.  See README.md."""
 
@@ -20,6 +21,7 @@ import provider_graph
 import provider_hubspot
 import provider_openai
 import provider_openai_audio
+import provider_s3
 import provider_shunya
 import provider_twilio
 import provider_twilio_inbound
@@ -37,6 +39,7 @@ BASES = {
     "hubspot": provider_hubspot.BASE,
     "graph": provider_graph.BASE,
     "files": "/files",
+    "s3": provider_s3.BASE,
 }
 
 MODULES = (
@@ -51,6 +54,7 @@ MODULES = (
     provider_hubspot,
     provider_graph,
     provider_files,
+    provider_s3,
 )
 LOG = web.AppKey("log", bool)
 

@@ -54,6 +54,7 @@ class State:
         self.faults = Faults()
         self.webhooks = Webhooks(self.faults, self.news)
         self.files = Files()
+        self.objects = Files()  # in the bucket, by name
         self.calls = Bounded(limits.CALLS_MAX)
         self.callrail_requests = {}  # how many in the hour or day of that name
         self.messages = Bounded(limits.MESSAGES_MAX)
@@ -104,6 +105,7 @@ class State:
         self.faults.delete()
         self.requests.clear()
         self.files.clear()
+        self.objects.clear()
         for kept in (
             self.calls,
             self.callrail_requests,
