@@ -90,6 +90,24 @@ enum http_result http_call(struct http_client *client, const struct http_request
     return ret->result;
 }
 
+void http_call_begin(struct http_client *client, const struct http_request *request, struct arena *arena,
+                     struct http_reply *ret, struct problem *why, void (*told)(void *context), void *context)
+{
+    assert(request->timeout_ms > 0);
+    assert(request->answer_bytes_max > 0);
+    struct call *call = must_alloc(sizeof(*call));
+    *call = (struct call){ .request = request,
+                           .arena = arena,
+                           .reply = ret,
+                           .why = why,
+                           .called_us = monotonic_us(),
+                           .told = told,
+                           .context = context };
+    *ret = (struct http_reply){ .content_type = "", .retry_after_ms = -1 };
+    atomic_fetch_add(&client->in_flight, 1);
+    hand_over(client, call);
+}
+
 bool http_leads_to(const char *url, const char *base)
 {
     const char *host = strstr(base, "://");
@@ -154,13 +172,19 @@ static void host_remove_waiting(struct http_client *client, struct http_host *ho
 
 /* --- a call's way ------------------------------------------------------------------------------------------------ */
 
-/* The caller runs again; the call is gone with its next step. */
+/* The caller runs again, or is told; the call is gone with its next step. */
 static void finish(struct http_client *client, struct call *call, enum http_result result)
 {
     TAILQ_REMOVE(&client->calls, call, held);
     free(call->redirected_to);
     call->reply->result = result;
     call->reply->took_us = monotonic_us() - call->called_us;
+    if (call->told != NULL) {
+        call->told(call->context);
+        free(call);
+        atomic_fetch_sub(&client->in_flight, 1);
+        return;
+    }
     atomic_store_explicit(&call->done, 1, memory_order_release);
     syscall(SYS_futex, &call->done, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }

@@ -39,8 +39,12 @@ struct http_request {
     const char *url;
     const char *const *headers;         /* "Name: value", NULL-terminated, or NULL */
     struct text body;                   /* absent: none */
-    const struct http_part *parts;      /* instead of body */
+    const struct http_part *parts;      /* instead of body … */
+    int upload;                         /* … or, with the method PUT, an open file, read from its start as it is sent … */
+    int64_t upload_bytes;               /* … whose size this is; 0: none */
     const char *basic_user, *basic_password;
+    const char *aws_sigv4;              /* "aws:amz:us-east-1:s3": signed by AWS Signature Version 4 instead, with the two
+                                         * above as key and secret; the caller gives x-amz-content-sha256.  May be NULL */
     int64_t timeout_ms;                 /* all in all, of which connecting may take 10 s; required */
     int64_t stall_timeout_ms;           /* less than 1 byte/s for so long ends it; 0: none */
     size_t answer_bytes_max;            /* a larger answer is HTTP_TOO_LARGE; required */
@@ -81,6 +85,10 @@ void http_client_stop(struct http_client *client);
 /* Blocks until there is a result; `why` is filled unless HTTP_ANSWERED.  Any thread but the engine's. */
 enum http_result http_call(struct http_client *client, const struct http_request *request, struct arena *arena,
                            struct http_reply *ret, struct problem *why);
+/* The same without blocking: `told` is called on the engine's thread once there is a result, and must not block.  What
+ * is handed over must live until then.  Any thread. */
+void http_call_begin(struct http_client *client, const struct http_request *request, struct arena *arena,
+                     struct http_reply *ret, struct problem *why, void (*told)(void *context), void *context);
 void http_client_wake(struct http_client *client);                  /* after a `cancelled` was set */
 /* The process is to end: `repeatable` calls, open and later ones, end with HTTP_CANCELLED; the others go on. */
 void http_client_hurry(struct http_client *client);

@@ -234,6 +234,78 @@ void http_answer_file(struct http_exchange *exchange, int status, const char *co
     exchange_answer(exchange, status, response_describe(response, content_type, headers));
 }
 
+/* --- pieces ------------------------------------------------------------------------------------------------------- */
+
+struct http_stream {
+    struct http_job given_job;
+    struct http_connection *connection;
+    struct http_stream_source source;
+    struct text piece;
+    size_t taken; /* of the piece */
+};
+
+static void piece_given(struct http_server *server, struct http_job *job)
+{
+    struct http_stream *stream = (struct http_stream *)job;
+
+    if (server->drain_forced) /* the others were ended when this one could not be */
+        stream->piece = (struct text){ NULL, 0 };
+    connection_enter(stream->connection, HTTP_RECEIVING);
+    MHD_resume_connection(stream->connection->mhd);
+    server->mhd_waits = true;
+}
+
+void http_stream_give(struct http_stream *stream, struct text piece)
+{
+    stream->piece = piece;
+    stream->taken = 0;
+    server_post(stream->connection->server, &stream->given_job);
+}
+
+static ssize_t stream_read(void *cls, uint64_t at, char *ret, size_t bytes_max)
+{
+    struct http_stream *stream = cls;
+    size_t left = stream->piece.bytes - stream->taken;
+    size_t bytes = left < bytes_max ? left : bytes_max;
+
+    if (stream->piece.at == NULL)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (bytes == 0) {
+        MHD_suspend_connection(stream->connection->mhd);
+        connection_enter(stream->connection, HTTP_UNBOUND); /* whoever makes the piece has limits of their own */
+        stream->source.more(stream->source.context, stream, (int64_t)at);
+        return 0;
+    }
+    if (stream->connection->phase == HTTP_RECEIVING)
+        connection_enter(stream->connection, HTTP_RECEIVING);
+    memcpy(ret, stream->piece.at + stream->taken, bytes);
+    stream->taken += bytes;
+    return (ssize_t)bytes;
+}
+
+static void stream_free(void *cls)
+{
+    struct http_stream *stream = cls;
+
+    stream->source.done(stream->source.context);
+    free(stream);
+}
+
+void http_answer_stream(struct http_exchange *exchange, int status, const char *content_type, int64_t bytes,
+                        struct text first, const struct http_stream_source *source,
+                        const struct http_answer_header *headers)
+{
+    struct http_stream *stream = must_alloc(sizeof(*stream));
+
+    *stream = (struct http_stream){ .given_job.run = piece_given,
+                                    .connection = exchange->connection,
+                                    .source = *source,
+                                    .piece = first };
+    struct MHD_Response *response =
+        MHD_create_response_from_callback((uint64_t)bytes, FILE_PIECE_BYTES, stream_read, stream, stream_free);
+    exchange_answer(exchange, status, response_describe(response, content_type, headers));
+}
+
 void http_answer_problem(struct http_exchange *exchange, int status, const char *detail, const char *pointer)
 {
     exchange_answer(exchange, status, response_problem(status, detail, pointer, NULL));

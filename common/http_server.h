@@ -80,6 +80,21 @@ void http_answer(struct http_exchange *exchange, int status, const char *content
  * thread, and the request's deadline begins anew with each, so only a client that stops taking them is left. */
 void http_answer_file(struct http_exchange *exchange, int status, const char *content_type, int fd, int64_t offset,
                       int64_t bytes, const struct http_answer_header *headers);
+/* Answers with `bytes` that come piece by piece, of which `first` is there.  Whenever the client has taken all there is,
+ * `more` is called on the loop thread: without blocking it has the next piece made, from `offset` of the answer on, and
+ * one http_stream_give() follows, on any thread.  A piece must live until the next call of `more`, or of `done`, which
+ * is the last, and is not called while a piece is being made.  The deadline is as for a file. */
+struct http_stream;
+struct http_stream_source {
+    void (*more)(void *context, struct http_stream *stream, int64_t offset);
+    void (*done)(void *context);
+    void *context;
+};
+void http_answer_stream(struct http_exchange *exchange, int status, const char *content_type, int64_t bytes,
+                        struct text first, const struct http_stream_source *source,
+                        const struct http_answer_header *headers);
+/* Absent: there is no more to be had, and the connection ends in the middle of the answer. */
+void http_stream_give(struct http_stream *stream, struct text piece);
 /* RFC 9457 problem details: {"type","title","status","detail","pointer"?}; `detail` is a sentence, `pointer` may be
  * NULL. */
 void http_answer_problem(struct http_exchange *exchange, int status, const char *detail, const char *pointer);

@@ -194,6 +194,35 @@ static size_t write_body(char *at, size_t size, size_t count, void *context)
     return bytes;
 }
 
+static size_t read_upload(char *at, size_t size, size_t count, void *context)
+{
+    struct transfer *transfer = context;
+    const struct http_request *request = transfer->call->request;
+    int64_t left = request->upload_bytes - transfer->uploaded_bytes;
+    size_t room = size * count;
+    ssize_t got;
+
+    do
+        got = pread(request->upload, at, (int64_t)room < left ? room : (size_t)left, transfer->uploaded_bytes);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        transfer->read_errno = errno;
+        return CURL_READFUNC_ABORT;
+    }
+    transfer->uploaded_bytes += got;
+    return (size_t)got;
+}
+
+/* A kept connection was lost, and the request is sent once more. */
+static int seek_upload(void *context, curl_off_t offset, int origin)
+{
+    struct transfer *transfer = context;
+    if (origin != SEEK_SET)
+        return CURL_SEEKFUNC_CANTSEEK;
+    transfer->uploaded_bytes = offset;
+    return CURL_SEEKFUNC_OK;
+}
+
 /* --- what to ask of libcurl -------------------------------------------------------------------------------------- */
 
 /* An option that was not taken could mean a request without its guard or limit: then there is none. */
@@ -262,6 +291,18 @@ static bool set_parts(struct transfer *transfer, struct problem *why)
     return true;
 }
 
+static bool set_upload(struct transfer *transfer, struct problem *why)
+{
+    SET(CURLOPT_UPLOAD, 1L);
+    SET(CURLOPT_EXPECT_100_TIMEOUT_MS, HTTP_EXPECT_100_MS);
+    SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)transfer->call->request->upload_bytes);
+    SET(CURLOPT_READFUNCTION, read_upload);
+    SET(CURLOPT_READDATA, transfer);
+    SET(CURLOPT_SEEKFUNCTION, seek_upload);
+    SET(CURLOPT_SEEKDATA, transfer);
+    return true;
+}
+
 /* The body, and the method where the body does not say it. */
 static bool set_body(struct transfer *transfer, struct problem *why)
 {
@@ -274,6 +315,10 @@ static bool set_body(struct transfer *transfer, struct problem *why)
         if (!set_parts(transfer, why))
             return false;
         implied = "POST";
+    } else if (!transfer->call->turned_to_get && request->upload_bytes > 0) {
+        if (!set_upload(transfer, why))
+            return false;
+        implied = "PUT";
     } else if (has_body || strcmp(method, "POST") == 0) {
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(has_body ? request->body.bytes : 0));
         SET(CURLOPT_POSTFIELDS, has_body ? request->body.at : "");
@@ -299,12 +344,27 @@ static bool header_is_harmless(const char *header)
     return false;
 }
 
+static bool set_credentials(struct transfer *transfer, struct problem *why)
+{
+    const struct http_request *request = transfer->call->request;
+    if (request->basic_user == NULL || transfer->call->left_origin)
+        return true;
+    if (request->aws_sigv4 != NULL)
+        SET(CURLOPT_AWS_SIGV4, request->aws_sigv4);
+    else
+        SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+    SET(CURLOPT_USERNAME, request->basic_user);
+    SET(CURLOPT_PASSWORD, request->basic_password != NULL ? request->basic_password : "");
+    return true;
+}
+
 /* Chains the caller's own strings: nothing is copied. */
 static bool set_headers(struct transfer *transfer, struct problem *why)
 {
     const struct call *call = transfer->call;
     struct curl_slist *header = transfer->headers;
-    header->data = (char *)"Expect:"; /* no waiting for "100 Continue" before a large body */
+    /* no waiting for "100 Continue" before a large body; but libcurl 7.88 would sign this as if it were sent */
+    header->data = (char *)(call->request->aws_sigv4 == NULL ? "Expect:" : "Accept: */*");
     header->next = NULL;
 
     const char *const *own = call->request->headers;
@@ -321,13 +381,7 @@ static bool set_headers(struct transfer *transfer, struct problem *why)
         header->next = NULL;
     }
     SET(CURLOPT_HTTPHEADER, transfer->headers);
-
-    if (call->request->basic_user != NULL && !call->left_origin) {
-        SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-        SET(CURLOPT_USERNAME, call->request->basic_user);
-        SET(CURLOPT_PASSWORD, call->request->basic_password != NULL ? call->request->basic_password : "");
-    }
-    return true;
+    return set_credentials(transfer, why);
 }
 
 /* A handle for each hop: in one that is used again, libcurl before 8.1.1 takes an answer that begins in the middle of a
@@ -356,7 +410,8 @@ static void transfer_clear(struct transfer *transfer)
         buf_clear(&transfer->body);
     transfer->error[0] = '\0';
     transfer->sent = transfer->too_large = transfer->reuse_refused = false;
-    transfer->write_errno = 0;
+    transfer->write_errno = transfer->read_errno = 0;
+    transfer->uploaded_bytes = 0;
     transfer->addresses_tried = transfer->addresses_refused = 0;
     transfer->body_goes = BODY_UNDECIDED;
     transfer->moved_bytes = 0;
@@ -518,6 +573,10 @@ enum http_result transfer_result(struct transfer *transfer, CURLcode code)
     }
     if (transfer->write_errno != 0) {
         fail(call->why, "could not store the answer of %s: %s", transfer->origin, strerror(transfer->write_errno));
+        return HTTP_BROKEN;
+    }
+    if (transfer->read_errno != 0) {
+        fail(call->why, "could not read the file to send to %s: %s", transfer->origin, strerror(transfer->read_errno));
         return HTTP_BROKEN;
     }
     if (call_was_sent(call)) {

@@ -15,6 +15,7 @@
 #define HTTP_HEADERS_MAX 32
 #define HTTP_CONNECT_TIMEOUT_MS INT64_C(10000)          /* DNS, TCP and TLS; at most what is left of the call's own */
 #define HTTP_RETRY_AFTER_MS_MAX (INT64_C(24) * 3600 * 1000) /* a provider that asks for more is held to this */
+#define HTTP_EXPECT_100_MS 200L                         /* after it an upload goes on without "100 Continue" */
 #define HTTP_BODY_KEPT_BYTES (64 * 1024)                /* room that a transfer keeps for the next answer */
 #define HTTP_ORIGIN_BYTES 272                           /* "https://", a name of 253, ":65535" */
 
@@ -28,14 +29,16 @@ struct http_engine {
     char *user_agent;
 };
 
-/* On the caller's stack while it waits. */
+/* On the caller's stack while it waits; of a caller that does not, on the heap. */
 struct call {
     const struct http_request *request;
     struct arena *arena;
     struct http_reply *reply;
     struct problem *why;            /* may be NULL */
     int64_t called_us;
-    atomic_uint done;               /* a futex: the caller sleeps on it */
+    atomic_uint done;               /* a futex: the caller sleeps on it … */
+    void (*told)(void *context);    /* … unless this is to be called, and the call freed */
+    void *context;
 
     struct call *earlier;           /* in the inbox */
     TAILQ_ENTRY(call) held;         /* in the list of all that the engine holds */
@@ -64,6 +67,8 @@ struct transfer {
     bool sent;                      /* something of this hop's request may have left */
     bool too_large;
     int write_errno;                /* why `file` could not be written */
+    int read_errno;                 /* why `upload` could not be read */
+    int64_t uploaded_bytes;
     int addresses_tried, addresses_refused;
     bool reuse_refused;             /* a kept connection led to a refused address */
     char refused[64];               /* the refused address, for people */
