@@ -45,10 +45,14 @@ static const char *shown(struct work *work, struct text body)
     return text;
 }
 
-enum outcome work_refused_us(struct work *work, long status)
+enum outcome work_refused(struct work *work, const char *provider, const char *format, ...)
 {
-    const char *provider = work->asked ? work->asked->provider : "the provider";
-    retry(work, 0, "%s refuses our credentials (HTTP status %ld): check its key in the settings", provider, status);
+    struct problem why;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(why.text, sizeof(why.text), format, arguments);
+    va_end(arguments);
+    retry(work, 0, "%s", why.text);
     if (work->try)
         return RETRY;
     pthread_mutex_lock(&runtime.lock);
@@ -57,6 +61,13 @@ enum outcome work_refused_us(struct work *work, long status)
         circuit_open_now(circuit, work->why.text);
     pthread_mutex_unlock(&runtime.lock);
     return RETRY;
+}
+
+enum outcome work_refused_us(struct work *work, long status)
+{
+    const char *provider = work->asked ? work->asked->provider : "the provider";
+    return work_refused(work, provider, "%s refuses our credentials (HTTP status %ld): check its key in the settings",
+                        provider, status);
 }
 
 enum outcome work_http(struct work *work, const struct http_request *request, struct http_reply *ret)
