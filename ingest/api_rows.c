@@ -6,7 +6,7 @@ const struct api_member api_contact_members[] = {
 const struct api_member api_recording_members[] = {
     { "bytes", API_INTEGER },     { "sha256", API_STRING },          { "format", API_STRING },
     { "channels", API_INTEGER },  { "sample_rate_hz", API_INTEGER }, { "duration_s", API_NUMBER },
-    { "created_at", API_STRING }, { 0 },
+    { "created_at", API_STRING }, { "removed_at", API_STRING },      { 0 },
 };
 const struct api_member api_transcript_members[] = {
     { "provider", API_STRING },   { "model", API_STRING },     { "language", API_STRING }, { "text", API_STRING },

@@ -42,7 +42,8 @@
 #define RECORDING_COLUMNS                                                                                         \
     " r.bytes AS recording_bytes, r.sha256 AS recording_sha256, r.format AS recording_format,"                    \
     " r.channels AS recording_channels, r.sample_rate_hz AS recording_sample_rate_hz,"                            \
-    " r.duration_s AS recording_duration_s, " API_UTC("r.created_at") " AS recording_created_at"
+    " r.duration_s AS recording_duration_s, " API_UTC("r.created_at") " AS recording_created_at,"                     \
+    " " API_UTC("r.removed_at") " AS recording_removed_at"
 #define TRANSCRIPT_COLUMNS                                                                                        \
     " t.provider AS transcript_provider, t.model AS transcript_model, t.language AS transcript_language,"         \
     " t.text AS transcript_text, t.segments AS transcript_segments, t.speakers AS transcript_speakers,"           \

@@ -23,6 +23,7 @@
 #pragma once
 
 #include "common/http_server.h"
+#include "common/recordings.h"
 #include "common/stage.h"
 #include "ingest/door.h"
 #include "ingest/keys.h"
@@ -48,7 +49,7 @@ struct ingest {
     bool spool;
     const char *spool_dir;
     int64_t spool_bytes_max;
-    const char *recordings_dir;
+    struct recordings recordings;
     const char *callrail_signing_key, *twilio_auth_token, *shunya_webhook_secret, *outlook_webhook_secret;
     bool shunya_signature_legacy;
     int64_t connections_max, connections_per_address_max, in_flight_bytes_max, in_flight_per_key_max;

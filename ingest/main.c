@@ -68,8 +68,7 @@ static const struct setting settings[] = {
       .help = "folder of what was accepted while Kafka was away; one for each instance" },
     { "SPOOL_BYTES_MAX", SET_BYTES, AT(spool_bytes_max), "4GiB", .least = 1024 * 1024,
       .help = "size of the spool; then webhooks are answered 503" },
-    { "RECORDINGS_DIR", SET_TEXT, AT(recordings_dir), ".run/recordings",
-      .help = "folder of the copied recordings, which transcribe writes and the API plays" },
+    RECORDINGS_SETTINGS(AT(recordings)),
     { "INGEST_CONNECTIONS_MAX", SET_COUNT, AT(connections_max), "4096", 16, 65536, .help = "open connections in all" },
     { "INGEST_CONNECTIONS_PER_ADDRESS_MAX", SET_COUNT, AT(connections_per_address_max), "1024", 1, 65536,
       .help = "open connections of one address; behind a proxy they are all of one" },
@@ -240,7 +239,7 @@ static bool ingest_open(void *context, struct problem *why)
     ingest.scratch = arena_new(SCRATCH_BYTES_MAX);
     ingest.api = api_open(&ingest, why);
     ingest.writes = ingest.api ? api_writes_open(&ingest, why) : NULL;
-    return ingest.writes && reconcile_open(&ingest, why) && graph_open(&ingest, why) && open_keyring(why) &&
+    return ingest.writes && recordings_ready(&ingest.recordings, why) && reconcile_open(&ingest, why) && graph_open(&ingest, why) && open_keyring(why) &&
            open_door(why) && open_server(why);
 }
 
@@ -271,7 +270,8 @@ static bool ingest_check(void *context, struct buf *out)
         graph_check(context, out);
     else
         buf_printf(out, "bad  graph %s\n", why.text);
-    return callrail && graph;
+    bool recordings = recordings_check(&ingest.recordings, out);
+    return callrail && graph && recordings;
 }
 
 static void ingest_report(void *context, struct buf *json)

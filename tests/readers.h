@@ -43,6 +43,7 @@ REWRITE(message_reported)
 REWRITE(outlook_meeting_received)
 REWRITE(plan_made)
 REWRITE(reconcile_due)
+REWRITE(recording_due)
 REWRITE(registration_received)
 REWRITE(salesperson_registered)
 REWRITE(shunya_job_received)
@@ -92,6 +93,7 @@ static const struct reader readers[] = {
     { "outlook.meeting.received", outlook_meeting_received_rewrite },
     { "plan.made", plan_made_rewrite },
     { "reconcile.due", reconcile_due_rewrite },
+    { "recording.due", recording_due_rewrite },
     { "registration.received", registration_received_rewrite },
     { "salesperson.registered", salesperson_registered_rewrite },
     { "shunya.job.received", shunya_job_received_rewrite },

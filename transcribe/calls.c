@@ -3,7 +3,7 @@
 
 static const struct statement find_recorded_call = {
     .name = "find_recorded_call",
-    .text = "SELECT c.tenant, c.recording_url AS url, r.path, r.duration_s"
+    .text = "SELECT c.tenant, c.recording_url AS url, r.path, r.duration_s, r.removed_at"
             " FROM calls c LEFT JOIN recordings r USING (tenant, call_id)"
             " WHERE c.source = 'callrail' AND c.call_id = $1",
     .params = 1,

@@ -2,7 +2,7 @@
  * words are the message.
  *
  * A note is somebody's voice and is wanted for seconds: it is in memory, and while it is read in a file without a name;
- * neither the database nor the folder of recordings ever holds it.
+ * neither the database nor the copies of recordings ever hold it.
  *
  * Whoever sent it waits for an answer.  So what cannot be heard (no speech, no audio that can be read, gone at Twilio,
  * too large) is a note of no words, which the coach answers; a dead letter is only what an operator can mend. */
@@ -84,8 +84,8 @@ static enum outcome fetch(struct work *work, void *request, struct answer *ret)
         .basic_password = ours ? arena_copy_text(arena, (struct text){ transcribe->twilio_token,
                                                                        strcspn(transcribe->twilio_token, ", ") })
                                : NULL,
-        .timeout_ms = transcribe->recordings.timeout_ms,
-        .stall_timeout_ms = transcribe->recordings.stall_timeout_ms,
+        .timeout_ms = transcribe->recordings.store.timeout_ms,
+        .stall_timeout_ms = transcribe->recordings.store.stall_timeout_ms,
         .answer_bytes_max = NOTE_BYTES_MAX,
         .outside = true,        /* Twilio leads on to whoever stores it; there our credentials do not go */
     };
@@ -130,7 +130,7 @@ static int put_aside(struct work *work, const struct note *note)
     size_t count;
     if (!base64_read(note->audio, bytes, note->audio.bytes, &count))
         return -1;
-    int fd = recording_scratch(&transcribe->recordings, work_why(work));
+    int fd = recordings_scratch(&transcribe->recordings.store, work_why(work));
     if (fd >= 0 && !write_all(fd, bytes, count, work_why(work)))
         close_fd(&fd);
     return fd;
@@ -156,11 +156,12 @@ static enum outcome listen_to(struct work *work, void *request, struct answer *r
         return cannot_be_heard(note);
     if (result == AUDIO_UNREAD)
         return retry(work, 0, "%s", arena_copy(work_arena(work), work_why(work)->text));
-    const struct recording recording = { .file = file,
-                                         .format = facts.format,
-                                         .channels = facts.channels,
-                                         .sample_rate_hz = facts.sample_rate_hz,
-                                         .duration_s = facts.duration_s };
+    struct recording recording = { .file = file,
+                                   .fd = fd,
+                                   .format = facts.format,
+                                   .channels = facts.channels,
+                                   .sample_rate_hz = facts.sample_rate_hz,
+                                   .duration_s = facts.duration_s };
     struct transcribe_request wanted = { note->chat->message_id, note->chat->media_url, &recording };
     return listener(transcribe) == TRANSCRIBE_LOCAL ? local_transcribe(work, &wanted, ret)
                                                     : openai_transcribe(work, &wanted, ret);
@@ -189,7 +190,7 @@ static enum outcome hear(struct work *work, struct note *note, struct transcript
                            .provider = "twilio",
                            .no_circuit = true,  /* a wrong token of Twilio's must not hold up calls and visits */
                            .unrecorded = true,  /* nobody's voice is kept */
-                           .timeout_ms = transcribe->recordings.timeout_ms,
+                           .timeout_ms = transcribe->recordings.store.timeout_ms,
                            .call = fetch,
                            .request = note },
             &answer));

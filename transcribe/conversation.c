@@ -17,6 +17,15 @@ enum outcome transcribe_go_on(struct work *work)
                                                      : DONE;
 }
 
+static enum outcome listen_to(struct work *work, void *request, struct answer *ret)
+{
+    const struct transcribe *transcribe = work_context(work);
+    const struct transcribe_request *wanted = request;
+    TRY(recording_bring(work, &transcribe->recordings.store, wanted->recording));
+    return transcribe->with == TRANSCRIBE_LOCAL ? local_transcribe(work, request, ret)
+                                                : openai_transcribe(work, request, ret);
+}
+
 static enum outcome ask_for_words(struct work *work, const struct transcribe_request *request, struct text *ret,
                                   struct answer *answer)
 {
@@ -26,7 +35,7 @@ static enum outcome ask_for_words(struct work *work, const struct transcribe_req
                 .kind = ASK_AGAIN,
                 .provider = transcribe_providers[transcribe->with],
                 .timeout_ms = transcribe->openai_timeout_ms,
-                .call = transcribe->with == TRANSCRIBE_LOCAL ? local_transcribe : openai_transcribe,
+                .call = listen_to,
                 .request = (void *)request,
             },
             answer));
@@ -59,15 +68,11 @@ static const char *decimal(struct work *work, double number)
     return copy;
 }
 
-static void describe_recording(struct work *work, const struct conversation *conversation,
-                               const struct recording *recording)
-{
-    struct arena *arena = work_arena(work);
-    effect_row(work, conversation->kind->upsert_recording, work_tenant(work), conversation->id, recording->path,
-               arena_printf(arena, "%lld", (long long)recording->bytes), recording->sha256, recording->format,
-               arena_printf(arena, "%d", recording->channels), arena_printf(arena, "%d", recording->sample_rate_hz),
-               decimal(work, recording->duration_s));
-}
+#define RECORDING_PARAMS(work, conversation, recording)                                                                \
+    PARAMS(work_tenant(work), (conversation)->id, (recording)->path,                                                   \
+           arena_printf(work_arena(work), "%lld", (long long)(recording)->bytes), (recording)->sha256,                 \
+           (recording)->format, arena_printf(work_arena(work), "%d", (recording)->channels),                           \
+           arena_printf(work_arena(work), "%d", (recording)->sample_rate_hz), decimal(work, (recording)->duration_s))
 
 static void describe_transcript(struct work *work, const struct conversation *conversation,
                                 const struct transcript *transcript, double duration_s, int64_t took_us)
@@ -100,33 +105,45 @@ static enum outcome find(struct work *work, const struct conversation *conversat
     return DONE;
 }
 
+/* The copy is made; its row, and what comes of the words when they are there. */
+static enum outcome listen(struct work *work, const struct conversation *conversation, struct recording *recording)
+{
+    const struct transcribe *transcribe = work_context(work);
+    const struct transcribe_request request = { conversation->id, conversation->url, recording };
+    struct transcript transcript;
+    struct answer answer = { 0 };
+    struct text words;
+    int64_t began = monotonic_us();
+    TRY(transcribe->with == TRANSCRIBE_SHUNYA ? shunya_order(work, conversation, &request, &words, &answer)
+                                              : ask_for_words(work, &request, &words, &answer));
+    int64_t took_us = answer.recorded ? -1 : monotonic_us() - began;
+    effect_row_params(work, conversation->kind->upsert_recording, RECORDING_PARAMS(work, conversation, recording));
+    if (!words.at)
+        return DONE; /* a job brings them */
+    TRY(read_words(work, transcribe->with, words, &transcript));
+    describe_transcript(work, conversation, &transcript, recording->duration_s, took_us);
+    return DONE;
+}
+
+/* A copy that nobody could make words of has its row too: it can be played, and its time ends as that of others. */
 enum outcome transcribe_conversation(struct work *work, const struct conversation *conversation)
 {
     const struct transcribe *transcribe = work_context(work);
     struct rows rows;
-    struct recording recording;
-    struct transcript transcript;
-    struct answer answer = { 0 };
-    struct text words;
+    CLEANUP(recording_done) struct recording recording = { .fd = -1 };
     TRY(find(work, conversation, &rows));
     TRY(recording_get(work,
                       &(struct recording_wanted){ .settings = &transcribe->recordings,
                                                   .tenant = work_tenant(work),
                                                   .id = conversation->id,
                                                   .url = conversation->url,
-                                                  .known_path = row_get(&rows, 0, "path") },
+                                                  .known_path = row_get(&rows, 0, "path"),
+                                                  .removed = row_get(&rows, 0, "removed_at") != NULL },
                       &recording));
-    const struct transcribe_request request = { conversation->id, conversation->url, &recording };
-    int64_t began = monotonic_us();
-    TRY(transcribe->with == TRANSCRIBE_SHUNYA ? shunya_order(work, conversation, &request, &words, &answer)
-                                              : ask_for_words(work, &request, &words, &answer));
-    int64_t took_us = answer.recorded ? -1 : monotonic_us() - began;
-    describe_recording(work, conversation, &recording);
-    if (!words.at)
-        return DONE; /* a job brings them */
-    TRY(read_words(work, transcribe->with, words, &transcript));
-    describe_transcript(work, conversation, &transcript, recording.duration_s, took_us);
-    return DONE;
+    enum outcome outcome = listen(work, conversation, &recording);
+    return outcome == REJECT ? reject_noting_params(work, conversation->kind->upsert_recording,
+                                                    RECORDING_PARAMS(work, conversation, &recording))
+                             : outcome;
 }
 
 /* --- jobs --------------------------------------------------------------------------------------------------------- */
@@ -190,11 +207,16 @@ const struct route transcribe_routes[] = {
     { .type = &EVENT_CHAT_RECEIVED, .handle = transcribe_note },
     { .type = &EVENT_JOB_FINISHED, .handle = job_has_finished },
     { .type = &EVENT_JOB_DUE, .handle = job_is_due },
+    { .type = &EVENT_RECORDING_DUE, .handle = transcribe_retention },
     { 0 },
 };
 
 static const struct statement find_due_jobs = JOB_DUE_STATEMENT("transcribe");
 const struct sweep transcribe_sweeps[] = {
     { .name = "jobs", .every_ms = JOB_SWEEP_MS, .due = &find_due_jobs, .type = &EVENT_JOB_DUE },
+    { .name = "retention",
+      .every_ms = RETENTION_SWEEP_MS,
+      .due = &find_expired_recordings,
+      .type = &EVENT_RECORDING_DUE },
     { 0 },
 };

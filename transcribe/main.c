@@ -11,16 +11,11 @@ static struct transcribe transcribe;
 static const struct setting settings[] = {
     { "TRANSCRIBE_WITH", SET_CHOICE, OFFSET(with), "local", .choices = transcribe_providers,
       .help = "who listens: local is PocketSphinx in this process and needs no key" },
-    { "RECORDINGS_DIR", SET_TEXT, OFFSET(recordings.dir), ".run/recordings",
-      .help = "folder of the copied recordings" },
+    RECORDINGS_SETTINGS(OFFSET(recordings.store)),
     { "RECORDING_BYTES_MAX", SET_BYTES, OFFSET(recordings.bytes_max), "256MiB", 1024, 16 * GIBIBYTE,
       .help = "a larger recording is refused" },
     { "RECORDING_DURATION_MAX", SET_DURATION, OFFSET(recordings.duration_ms_max), "4h", 1000, 24 * 60 * MINUTE_MS,
       .help = "a longer recording is refused" },
-    { "RECORDING_TIMEOUT", SET_DURATION, OFFSET(recordings.timeout_ms), "10m", 1000, 60 * MINUTE_MS,
-      .help = "fetching a recording, end to end" },
-    { "RECORDING_STALL_TIMEOUT", SET_DURATION, OFFSET(recordings.stall_timeout_ms), "30s", 100, 10 * MINUTE_MS,
-      .help = "without a byte for so long it is given up and tried again" },
     { "POCKETSPHINX_MODEL_DIR", SET_TEXT, OFFSET(model_dir), "/usr/share/pocketsphinx/model/en-us",
       .help = "of TRANSCRIBE_WITH=local: en-us, en-us.lm.bin, cmudict-en-us.dict; loaded at the first use" },
     { "LOCAL_DECODERS_MAX", SET_COUNT, OFFSET(decoders_max), "1", 1, LOCAL_DECODERS_MOST,
@@ -52,10 +47,17 @@ static bool provider_is_ready(const struct transcribe *opened, struct problem *w
            fail(why, "TRANSCRIBE_WITH is openai but OPENAI_API_KEY is not set; set it, or TRANSCRIBE_WITH=local");
 }
 
+static bool fits_bucket(const struct recording_settings *recordings, struct problem *why)
+{
+    return recordings->store.bucket == NULL || recordings->bytes_max <= RECORDINGS_UPLOAD_BYTES_MAX ||
+           fail(why, "RECORDING_BYTES_MAX is more than the 5 GiB that a bucket takes at once");
+}
+
 static bool transcribe_open(void *context, struct problem *why)
 {
     const struct transcribe *opened = context;
-    return provider_is_ready(opened, why) && recordings_prepare(opened->recordings.dir, why);
+    return provider_is_ready(opened, why) && recordings_prepare(&opened->recordings.store, why) &&
+           fits_bucket(&opened->recordings, why);
 }
 
 static void transcribe_close(void *context)
@@ -68,13 +70,14 @@ static bool transcribe_check(void *context, struct buf *out)
 {
     const struct transcribe *checked = context;
     struct problem why;
-    bool folder = recordings_prepare(checked->recordings.dir, &why);
-    buf_printf(out, folder ? "ok   recordings %s\n" : "bad  recordings %s\n",
-               folder ? checked->recordings.dir : why.text);
+    bool prepared = recordings_prepare(&checked->recordings.store, &why) && fits_bucket(&checked->recordings, &why);
+    if (!prepared)
+        buf_printf(out, "bad  recordings %s\n", why.text);
+    bool recordings = prepared && recordings_check(&checked->recordings.store, out);
     bool provider = provider_is_ready(checked, &why);
     buf_printf(out, provider ? "ok   speech %s\n" : "bad  speech %s\n",
                provider ? transcribe_providers[checked->with] : why.text);
-    return folder && provider;
+    return recordings && provider;
 }
 
 int main(int argc, char **argv)

@@ -256,7 +256,7 @@ static enum outcome transcribe_piece(struct channel *channel, struct piece *piec
 {
     const struct transcribe *transcribe = work_context(channel->work);
     struct problem why;
-    CLEANUP(close_fd) int fd = recording_scratch(&transcribe->recordings, &why);
+    CLEANUP(close_fd) int fd = recordings_scratch(&transcribe->recordings.store, &why);
     if (fd < 0 || !write_piece(channel, fd, piece, &why))
         return retry(channel->work, 0, "%s", why.text);
     return piece->loud_frames < SPEECH_FRAMES_LEAST ? DONE : send_piece(channel, piece, fd);

@@ -22,18 +22,10 @@
 #define HOST_BYTES_MAX 100 /* shown to operators */
 #define PART_ENDING    ".part"
 
-static const char *const formats[] = { "wav", "mp3", "flac", "au", "ogg" };
-
 static void closep(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
-}
-
-static void unlinkp(const char **path)
-{
-    if (*path)
-        unlink(*path);
 }
 
 /* --- the folder --------------------------------------------------------------------------------------------------- */
@@ -101,30 +93,17 @@ static void clean(const char *dir)
         log_info("removed recordings that were copied by half", LOG_INT("files", removed));
 }
 
-int recording_scratch(const struct recording_settings *settings, struct problem *why)
-{
-    char path[PATH_MAX];
-    if (snprintf(path, sizeof(path), "%s/scratch.XXXXXX" PART_ENDING, settings->dir) >= (int)sizeof(path)) {
-        fail(why, "the name of RECORDINGS_DIR is too long");
-        return -1;
-    }
-    int fd = mkostemps(path, strlen(PART_ENDING), O_CLOEXEC);
-    if (fd < 0)
-        fail(why, "could not make a file in \"%s\": %s", settings->dir, strerror(errno));
-    else
-        unlink(path);
-    return fd;
-}
-
-bool recordings_prepare(const char *dir, struct problem *why)
+bool recordings_prepare(const struct recordings *store, struct problem *why)
 {
     struct problem said;
-    if (!make_folders(dir, &said))
+    if (!recordings_ready(store, why))
+        return false;
+    if (!make_folders(store->dir, &said))
         return fail(why, "%s; RECORDINGS_DIR must be a folder this daemon may write to", said.text);
-    CLEANUP(closep) int fd = recording_scratch(&(struct recording_settings){ .dir = dir }, &said);
+    CLEANUP(closep) int fd = recordings_scratch(store, &said);
     if (fd < 0)
         return fail(why, "%s; RECORDINGS_DIR must be a folder this daemon may write to", said.text);
-    clean(dir);
+    clean(store->dir);
     return true;
 }
 
@@ -132,10 +111,33 @@ bool recordings_prepare(const char *dir, struct problem *why)
 
 struct copying {
     const struct recording_wanted *wanted;
+    const struct recordings *store;
     const char *host;
-    const char *folder; /* RECORDINGS_DIR/<tenant> */
-    const char *name;   /* without its ending */
+    const char *folder;          /* RECORDINGS_DIR/<tenant> */
+    const char *name;            /* without its ending */
+    const char *stored;          /* the path of the copy that is there, or NULL */
+    const char *part;            /* what is fetched has this name in the folder until it has its own; NULL: none */
+    struct recording *recording; /* what is known of it, and what was opened or fetched */
 };
+
+/* /proc gives an open file a name again. */
+static const char *file_of(struct work *work, int fd)
+{
+    return arena_printf(work_arena(work), "/proc/self/fd/%d", fd);
+}
+
+void recording_done(struct recording *recording)
+{
+    closep(&recording->fd);
+    recording->fd = -1;
+}
+
+/* Nothing else is open then. */
+static void take_file(struct recording *recording, int fd)
+{
+    recording_done(recording);
+    recording->fd = fd;
+}
 
 static bool hash_file(const char *path, char ret[2 * SHA256_BYTES + 1], int64_t *ret_bytes, struct problem *why)
 {
@@ -160,10 +162,19 @@ enum outcome recording_refuse(struct work *work, enum audio_result result, const
     return result == AUDIO_BAD ? reject_problem(work, why) : retry(work, 0, "%s", why->text);
 }
 
-/* Looks at a file; `ret->path` is left to the caller, who knows its name. */
-static enum outcome describe(struct work *work, const struct recording_settings *settings, const char *file,
-                             struct recording *ret)
+enum outcome recording_judge(struct work *work, const struct recordings *store, enum recordings_result result,
+                             const struct problem *why)
 {
+    if (result == RECORDINGS_DONE)
+        return DONE;
+    return store->bucket && result == RECORDINGS_REFUSED ? work_refused(work, RECORDINGS_PROVIDER, "%s", why->text)
+                                                         : retry(work, 0, "%s", why->text);
+}
+
+/* Looks at the open file; its path is left to the caller, who knows it. */
+static enum outcome describe(struct work *work, const struct recording_settings *settings, struct recording *recording)
+{
+    const char *file = file_of(work, recording->fd);
     struct audio_facts facts;
     struct problem why;
     int64_t bytes;
@@ -173,12 +184,13 @@ static enum outcome describe(struct work *work, const struct recording_settings 
         return recording_refuse(work, result, &why);
     if (!hash_file(file, sha256, &bytes, &why))
         return retry(work, 0, "%s", why.text);
-    *ret = (struct recording){ .bytes = bytes,
-                               .sha256 = sha256,
-                               .format = facts.format,
-                               .channels = facts.channels,
-                               .sample_rate_hz = facts.sample_rate_hz,
-                               .duration_s = facts.duration_s };
+    *recording = (struct recording){ .fd = recording->fd,
+                                     .bytes = bytes,
+                                     .sha256 = sha256,
+                                     .format = facts.format,
+                                     .channels = facts.channels,
+                                     .sample_rate_hz = facts.sample_rate_hz,
+                                     .duration_s = facts.duration_s };
     return DONE;
 }
 
@@ -207,54 +219,68 @@ static struct text write_answer(struct arena *arena, const struct recording *rec
     return answer;
 }
 
-static bool read_answer(struct arena *arena, const char *dir, struct text answer, struct recording *ret)
+static bool read_answer(struct arena *arena, struct text answer, struct recording *recording)
 {
     const cJSON *json = tree_read(arena, answer), *duration = tree_get(json, "duration_s");
-    *ret = (struct recording){ .path = tree_string(json, "path"),
-                               .bytes = tree_count(json, "bytes"),
-                               .sha256 = tree_string(json, "sha256"),
-                               .format = tree_string(json, "format"),
-                               .channels = (int)tree_count(json, "channels"),
-                               .sample_rate_hz = (int)tree_count(json, "sample_rate_hz"),
-                               .duration_s = cJSON_IsNumber(duration) ? duration->valuedouble : 0 };
-    if (!ret->path || !ret->sha256 || !ret->format)
-        return false;
-    ret->file = arena_printf(arena, "%s/%s", dir, ret->path);
-    return true;
+    *recording = (struct recording){ .fd = recording->fd,
+                                     .path = tree_string(json, "path"),
+                                     .bytes = tree_count(json, "bytes"),
+                                     .sha256 = tree_string(json, "sha256"),
+                                     .format = tree_string(json, "format"),
+                                     .channels = (int)tree_count(json, "channels"),
+                                     .sample_rate_hz = (int)tree_count(json, "sample_rate_hz"),
+                                     .duration_s = cJSON_IsNumber(duration) ? duration->valuedouble : 0 };
+    return recording->path && recording->sha256 && recording->format;
 }
 
 /* --- an existing copy --------------------------------------------------------------------------------------------- */
 
-/* One that the disk does not give now is there all the same: its address may have expired. */
-static enum outcome use_file(struct work *work, const struct copying *copying, const char *path, struct recording *ret,
-                             bool *ret_found)
+static enum outcome look_at(struct work *work, struct copying *copying, const char *path)
 {
-    const char *file = arena_printf(work_arena(work), "%s/%s", copying->wanted->settings->dir, path);
-    *ret_found = false;
-    if (access(file, F_OK) != 0)
+    struct problem why;
+    work_waits(work);
+    enum recordings_result result = recordings_look(copying->store, stage_http(), work_arena(work), path, &why);
+    work_goes_on(work);
+    if (result == RECORDINGS_DONE)
+        copying->stored = path;
+    return result == RECORDINGS_ABSENT ? DONE : recording_judge(work, copying->store, result, &why);
+}
+
+/* A copy whose row was never written is found by its name. */
+static enum outcome find_copy(struct work *work, struct copying *copying)
+{
+    const struct recording_wanted *wanted = copying->wanted;
+    if (wanted->known_path)
+        TRY(look_at(work, copying, wanted->known_path));
+    for (size_t i = 0; recording_formats[i] && !copying->stored; i++)
+        TRY(look_at(work, copying,
+                    arena_printf(work_arena(work), "%s/%s.%s", wanted->tenant, copying->name, recording_formats[i])));
+    return DONE;
+}
+
+/* One that the store does not give now is there all the same: its address may have expired. */
+static enum outcome use_copy(struct work *work, struct copying *copying, bool *ret_used)
+{
+    struct problem why;
+    int fd;
+    work_waits(work);
+    enum recordings_result result =
+        recordings_open(copying->store, stage_http(), work_arena(work), copying->stored, &fd, &why);
+    work_goes_on(work);
+    *ret_used = false;
+    if (result == RECORDINGS_ABSENT)
         return DONE;
-    enum outcome outcome = describe(work, copying->wanted->settings, file, ret);
+    TRY(recording_judge(work, copying->store, result, &why));
+    take_file(copying->recording, fd);
+    enum outcome outcome = describe(work, copying->wanted->settings, copying->recording);
     if (outcome == REJECT) {
-        log_warning("a recording's copy cannot be used; it is fetched again", LOG_TEXT("path", path),
+        log_warning("a recording's copy cannot be used; it is fetched again", LOG_TEXT("path", copying->stored),
                     LOG_TEXT("why", work_why(work)->text));
         return DONE;
     }
-    *ret_found = outcome == DONE;
-    ret->path = path;
+    *ret_used = outcome == DONE;
+    copying->recording->path = copying->stored;
     return outcome;
-}
-
-static enum outcome find_copy(struct work *work, const struct copying *copying, struct recording *ret, bool *ret_found)
-{
-    const struct recording_wanted *wanted = copying->wanted;
-    *ret_found = false;
-    if (wanted->known_path)
-        TRY(use_file(work, copying, wanted->known_path, ret, ret_found));
-    for (size_t i = 0; i < LENGTH(formats) && !*ret_found; i++)
-        TRY(use_file(work, copying,
-                     arena_printf(work_arena(work), "%s/%s.%s", wanted->tenant, copying->name, formats[i]), ret,
-                     ret_found));
-    return DONE;
 }
 
 /* --- fetching it -------------------------------------------------------------------------------------------------- */
@@ -277,14 +303,13 @@ static enum outcome judge_status(struct work *work, const char *host, const stru
 }
 
 /* A full disk is our trouble, not the host's: say so. */
-static enum outcome judge_storage(struct work *work, const struct recording_settings *settings, int fd,
-                                  enum outcome outcome)
+static enum outcome judge_storage(struct work *work, const struct recordings *store, int fd, enum outcome outcome)
 {
     struct statvfs disk;
     if (outcome == RETRY && fstatvfs(fd, &disk) == 0 &&
         (disk.f_bavail == 0 || (disk.f_files > 0 && disk.f_favail == 0)))
         return retry(work, 0, "could not store the recording: the disk of RECORDINGS_DIR \"%s\" is full",
-                     settings->dir);
+                     store->dir);
     return outcome;
 }
 
@@ -295,8 +320,8 @@ static enum outcome download(struct work *work, const struct copying *copying, i
         .method = "GET",
         .url = copying->wanted->url,
         .headers = (const char *const[]){ "Accept: audio/*, application/octet-stream;q=0.9, */*;q=0.1", NULL },
-        .timeout_ms = settings->timeout_ms,
-        .stall_timeout_ms = settings->stall_timeout_ms,
+        .timeout_ms = copying->store->timeout_ms,
+        .stall_timeout_ms = copying->store->stall_timeout_ms,
         .answer_bytes_max = (size_t)settings->bytes_max,
         .file = fd,
         .to_file = true,
@@ -308,53 +333,147 @@ static enum outcome download(struct work *work, const struct copying *copying, i
         return reject(work, "the recording is larger than the %lld bytes of RECORDING_BYTES_MAX",
                       (long long)settings->bytes_max);
     if (outcome != DONE)
-        return judge_storage(work, settings, fd, outcome);
+        return judge_storage(work, copying->store, fd, outcome);
     TRY(judge_status(work, copying->host, &reply));
     if (fsync(fd) != 0)
-        return retry(work, 0, "could not store the recording in \"%s\": %s", copying->folder, strerror(errno));
+        return retry(work, 0, "could not store the recording in \"%s\": %s", copying->store->dir, strerror(errno));
     return DONE;
 }
 
-/* The name must be as durable as what it names. */
-static bool give_name(const char *from, const char *to, const char *folder)
+/* Where what is fetched goes: in a folder beside its place, where it only has to be renamed. */
+static enum outcome make_part(struct work *work, struct copying *copying)
 {
-    CLEANUP(closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd >= 0 && rename(from, to) == 0 && fsync(fd) == 0;
-}
-
-static enum outcome fetch(struct work *work, const struct copying *copying, struct recording *ret)
-{
-    struct arena *arena = work_arena(work);
-    const struct recording_wanted *wanted = copying->wanted;
     struct problem why;
+    if (copying->store->bucket) {
+        take_file(copying->recording, recordings_scratch(copying->store, &why));
+        return copying->recording->fd >= 0 ? DONE : retry(work, 0, "%s", why.text);
+    }
     if (!make_folder(copying->folder, &why))
         return retry(work, 0, "%s", why.text);
-    char *part = arena_printf(arena, "%s/%s.XXXXXX" PART_ENDING, copying->folder, copying->name);
-    CLEANUP(closep) int fd = mkostemps(part, strlen(PART_ENDING), O_CLOEXEC);
-    if (fd < 0)
+    char *part = arena_printf(work_arena(work), "%s/%s.XXXXXX" PART_ENDING, copying->folder, copying->name);
+    take_file(copying->recording, mkostemps(part, strlen(PART_ENDING), O_CLOEXEC));
+    if (copying->recording->fd < 0)
         return retry(work, 0, "could not make a file in \"%s\": %s", copying->folder, strerror(errno));
-    CLEANUP(unlinkp) const char *left = part;
-    flock(fd, LOCK_EX | LOCK_NB); /* for remove_left(): it is not left */
-
-    TRY(download(work, copying, fd));
-    TRY(describe(work, wanted->settings, part, ret));
-    ret->path = arena_printf(arena, "%s/%s.%s", wanted->tenant, copying->name, ret->format);
-    const char *file = arena_printf(arena, "%s/%s", wanted->settings->dir, ret->path);
-    if (!give_name(part, file, copying->folder))
-        return retry(work, 0, "could not store the recording as \"%s\": %s", file, strerror(errno));
-    left = NULL;
+    copying->part = part;
+    flock(copying->recording->fd, LOCK_EX | LOCK_NB); /* for remove_left(): it is not left */
     return DONE;
 }
 
+static enum outcome keep(struct work *work, struct copying *copying)
+{
+    const struct recording *recording = copying->recording;
+    const struct recordings_file file = { .fd = recording->fd,
+                                          .name = copying->part,
+                                          .bytes = recording->bytes,
+                                          .sha256 = recording->sha256,
+                                          .format = recording->format };
+    struct problem why;
+    work_waits(work);
+    enum recordings_result result =
+        recordings_keep(copying->store, stage_http(), work_arena(work), &file, recording->path, &why);
+    work_goes_on(work);
+    if (result == RECORDINGS_DONE)
+        copying->part = NULL;
+    return recording_judge(work, copying->store, result, &why);
+}
+
+static enum outcome fetch(struct work *work, struct copying *copying)
+{
+    const struct recording_wanted *wanted = copying->wanted;
+    struct recording *recording = copying->recording;
+    TRY(make_part(work, copying));
+    TRY(download(work, copying, recording->fd));
+    TRY(describe(work, wanted->settings, recording));
+    recording->path = arena_printf(work_arena(work), "%s/%s.%s", wanted->tenant, copying->name, recording->format);
+    copying->stored = NULL; /* what was there could not be used */
+    return copying->store->bucket ? DONE : keep(work, copying);
+}
+
+/* --- asking ------------------------------------------------------------------------------------------------------- */
+
+static enum outcome reject_removed(struct work *work)
+{
+    return reject(work, "the recording was removed at the end of its company's retention time, so it cannot be listened"
+                        " to again; its transcript stays as it is");
+}
+
+/* What an ask is given, is given once: on a rerun the file is not open any more, and nothing is fetched again. */
 static enum outcome copy(struct work *work, void *request, struct answer *ret)
 {
-    const struct copying *copying = request;
-    struct recording recording;
-    bool found;
-    TRY(find_copy(work, copying, &recording, &found));
-    if (!found)
-        TRY(fetch(work, copying, &recording));
-    ret->body = write_answer(work_arena(work), &recording);
+    struct copying *copying = request;
+    bool used = false;
+    if (copying->wanted->removed)
+        return reject_removed(work);
+    if (!copying->store->bucket)
+        TRY(find_copy(work, copying));
+    if (copying->stored)
+        TRY(use_copy(work, copying, &used));
+    if (!used)
+        TRY(fetch(work, copying));
+    ret->body = write_answer(work_arena(work), copying->recording);
+    return DONE;
+}
+
+static enum outcome look(struct work *work, void *request, struct answer *ret)
+{
+    struct copying *copying = request;
+    TRY(find_copy(work, copying));
+    ret->body = text_of(copying->stored ? copying->stored : "");
+    return DONE;
+}
+
+static enum outcome put(struct work *work, void *request, struct answer *ret)
+{
+    struct copying *copying = request;
+    (void)ret;
+    if (copying->recording->fd < 0)
+        TRY(fetch(work, copying));
+    return keep(work, copying);
+}
+
+/* It is asked for what lies there now, also by a replay. */
+static enum outcome ask_bucket(struct work *work, const char *name, struct copying *copying,
+                               enum outcome (*call)(struct work *work, void *request, struct answer *ret),
+                               struct answer *ret)
+{
+    return ask(work, name,
+               &(struct ask){ .kind = ASK_AGAIN,
+                              .provider = RECORDINGS_PROVIDER,
+                              .unrecorded = true,
+                              .timeout_ms = copying->store->timeout_ms,
+                              .call = call,
+                              .request = copying },
+               ret);
+}
+
+/* A bucket that does not answer is found out before anything is fetched for it. */
+static enum outcome look_in_bucket(struct work *work, struct copying *copying)
+{
+    struct answer answer;
+    TRY(ask_bucket(work, "recording_look", copying, look, &answer));
+    copying->stored = answer.body.bytes > 0 ? arena_copy_text(work_arena(work), answer.body) : NULL;
+    return DONE;
+}
+
+static enum outcome get(struct work *work, struct copying *copying)
+{
+    bool in_bucket = copying->store->bucket && !copying->wanted->removed;
+    struct answer answer;
+    if (in_bucket)
+        TRY(look_in_bucket(work, copying));
+    TRY(ask(work, "recording",
+            &(struct ask){ .kind = ASK_AGAIN,
+                           .provider = "recordings",
+                           .no_circuit = true, /* their hosts come from outside: one that is away must hold up no other */
+                           .timeout_ms = copying->store->timeout_ms,
+                           .call = copy,
+                           .request = copying },
+            &answer));
+    if (!read_answer(work_arena(work), answer.body, copying->recording))
+        return reject(work, "the recorded answer about the recording cannot be read");
+    if (in_bucket && !copying->stored)
+        TRY(ask_bucket(work, "recording_keep", copying, put, &answer));
+    copying->recording->removed = copying->wanted->removed;
     return DONE;
 }
 
@@ -385,20 +504,32 @@ enum outcome recording_get(struct work *work, const struct recording_wanted *wan
     sha256(text_of(wanted->id), digest);
     struct copying copying = {
         .wanted = wanted,
+        .store = &wanted->settings->store,
         .host = host_of(arena, wanted->url),
-        .folder = arena_printf(arena, "%s/%s", wanted->settings->dir, wanted->tenant),
+        .folder = arena_printf(arena, "%s/%s", wanted->settings->store.dir, wanted->tenant),
         .name = hex_print(digest, sizeof(digest), name),
+        .recording = ret,
     };
-    struct answer answer;
-    TRY(ask(work, "recording",
-            &(struct ask){ .kind = ASK_AGAIN,
-                           .provider = "recordings",
-                           .no_circuit = true, /* their hosts come from outside: one that is away must hold up no other */
-                           .timeout_ms = wanted->settings->timeout_ms,
-                           .call = copy,
-                           .request = &copying },
-            &answer));
-    if (!read_answer(arena, wanted->settings->dir, answer.body, ret))
-        return reject(work, "the recorded answer about the recording cannot be read");
+    enum outcome outcome = get(work, &copying);
+    if (copying.part)
+        unlink(copying.part);
+    return outcome;
+}
+
+enum outcome recording_bring(struct work *work, const struct recordings *store, struct recording *recording)
+{
+    struct problem why;
+    if (recording->removed)
+        return reject_removed(work);
+    if (recording->fd < 0) {
+        work_waits(work);
+        enum recordings_result result =
+            recordings_open(store, stage_http(), work_arena(work), recording->path, &recording->fd, &why);
+        work_goes_on(work);
+        if (result == RECORDINGS_ABSENT)
+            return reject(work, "the copy of the recording is not there any more: %s", why.text);
+        TRY(recording_judge(work, store, result, &why));
+    }
+    recording->file = file_of(work, recording->fd);
     return DONE;
 }

@@ -63,7 +63,7 @@ int transcript_speakers(const struct transcript *transcript);
 /* --- local.c, openai.c: the asks' calls; `request` is a struct transcribe_request, the answer a transcript -------- */
 struct transcribe_request {
     const char *id, *url; /* of the call or visit, and where its recording was fetched from */
-    const struct recording *recording;
+    struct recording *recording; /* its file is open */
 };
 enum outcome local_transcribe(struct work *work, void *request, struct answer *ret);
 enum outcome openai_transcribe(struct work *work, void *request, struct answer *ret);
@@ -83,7 +83,7 @@ struct transcribed {
 /* Calls and visits take the same way; these are their tables and events. */
 struct conversation_kind {
     const char *name;             /* "call": jobs.kind */
-    const struct statement *find; /* by id: tenant, url, and where there is a copy its path and duration_s */
+    const struct statement *find; /* by id: tenant, url; of a copy its path, duration_s and removed_at */
     const struct statement *upsert_recording, *upsert_transcript;
     void (*announce)(struct work *work, const char *id, const struct transcribed *transcribed);
 };
@@ -116,6 +116,11 @@ enum outcome transcribe_visit(struct work *work, const struct event *event);
 extern const struct job_type transcription_jobs;
 extern const struct route transcribe_routes[];
 extern const struct sweep transcribe_sweeps[];
+
+/* --- retention.c: copies whose time is over ------------------------------------------------------------------------ */
+#define RETENTION_SWEEP_MS 10000
+extern const struct statement find_expired_recordings;
+enum outcome transcribe_retention(struct work *work, const struct event *event);
 
 /* --- coach.c: voice notes ------------------------------------------------------------------------------------------ */
 enum outcome transcribe_note(struct work *work, const struct event *event);

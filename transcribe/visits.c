@@ -3,7 +3,7 @@
 
 static const struct statement find_recorded_visit = {
     .name = "find_recorded_visit",
-    .text = "SELECT s.tenant, s.audio_url AS url, r.path, r.duration_s"
+    .text = "SELECT s.tenant, s.audio_url AS url, r.path, r.duration_s, r.removed_at"
             " FROM recording_sessions s LEFT JOIN session_recordings r USING (tenant, session_id)"
             " WHERE s.session_id = $1::uuid",
     .params = 1,

@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "deploy/sb/checklist.h"
@@ -11,6 +12,7 @@
 #include "deploy/sb/operator.h"
 
 #define STEPS_JSON_BYTES_MAX (1024 * 1024)
+#define RETENTION_DAYS_MAX   36500
 
 /* Names that are also file names of the system's are none that a person means. */
 static const struct statement check_company = {
@@ -26,26 +28,30 @@ static const struct statement check_company = {
 };
 static const struct statement insert_company = {
     .name = "sb_insert_company",
-    .text = "WITH made AS (INSERT INTO companies (tenant, name, time_zone, default_region, alert_whatsapp)"
-            "  VALUES ($1, $2, coalesce($3, 'UTC'), coalesce($4, 'US'), coalesce($5::boolean, true))"
-            "  ON CONFLICT (tenant) DO NOTHING RETURNING tenant, name, time_zone, default_region, alert_whatsapp),"
+    .text = "WITH made AS (INSERT INTO companies (tenant, name, time_zone, default_region, alert_whatsapp,"
+            "  recordings_days) VALUES ($1, $2, coalesce($3, 'UTC'), coalesce($4, 'US'), coalesce($5::boolean, true),"
+            "  nullif($7::text, 'forever')::integer) ON CONFLICT (tenant) DO NOTHING"
+            "  RETURNING tenant, name, time_zone, default_region, alert_whatsapp, recordings_days),"
             " noted AS (INSERT INTO operator_actions (who, command, what, detail)"
             "  SELECT $6, 'company add', tenant, to_jsonb(made) FROM made)"
             " SELECT tenant FROM made",
-    .params = 6,
+    .params = 7,
 };
 static const struct statement update_company = {
     .name = "sb_update_company",
-    .text = "WITH before AS (SELECT tenant, name, time_zone, default_region, alert_whatsapp FROM companies"
-            "  WHERE tenant = $1),"
+    .text = "WITH before AS (SELECT tenant, name, time_zone, default_region, alert_whatsapp, recordings_days"
+            "  FROM companies WHERE tenant = $1),"
             " changed AS (UPDATE companies SET name = coalesce($2, name), time_zone = coalesce($3, time_zone),"
             "  default_region = coalesce($4, default_region), alert_whatsapp = coalesce($5::boolean, alert_whatsapp),"
-            "  updated_at = now() WHERE tenant = $1 RETURNING tenant, name, time_zone, default_region, alert_whatsapp),"
+            "  recordings_days = CASE WHEN $7::text IS NULL THEN recordings_days"
+            "   ELSE nullif($7::text, 'forever')::integer END,"
+            "  updated_at = now() WHERE tenant = $1"
+            "  RETURNING tenant, name, time_zone, default_region, alert_whatsapp, recordings_days),"
             " noted AS (INSERT INTO operator_actions (who, command, what, detail)"
             "  SELECT $6, 'company set', changed.tenant, jsonb_build_object('before', to_jsonb(before),"
             "  'after', to_jsonb(changed)) FROM changed, before)"
             " SELECT tenant FROM changed",
-    .params = 6,
+    .params = 7,
 };
 /* The operators' role may write the keys, and not read them. */
 static const struct statement update_keys = {
@@ -86,8 +92,8 @@ static const struct statement replace_steps = {
 };
 static const struct statement list_companies = {
     .name = "sb_list_companies",
-    .text = "SELECT c.tenant, c.name, c.time_zone, c.default_region, c.alert_whatsapp, c.callrail_key_count,"
-            " c.callrail_account_id,"
+    .text = "SELECT c.tenant, c.name, c.time_zone, c.default_region, c.alert_whatsapp, c.recordings_days,"
+            " c.callrail_key_count, c.callrail_account_id,"
             " (SELECT count(*) FROM tracking_numbers n WHERE n.tenant = c.tenant) AS numbers,"
             " (SELECT count(*) FROM users u WHERE u.tenant = c.tenant) AS users,"
             " (SELECT count(*) FROM sop_steps s WHERE s.tenant = c.tenant) AS step_count,"
@@ -102,6 +108,7 @@ static const struct listing_column columns[] = {
     { "time_zone", "time zone", LISTING_TEXT },
     { "default_region", "region", LISTING_TEXT },
     { "alert_whatsapp", "alerts", LISTING_FLAG },
+    { "recordings_days", "<days kept", LISTING_NUMBER },
     { "callrail_key_count", "<own keys", LISTING_NUMBER },
     { "callrail_account_id", "own account", LISTING_TEXT },
     { "numbers", "<numbers", LISTING_NUMBER },
@@ -112,7 +119,7 @@ static const struct listing_column columns[] = {
 };
 
 struct wanted {
-    const char *tenant, *name, *time_zone, *region, *alerts, *as;
+    const char *tenant, *name, *time_zone, *region, *alerts, *recordings_days, *as;
     const char *keys_file, *api_file, *steps_file;
     bool json;
     char keys[CHECKLIST_KEYS_BYTES], api_key[CHECKLIST_KEYS_BYTES];
@@ -128,12 +135,13 @@ static int read_options(struct wanted *wanted, int argc, char **argv)
         { "region", required_argument, NULL, 'r' }, { "alerts", required_argument, NULL, 'l' },
         { "sop", required_argument, NULL, 's' },    { "callrail-keys", required_argument, NULL, 'k' },
         { "as", required_argument, NULL, 'a' },     { "json", no_argument, NULL, 'j' },
-        { "callrail-api", required_argument, NULL, 'p' },
+        { "callrail-api", required_argument, NULL, 'p' }, { "recordings-days", required_argument, NULL, 'd' },
         { 0 },
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case 'p': wanted->api_file = optarg; break;
+        case 'd': wanted->recordings_days = optarg; break;
         case 'n': wanted->name = optarg; break;
         case 'z': wanted->time_zone = optarg; break;
         case 'r': wanted->region = optarg; break;
@@ -158,6 +166,14 @@ static bool is_tenant(const char *name)
     return bytes >= 1 && bytes <= 63 && strspn(name, letters) == bytes && *name != '-' && *name != '_';
 }
 
+/* As the database has it: at least a day. */
+static bool is_retention(const char *days)
+{
+    size_t digits = strspn(days, "0123456789");
+    return strcmp(days, "forever") == 0 ||
+           (digits >= 1 && digits <= 5 && days[digits] == '\0' && atoi(days) >= 1 && atoi(days) <= RETENTION_DAYS_MAX);
+}
+
 static int check_options(const struct wanted *wanted, char **argv)
 {
     if (!is_tenant(wanted->tenant))
@@ -171,6 +187,8 @@ static int check_options(const struct wanted *wanted, char **argv)
         return command_misused(argv, "--region takes the two letters of a country: US");
     if (wanted->alerts && strcmp(wanted->alerts, "on") != 0 && strcmp(wanted->alerts, "off") != 0)
         return command_misused(argv, "--alerts takes on or off");
+    if (wanted->recordings_days && !is_retention(wanted->recordings_days))
+        return command_misused(argv, "--recordings-days takes 1 to 36500, or forever");
     const char *const files[] = { wanted->keys_file, wanted->api_file, wanted->steps_file };
     for (size_t i = 0; i < LENGTH(files); i++)
         for (size_t j = 0; j < i; j++)
@@ -232,7 +250,8 @@ static bool write_company(const struct wanted *wanted, struct session *session, 
     struct rows rows;
 
     operator_name(wanted->as, who);
-    struct params row = PARAMS(wanted->tenant, wanted->name, wanted->time_zone, wanted->region, alerts, who);
+    struct params row = PARAMS(wanted->tenant, wanted->name, wanted->time_zone, wanted->region, alerts, who,
+                               wanted->recordings_days);
     if (statement && !session_query(session, statement, row, &rows, why))
         return false;
     if (wanted->keys_file &&
@@ -299,10 +318,10 @@ static int set(int argc, char **argv)
     int wrong = read_options(&wanted, argc, argv);
     if (wrong >= 0)
         return wrong;
-    bool row = wanted.name || wanted.time_zone || wanted.region || wanted.alerts;
+    bool row = wanted.name || wanted.time_zone || wanted.region || wanted.alerts || wanted.recordings_days;
     if (!row && !wanted.keys_file && !wanted.api_file && !wanted.steps_file)
-        return command_misused(argv, "say what: --name, --time-zone, --region, --alerts, --callrail-keys,"
-                                     " --callrail-api or --sop");
+        return command_misused(argv, "say what: --name, --time-zone, --region, --alerts, --recordings-days,"
+                                     " --callrail-keys, --callrail-api or --sop");
     return write_and_show(&wanted, row ? &update_company : NULL, true, argv);
 }
 
@@ -350,6 +369,8 @@ const struct command command_company = {
         "  --time-zone ZONE      America/New_York: when its days begin, and what \"at ten\" means; else UTC\n"
         "  --region CC           US: where phone numbers written without a country are from\n"
         "  --alerts on|off       WhatsApp messages about hot and booked calls\n"
+        "  --recordings-days N   after so many days the copy of a recording is removed, for good; forever: never.\n"
+        "                        What was said and found in it stays. A shorter time holds within seconds for all of them\n"
         "  --callrail-keys FILE  signing keys of its own CallRail account, a line each (- is standard input); an\n"
         "                        empty file: it has none. They are never shown\n"
         "  --callrail-api FILE   that account's id and, in the next line, its API key, by which calls are fetched\n"
@@ -362,6 +383,7 @@ const struct command command_company = {
         "Examples\n"
         "  sb company add acme --name \"Acme Plumbing\" --time-zone America/New_York\n"
         "  sb company set acme --sop steps.txt\n"
+        "  sb company set acme --recordings-days 90\n"
         "  pass show acme/callrail | sb company set acme --callrail-keys -\n"
         "  sb company list\n\n"
         "Exit codes: 0 done, 1 it is there already, is not there, or the database does not answer, 2 the command\n"

@@ -3,14 +3,12 @@
  * One transaction: their events' keys are put among the erased (the stages pass over such events from then on, whether
  * late, repeated or replayed), files of recordings are removed, rows deleted or blanked as person_tables.c says.  A
  * handler that was running meanwhile may have written afterwards, so it is looked once more. */
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "common/json.h"
 #include "deploy/sb/command.h"
@@ -90,19 +88,15 @@ static bool erase_rows(struct person *person, struct outcome_line *line, struct 
 static bool remove_files(struct person *person, const struct person_files *files, struct report *report,
                          struct problem *why)
 {
-    char path[PATH_MAX];
-
-    if (files->count > 0 && access(person->recordings_dir, W_OK) != 0)
-        return fail(why, "could not reach the recordings in %s (RECORDINGS_DIR): %s; run it where they are",
-                    person->recordings_dir, strerror(errno));
     for (size_t i = 0; i < files->count; i++) {
-        path_print(path, "%s/%s", person->recordings_dir, files->paths[i]);
-        if (unlink(path) == 0)
-            report->files++;
-        else if (errno == ENOENT)
-            report->files_missing++;
-        else
-            return fail(why, "could not remove %s: %s", path, strerror(errno));
+        const char *path = files->paths[i];
+        enum recordings_result result = /* S3 says that it removed what is not there, too */
+            recordings_look(&person->recordings, person->http, person->arena, path, why);
+        if (result == RECORDINGS_DONE)
+            result = recordings_remove(&person->recordings, person->http, person->arena, path, why);
+        if (result != RECORDINGS_DONE && result != RECORDINGS_ABSENT)
+            return false;
+        *(result == RECORDINGS_DONE ? &report->files : &report->files_missing) += 1;
     }
     return true;
 }
@@ -281,7 +275,8 @@ const struct command command_erase = {
         "From then on the stages pass over events of these conversations, late or replayed, and say so in the ledger. "
         "A new call\n"
         "from the same number is a new matter. It is run as the owner of the tables (DATABASE_URL's user), where "
-        "RECORDINGS_DIR is.\n"
+        "RECORDINGS_DIR is,\n"
+        "or with the settings of the bucket.\n"
         "After a backup was restored, what was erased since must be erased again.\n\n"
         "Options\n"
         "  --dry-run  tell what would be done\n"

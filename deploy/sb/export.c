@@ -58,34 +58,35 @@ static bool print_tables(struct person *person, struct problem *why)
 
 /* --- recordings ---------------------------------------------------------------------------------------------- */
 
-static bool copy_file(const char *from, const char *to, struct problem *why)
+/* Closes `source`. */
+static bool copy_file(int source, const char *to, struct problem *why)
 {
-    int source = open(from, O_RDONLY | O_CLOEXEC);
-    int target = source >= 0 ? open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+    int target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     ssize_t copied = target >= 0 ? 1 : -1;
+    off_t offset = 0; /* what was fetched was written to its end */
 
     while (copied > 0)
-        copied = sendfile(target, source, NULL, 1 << 20);
+        copied = sendfile(target, source, &offset, 1 << 20);
     int error = errno;
-    if (source >= 0)
-        close(source);
+    close(source);
     if (target >= 0 && close(target) != 0 && copied == 0) {
         copied = -1;
         error = errno;
     }
-    return copied == 0 || fail(why, "could not copy %s to %s: %s", from, to, strerror(error));
+    return copied == 0 || fail(why, "could not copy a recording to %s: %s", to, strerror(error));
 }
 
 /* Flat: tenant/name.wav becomes tenant-name.wav. */
-static bool copy_recording(const struct person *person, const char *folder, const char *path, struct problem *why)
+static bool copy_recording(struct person *person, const char *folder, const char *path, struct problem *why)
 {
-    char from[PATH_MAX], to[PATH_MAX];
+    char to[PATH_MAX];
+    int source;
 
-    path_print(from, "%s/%s", person->recordings_dir, path);
     path_print(to, "%s/%s", folder, path);
     for (char *c = to + strlen(folder) + 1; *c; c++)
         *c = *c == '/' ? '-' : *c;
-    return copy_file(from, to, why);
+    return recordings_open(&person->recordings, person->http, person->arena, path, &source, why) == RECORDINGS_DONE &&
+           copy_file(source, to, why);
 }
 
 static bool export_recordings(struct person *person, const char *folder, struct problem *why)
@@ -188,7 +189,7 @@ const struct command command_export = {
         "Usage: sb export PERSON [--recordings FOLDER] [--json]\n\n"
         "PERSON is a phone number, an e-mail address, or an id (of a contact, a lead, a call, a user): all that hangs "
         "on the person\n"
-        "behind it, in all companies. One JSON object: rows by table, paths of recordings below RECORDINGS_DIR, and "
+        "behind it, in all companies. One JSON object: rows by table, paths of recordings in the folder or bucket, and "
         "the topics in\n"
         "which events of theirs stand, until when. It is run as the owner of the tables (DATABASE_URL's user).\n\n"
         "Options\n"

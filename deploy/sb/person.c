@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/crypto.h"
+#include "common/daemon.h"
 #include "common/json.h"
 #include "common/phone.h"
 #include "deploy/sb/command.h"
@@ -13,7 +14,7 @@
 
 #define AT(field) offsetof(struct person, field)
 static const struct setting settings_table[] = {
-    { "RECORDINGS_DIR", SET_TEXT, AT(recordings_dir), ".run/recordings", .help = "folder of the copied recordings" },
+    RECORDINGS_SETTINGS(AT(recordings)),
     { 0 },
 };
 
@@ -176,18 +177,22 @@ static bool person_connect(struct person *person, struct problem *why)
 
 int person_open(struct person *person, const char *given, char **argv)
 {
+    static const struct http_client_settings client_settings = {
+        .connections_max = 2, .connections_per_host_max = 2, .user_agent = "switchboard-sb/" SWITCHBOARD_VERSION
+    };
     struct problem why;
 
     place_find(&person->place);
     if (!place_settings_read(&person->place, &person->settings, &why) ||
-        !settings_read(settings_table, person, &why))
+        !settings_read(settings_table, person, &why) || !recordings_ready(&person->recordings, &why))
         return command_fail(argv, EXIT_WRONG, "%s", why.text);
     if (person->settings.database_url == NULL)
         return command_fail(argv, EXIT_WRONG, "DATABASE_URL is not set, and nothing was started here");
     person->arena = arena_new(PERSON_ARENA_BYTES_MAX);
     if (!name_read(person, given, &why))
         return command_fail(argv, EXIT_WRONG, "%s", why.text);
-    if (!person_connect(person, &why) || !find_person(person, &why))
+    person->http = http_client_start(&client_settings, &why);
+    if (!person->http || !person_connect(person, &why) || !find_person(person, &why))
         return command_fail(argv, EXIT_FAILED, "%s", why.text);
     int64_t known = person_count(person, count_known, &why);
     if (known < 0)
@@ -200,6 +205,7 @@ int person_open(struct person *person, const char *given, char **argv)
 void person_close(struct person *person)
 {
     PQfinish(person->connection);
+    http_client_stop(person->http);
     arena_free(person->arena);
 }
 
@@ -220,27 +226,59 @@ static void add_path(struct person *person, struct person_files *files, const ch
         files->paths[files->count++] = arena_copy(person->arena, path);
 }
 
-/* A copy is named by its call or visit (transcribe/recording.h), also one whose event was never finished. */
-static void add_copies(struct person *person, struct person_files *files, const char *id)
+static void add_files(struct person *person, struct person_files *files, const char *name)
 {
-    uint8_t hash[SHA256_BYTES];
-    char hex[2 * SHA256_BYTES + 1], pattern[PATH_MAX];
+    char pattern[PATH_MAX];
     glob_t found;
 
-    sha256(text_of(id), hash);
-    path_print(pattern, "%s/*/%s.*", person->recordings_dir, hex_print(hash, sizeof(hash), hex));
+    path_print(pattern, "%s/*/%s.*", person->recordings.dir, name);
     if (glob(pattern, 0, NULL, &found) == 0)
         for (size_t i = 0; i < found.gl_pathc; i++)
-            add_path(person, files, found.gl_pathv[i] + strlen(person->recordings_dir) + 1);
+            add_path(person, files, found.gl_pathv[i] + strlen(person->recordings.dir) + 1);
     globfree(&found);
 }
 
+/* Copied while it was its company's, or nobody's yet. */
+static bool add_objects(struct person *person, struct person_files *files, const char *tenant, const char *name,
+                        struct problem *why)
+{
+    const char *const tenants[] = { tenant, "unassigned" };
+
+    for (size_t i = 0; i < LENGTH(tenants); i++)
+        for (const char *const *format = recording_formats; *format; format++) {
+            const char *path = arena_printf(person->arena, "%s/%s.%s", tenants[i], name, *format);
+            enum recordings_result result =
+                recordings_look(&person->recordings, person->http, person->arena, path, why);
+            if (result == RECORDINGS_DONE)
+                add_path(person, files, path);
+            else if (result != RECORDINGS_ABSENT)
+                return false;
+        }
+    return true;
+}
+
+/* A copy is named by its call or visit (common/recordings.h), also one whose event was never finished. */
+static bool add_copies(struct person *person, struct person_files *files, const char *tenant, const char *id,
+                       struct problem *why)
+{
+    uint8_t hash[SHA256_BYTES];
+    char name[2 * SHA256_BYTES + 1];
+
+    sha256(text_of(id), hash);
+    hex_print(hash, sizeof(hash), name);
+    if (person->recordings.bucket)
+        return add_objects(person, files, tenant, name, why);
+    add_files(person, files, name);
+    return true;
+}
+
 static const char recorded_paths[] =
-    "SELECT path FROM recordings JOIN person_calls USING (tenant, call_id)"
-    " UNION SELECT path FROM session_recordings JOIN person_visits USING (tenant, session_id)";
+    "SELECT path FROM recordings JOIN person_calls USING (tenant, call_id) WHERE removed_at IS NULL"
+    " UNION SELECT path FROM session_recordings JOIN person_visits USING (tenant, session_id)"
+    " WHERE removed_at IS NULL";
 static const char recorded_ids[] =
-    "SELECT call_id FROM person_calls"
-    " UNION SELECT session_id::text FROM person_visits WHERE session_id IS NOT NULL";
+    "SELECT tenant, call_id FROM person_calls"
+    " UNION SELECT tenant, session_id::text FROM person_visits WHERE session_id IS NOT NULL";
 
 bool person_recordings(struct person *person, struct person_files *ret, struct problem *why)
 {
@@ -250,9 +288,9 @@ bool person_recordings(struct person *person, struct person_files *ret, struct p
     PGresult *ids = rows ? person_query(person, recorded_ids, PARAMS(), why) : NULL;
     for (int row = 0; ids && row < PQntuples(rows); row++)
         add_path(person, ret, PQgetvalue(rows, row, 0));
-    for (int row = 0; ids && row < PQntuples(ids); row++)
-        add_copies(person, ret, PQgetvalue(ids, row, 0));
     bool good = ids != NULL;
+    for (int row = 0; good && row < PQntuples(ids); row++)
+        good = add_copies(person, ret, PQgetvalue(ids, row, 0), PQgetvalue(ids, row, 1), why);
     PQclear(rows);
     PQclear(ids);
     return good;

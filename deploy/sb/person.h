@@ -9,6 +9,7 @@
 #pragma once
 
 #include "common/postgres.h"
+#include "common/recordings.h"
 #include "deploy/sb/place.h"
 
 #define PERSON_STATEMENT_MS      600000 /* the ledger of a month is read whole */
@@ -38,7 +39,8 @@ extern const struct person_table person_tables[]; /* in the order in which they 
 struct person {
     struct place place;
     struct place_settings settings;
-    const char *recordings_dir;
+    struct recordings recordings;
+    struct http_client *http; /* for a bucket */
     const char *given;    /* as the operator wrote it … */
     const char *kind;     /* … which is "phone", "e-mail" or "id" */
     const char *value;    /* E.164, lower case, or as it is */
@@ -57,7 +59,7 @@ bool person_run(struct person *person, const char *text, struct problem *why);
 /* Its first value as a number; -1: `why`. */
 int64_t person_count(struct person *person, const char *text, struct problem *why);
 
-/* Files of recordings: those the table names, and copies whose row was never written; paths below the folder. */
+/* Recordings: those the table names, and copies whose row was never written; paths in the folder or bucket. */
 struct person_files {
     const char **paths;
     size_t count;

@@ -73,7 +73,8 @@ const struct person_table person_tables[] = {
                     " run, submitted_at, next_check_at, finished_at, finished_by, created_at, updated_at",
       .why = "a job whose person was erased is not asked for any more; that it was asked for is among the asks" },
     { "recordings", OF_CALL, ROW_DELETED, .personal = "path, sha256",
-      .impersonal = "tenant, call_id, bytes, format, channels, sample_rate_hz, duration_s, created_at, updated_at" },
+      .impersonal = "tenant, call_id, bytes, format, channels, sample_rate_hz, duration_s, removed_at, created_at,"
+                    " updated_at" },
     { "call_transcripts", OF_CALL, ROW_DELETED, .personal = "text, segments, search",
       .impersonal = "tenant, call_id, provider, model, language, speakers, words, duration_s, source_time, run,"
                     " created_at, updated_at" },
@@ -87,7 +88,8 @@ const struct person_table person_tables[] = {
                     " source_time, run, created_at, updated_at",
       .why = "the figures count it; objections by their kind" },
     { "session_recordings", OF_VISIT, ROW_DELETED, .personal = "path, sha256",
-      .impersonal = "tenant, session_id, bytes, format, channels, sample_rate_hz, duration_s, created_at, updated_at" },
+      .impersonal = "tenant, session_id, bytes, format, channels, sample_rate_hz, duration_s, removed_at, created_at,"
+                    " updated_at" },
     { "recording_transcripts", OF_VISIT, ROW_DELETED, .personal = "text, segments",
       .impersonal = "tenant, session_id, provider, model, language, speakers, words, duration_s, source_time, run,"
                     " created_at, updated_at" },
@@ -161,7 +163,7 @@ const struct person_table person_tables[] = {
       .why = "calls and visits stay attributed to one unknown colleague" },
     { "companies", NULL, ROW_NOBODYS,
       .impersonal = "tenant, name, time_zone, default_region, callrail_keys, callrail_key_count, callrail_account_id,"
-                    " callrail_api_key, alert_whatsapp, created_at, updated_at" },
+                    " callrail_api_key, alert_whatsapp, recordings_days, created_at, updated_at" },
     { "csr_days", NULL, ROW_NOBODYS,
       .impersonal = "tenant, day, csr_user_id, lane, total_calls, answered_calls, missed_calls, booked_calls, hot, warm,"
                     " cold, sentiment_micros, sop_micros, sop_calls" },

@@ -70,7 +70,7 @@ def actions(database, command, what):
 def test_a_company_is_added_changed_and_listed(sb, database, tenant):
     added = sb("company", "add", tenant, "--name", "Acme Plumbing", "--time-zone", "America/New_York", "--alerts", "off", "--json")
     assert json.loads(added.stdout) == {
-        "tenant": tenant, "name": "Acme Plumbing", "time_zone": "America/New_York", "default_region": "US", "alert_whatsapp": False,
+        "tenant": tenant, "name": "Acme Plumbing", "time_zone": "America/New_York", "default_region": "US", "alert_whatsapp": False, "recordings_days": None,
         "callrail_key_count": 0, "callrail_account_id": None, "numbers": 0, "users": 0, "step_count": 0, "sop_steps": []}
     sb("company", "set", tenant, "--region", "CA", "--alerts", "on", "--as", "grace")
     changed, = listed(sb, "company", tenant=tenant)

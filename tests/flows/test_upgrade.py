@@ -99,6 +99,7 @@ ROWS = {
          """UPDATE call_analyses SET corrections = '{"summary": {"value": "s", "was": "t", "by": "ana", "at": "2026-02-03T04:05:06Z"}}'""",
          ("api_operations", {"tenant": "acme", "operation_id": EVENT, "token_id": EVENT, "user_id": "ana", "operation": "createAppointment",
                              "subject": LEAD, "fingerprint": "0" * 64, "status": 201, "body": "{}", "requested_at": NOW, "created_at": NOW})],
+    18: ["UPDATE companies SET recordings_days = 90", f"UPDATE recordings SET removed_at = '{NOW}'", f"UPDATE session_recordings SET removed_at = '{NOW}'"],
     12: [("sop_steps", {"tenant": "acme", "number": 1, "step": "greets", "phrases": ["hello", "hi"], **TIMES})],
 }
 

@@ -114,14 +114,14 @@ static void copies_once(void **state)
     /* a call that got another tenant keeps its copy */
     const char *path = strstr(first, "acme/");
     path = arena_copy_text(arena, (struct text){ path, strcspn(path, "|") });
-    if (rename(arena_printf(arena, "%s/%s", transcribe.recordings.dir, path),
-               arena_printf(arena, "%s/kept.wav", transcribe.recordings.dir)))
+    if (rename(arena_printf(arena, "%s/%s", transcribe.recordings.store.dir, path),
+               arena_printf(arena, "%s/kept.wav", transcribe.recordings.store.dir)))
         abort();
     expect(try_path("status/403", &(struct asked){ .known_path = "kept.wav" }), DONE, "");
     expect_effect("acme|CAL1|kept.wav|");
 
     /* one that rotted is fetched again */
-    write_bytes(arena_printf(arena, "%s/kept.wav", transcribe.recordings.dir), "rotten", 6);
+    write_bytes(arena_printf(arena, "%s/kept.wav", transcribe.recordings.store.dir), "rotten", 6);
     expect(try_path("call.wav", &(struct asked){ .known_path = "kept.wav" }), DONE, "");
     assert_memory_equal(effects.at, first, line);
 }
@@ -129,26 +129,26 @@ static void copies_once(void **state)
 static void removes_what_a_crash_left(void **state)
 {
     (void)state;
-    const char *left = arena_printf(arena, "%s/" TENANT "/left.part", transcribe.recordings.dir);
-    const char *busy = arena_printf(arena, "%s/" TENANT "/busy.part", transcribe.recordings.dir);
-    const char *whole = arena_printf(arena, "%s/" TENANT "/whole.wav", transcribe.recordings.dir);
-    mkdir(arena_printf(arena, "%s/" TENANT, transcribe.recordings.dir), 0700);
+    const char *left = arena_printf(arena, "%s/" TENANT "/left.part", transcribe.recordings.store.dir);
+    const char *busy = arena_printf(arena, "%s/" TENANT "/busy.part", transcribe.recordings.store.dir);
+    const char *whole = arena_printf(arena, "%s/" TENANT "/whole.wav", transcribe.recordings.store.dir);
+    mkdir(arena_printf(arena, "%s/" TENANT, transcribe.recordings.store.dir), 0700);
     write_bytes(left, "half", 4);
     write_bytes(busy, "half", 4);
     write_bytes(whole, "whole", 5);
     int fd = open(busy, O_RDONLY);
     assert_int_equal(flock(fd, LOCK_EX), 0); /* another instance is at it */
-    assert_true(recordings_prepare(transcribe.recordings.dir, &why));
+    assert_true(recordings_prepare(&(struct recordings){ .dir = transcribe.recordings.store.dir }, &why));
     assert_int_equal(access(left, F_OK), -1);
     assert_int_equal(access(busy, F_OK) | access(whole, F_OK), 0);
     close(fd);
-    assert_true(recordings_prepare(transcribe.recordings.dir, &why));
+    assert_true(recordings_prepare(&(struct recordings){ .dir = transcribe.recordings.store.dir }, &why));
     assert_int_equal(access(busy, F_OK), -1);
 
-    assert_false(recordings_prepare(path_of("call.wav"), &why));
+    assert_false(recordings_prepare(&(struct recordings){ .dir = path_of("call.wav") }, &why));
     assert_non_null(strstr(why.text, "RECORDINGS_DIR must be a folder this daemon may write to"));
-    assert_false(recordings_prepare("/proc/recordings", &why));
-    assert_true(recordings_prepare(path_of("a/new/folder"), &why));
+    assert_false(recordings_prepare(&(struct recordings){ .dir = "/proc/recordings" }, &why));
+    assert_true(recordings_prepare(&(struct recordings){ .dir = path_of("a/new/folder") }, &why));
 }
 
 /* What a full disk does: the file cannot grow. */
@@ -167,9 +167,9 @@ static void tries_again_when_it_cannot_store(void **state)
     forget_copies();
     if (geteuid() == 0)
         return; /* who may write anywhere */
-    chmod(transcribe.recordings.dir, 0500);
+    chmod(transcribe.recordings.store.dir, 0500);
     outcome = try_path("call.wav", &(struct asked){ 0 });
-    chmod(transcribe.recordings.dir, 0700);
+    chmod(transcribe.recordings.store.dir, 0700);
     expect(outcome, RETRY, "could not make the folder");
 }
 

@@ -47,7 +47,7 @@ static void expect_it_whole(const char *when)
     assert_int_equal(stat(path_of(RECORDING), &original), 0);
     const char *path = strstr(effects.at, TENANT "/");
     assert_int_equal(
-        stat(arena_printf(arena, "%s/%.*s", transcribe.recordings.dir, (int)strcspn(path, "|"), path), &copy), 0);
+        stat(arena_printf(arena, "%s/%.*s", transcribe.recordings.store.dir, (int)strcspn(path, "|"), path), &copy), 0);
     assert_int_equal(copy.st_size, original.st_size);
 }
 

@@ -130,20 +130,22 @@ static bool server_behave(const struct exchange *exchange)
 struct asked {
     const char *known_path;             /* of the call's row */
     bool absent;                        /* there is no such row */
+    bool removed;                       /* the copy's time is over */
     const char *recording, *transcript; /* recorded answers; NULL: the request itself is made */
 };
 
 static inline enum outcome answer_query(void *context, const struct statement *statement, struct params params,
                                         struct arena *of, struct rows *ret)
 {
-    static const char *const names[] = { "tenant", "path" };
+    static const char *const names[] = { "tenant", "path", "removed_at" };
     const struct asked *asked = context;
     assert_string_equal(statement->name, "find_recorded_call");
     assert_string_equal(params.values[0], CALL);
-    const char **values = arena_alloc(of, 2 * sizeof(*values));
+    const char **values = arena_alloc(of, 3 * sizeof(*values));
     values[0] = TENANT;
     values[1] = asked->known_path;
-    *ret = (struct rows){ .count = !asked->absent, .columns = 2, .values = values, .names = names };
+    values[2] = asked->removed ? "2026-11-21 09:30:00+00" : NULL;
+    *ret = (struct rows){ .count = !asked->absent, .columns = 3, .values = values, .names = names };
     return DONE;
 }
 
@@ -212,7 +214,7 @@ static inline void expect_effect(const char *line)
 
 static inline int count_files(const char *ending)
 {
-    const char *path = arena_printf(arena, "%s/" TENANT, transcribe.recordings.dir);
+    const char *path = arena_printf(arena, "%s/" TENANT, transcribe.recordings.store.dir);
     DIR *listing = opendir(path);
     int count = 0;
     for (struct dirent *entry; listing && (entry = readdir(listing));) {
@@ -226,8 +228,8 @@ static inline int count_files(const char *ending)
 
 static inline void forget_copies(void)
 {
-    if (system(arena_printf(arena, "rm -rf '%s'", transcribe.recordings.dir)) != 0 ||
-        !recordings_prepare(transcribe.recordings.dir, &why))
+    if (system(arena_printf(arena, "rm -rf '%s'", transcribe.recordings.store.dir)) != 0 ||
+        !recordings_prepare(&transcribe.recordings.store, &why))
         abort();
 }
 
@@ -252,7 +254,7 @@ static inline int begin_each(void **state)
     transcribe.openai_model = "whisper-1";
     openai_says("200 OK", AS_JSON, "{\"text\":\"yes\"}", "{\"text\":\"no\"}");
     forget_copies();
-    mkdir(arena_printf(arena, "%s/" TENANT, transcribe.recordings.dir), 0700);
+    mkdir(arena_printf(arena, "%s/" TENANT, transcribe.recordings.store.dir), 0700);
     return 0;
 }
 
@@ -267,11 +269,9 @@ static inline int begin(void **state)
     snprintf(dir, sizeof(dir), "%s", path_of("recordings"));
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/v1", server.port);
     snprintf(allowed, sizeof(allowed), "127.0.0.1:%u", server.port);
-    transcribe = (struct transcribe){ .recordings = { .dir = dir,
+    transcribe = (struct transcribe){ .recordings = { .store = { .dir = dir, .timeout_ms = 20000, .stall_timeout_ms = 300 },
                                                       .bytes_max = 1024 * 1024,
-                                                      .duration_ms_max = 3600000,
-                                                      .timeout_ms = 20000,
-                                                      .stall_timeout_ms = 300 },
+                                                      .duration_ms_max = 3600000 },
                                       .model_dir = "/usr/share/pocketsphinx/model/en-us",
                                       .decoders_max = 1,
                                       .openai_key = "sk",
