@@ -41,6 +41,18 @@ static void describes_rows_and_event(void **state)
     expect_effect("\"segments\":0,\"words\":0,\"speakers\":0");
 }
 
+/* What was answered before holds; whoever wants it listened to again is told why that cannot be. */
+static void does_not_listen_to_what_was_removed(void **state)
+{
+    (void)state;
+    struct asked asked = { .known_path = "acme/x.wav", .removed = true };
+    expect(try_path("call.wav", &asked), REJECT, "removed at the end of its company's retention time");
+    assert_int_equal(count_files(".wav"), 0);
+    asked.recording = RECORDING_ANSWER;
+    asked.transcript = "{\"provider\":\"local\",\"language\":\"en\",\"model\":\"pocketsphinx\",\"segments\":[]}";
+    expect(try_path("call.wav", &asked), DONE, "");
+}
+
 static void rejects_what_it_cannot_use(void **state)
 {
     (void)state;
@@ -308,6 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(describes_rows_and_event),
+        TEST(does_not_listen_to_what_was_removed),
         TEST(rejects_what_it_cannot_use),
         TEST(refuses_what_cannot_be_fetched),
         TEST(copies_once),
