@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/signature.h"
+#include "common/utf8.h"
 #include "events.h"
 #include "ingest/inbound.h"
 #include "ingest/refusals.h"
@@ -15,6 +16,7 @@
 #define SUBSCRIPTION_BYTES_MAX 128
 #define ETAG_BYTES_MAX 512
 #define ITEM_BYTES_MAX 65536
+#define TOKEN_CHARACTERS_MAX 4096
 #define STATE_BYTES_MAX 128             /* Graph's own limit */
 
 static struct metric dropped =
@@ -212,7 +214,11 @@ static void item_kept(struct parcel *parcel, enum kept how)
 static void answer_handshake(struct http_exchange *exchange, const char *token)
 {
     static const struct http_answer_header headers[] = { { "X-Content-Type-Options", "nosniff" }, { 0 } };
-    http_answer(exchange, 200, "text/plain", text_of(token), headers);
+    struct text whole = text_of(token);
+    if (utf8_prefix(whole.at, whole.at + whole.bytes, TOKEN_CHARACTERS_MAX) < whole.bytes)
+        http_answer_problem(exchange, 400, "validationToken is longer than Graph's are", NULL);
+    else
+        http_answer(exchange, 200, "text/plain", whole, headers);
 }
 
 /* An error would only make Graph come again, so what is not ours is dropped, counted and told to the operator. */

@@ -100,6 +100,15 @@ static bool usable_id(const char *id)
 
 /* --- the contact -------------------------------------------------------------------------------------------------- */
 
+static const char not_understood[] = "HubSpot's answer cannot be understood";
+
+/* It says nothing of whether there is a contact. */
+static enum outcome ask_later(struct work *work, const struct note_request *request)
+{
+    request->result->why = not_understood;
+    return retry(work, 0, "%s", not_understood);
+}
+
 /* `path` names one contact: its id, or NULL when there is none. */
 static enum outcome get_contact(struct work *work, const struct note_request *request, const char *path,
                                 const char **ret)
@@ -107,7 +116,9 @@ static enum outcome get_contact(struct work *work, const struct note_request *re
     struct http_reply reply;
     TRY(hubspot_http(work, request->result, "GET", path, (struct text){ 0 }, &reply));
     const char *id = tree_string(tree_read(work_arena(work), reply.body), "id");
-    *ret = reply.status != 404 && usable_id(id) ? id : NULL;
+    if (reply.status != 404 && !usable_id(id))
+        return ask_later(work, request);
+    *ret = reply.status == 404 ? NULL : id;
     return DONE;
 }
 
@@ -132,6 +143,8 @@ static enum outcome find_by_email(struct work *work, const struct note_request *
     TRY(hubspot_http(work, request->result, "POST", hubspot_path(work, "/contacts/search"), search_body(work, email),
                      &reply));
     const cJSON *results = tree_get(tree_read(work_arena(work), reply.body), "results");
+    if (reply.status != 404 && !cJSON_IsArray(results))
+        return ask_later(work, request);
     const char *id = tree_string(cJSON_GetArrayItem(results, 0), "id");
     if (usable_id(id)) {
         *ret = id;
@@ -196,8 +209,8 @@ static enum outcome create_note(struct work *work, void *asked, struct answer *r
         return reject(work, "%s", request->result->why);
     }
     if (!usable_id(id)) {
-        request->result->why = "HubSpot's answer has no id";
-        return ask_uncertain(work, "%s", request->result->why);
+        request->result->why = not_understood;
+        return ask_uncertain(work, "%s", not_understood);
     }
     *ret = (struct answer){ .body = text_of(arena_copy(work_arena(work), id)),
                             .provider_id = arena_copy(work_arena(work), id) };

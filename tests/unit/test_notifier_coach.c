@@ -197,6 +197,7 @@ static void a_note_is_as_hubspot_wants_it(void **state)
     (void)state;
 }
 
+#define NOT_UNDERSTOOD "HubSpot's answer cannot be understood"
 #define ERROR(more) "{\"status\":\"error\",\"message\":\"Not so.\",\"correlationId\":\"c\"" more "}"
 static void hubspots_answers_decide(void **state)
 {
@@ -230,9 +231,9 @@ static void hubspots_answers_decide(void **state)
         { "cut off", NULL, "", "", "waiting", "", 60, true },
         { "nobody of that address", "404 Not Found", "", ERROR(",\"category\":\"OBJECT_NOT_FOUND\""), "no_contact",
           "NULL", 0, false },
-        { "nothing", "200 OK", "", "", "no_contact", "NULL", 0, false },
-        { "an id that is none", "200 OK", "", "{\"id\":\"1/../2\",\"results\":[{\"id\":\"x\"}]}", "no_contact", "NULL",
-          0, false },
+        { "nothing", "200 OK", "", "", "waiting", NOT_UNDERSTOOD, 60, true },
+        { "an id that is none", "200 OK", "", "{\"id\":\"1/../2\",\"results\":[{\"id\":\"x\"}]}", "waiting",
+          NOT_UNDERSTOOD, 60, true },
     };
     for (size_t i = 0; i < 2 * LENGTH(cases); i++) { /* to the search, and to the note */
         size_t number = i % LENGTH(cases);
@@ -263,7 +264,7 @@ static void hubspots_answers_decide(void **state)
     expect_text(effects.at, "|refused|101|NULL|HTTP status 404: the contact is not there any more|1|");
     provider_answers("201 Created", "", "<html>");
     expect(done(), DONE);
-    expect_text(effects.at, "|waiting|101|NULL|HubSpot's answer has no id|1|");
+    expect_text(effects.at, "|waiting|101|NULL|HubSpot's answer cannot be understood|1|");
     assert_true(uncertain);
     (void)state;
 }
