@@ -11,18 +11,21 @@
 int LLVMFuzzerInitialize(int *count, char ***arguments);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What does not hold is a finding. */
-static inline void check(bool holds)
+/* What does not hold is a finding; it is said here, since until the first input nobody else says why a fuzzer ends. */
+#define require(holds) require_that(holds, #holds, __FILE__, __LINE__)
+static inline void require_that(bool holds, const char *what, const char *file, int line)
 {
-    if (!holds)
-        abort();
+    if (holds)
+        return;
+    fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
+    abort();
 }
 
 /* What is refused says why, and where, in words that can be logged and answered. */
 static inline void check_reason(const struct problem *why)
 {
-    check(why->text[0] != '\0' && text_is_utf8(text_of(why->text)));
-    check(text_is_utf8(text_of(why->pointer)) && (why->pointer[0] == '\0' || why->pointer[0] == '/'));
+    require(why->text[0] != '\0' && text_is_utf8(text_of(why->text)));
+    require(text_is_utf8(text_of(why->pointer)) && (why->pointer[0] == '\0' || why->pointer[0] == '/'));
 }
 
 /* What is logged of each input would hide what is found. */
@@ -47,6 +50,6 @@ static inline void fuzz_folder_make(void)
 {
     snprintf(fuzz_folder, sizeof(fuzz_folder), "%s/switchboard-fuzz.XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    check(mkdtemp(fuzz_folder) != NULL);
+    require(mkdtemp(fuzz_folder) != NULL);
     atexit(fuzz_folder_remove);
 }

@@ -25,21 +25,21 @@ static void try_transcript(const char *transcript, struct arena *arena)
     for (const char *line = transcript; *line;) {
         size_t bytes = strcspn(line, "\n");
         const char *said = arena_copy_text(arena, (struct text){ line, bytes });
-        check(evidence_holds(evidence, said, arena) == word_next(turn_said(said, &speaker), &word));
+        require(evidence_holds(evidence, said, arena) == word_next(turn_said(said, &speaker), &word));
         longest = bytes > longest ? bytes : longest;
         line += bytes + (line[bytes] == '\n');
     }
     rules_analyze(&(struct rules_call){ .transcript = transcript, .started_at = "2026-11-21T09:30", .weekday = 6 },
                   arena, &analysis);
-    check(analysis.sentiment_score >= -1 && analysis.sentiment_score <= 1);
-    check(strlen(analysis.summary) <= 2000);
+    require(analysis.sentiment_score >= -1 && analysis.sentiment_score <= 1);
+    require(strlen(analysis.summary) <= 2000);
     for (size_t i = 0; i < analysis.evidence_count && longest <= QUOTE_BYTES; i++)
-        check(evidence_holds(evidence, analysis.evidence[i].quote, arena));
+        require(evidence_holds(evidence, analysis.evidence[i].quote, arena));
     for (size_t i = 0; i < analysis.objections_count && longest <= QUOTE_BYTES; i++)
-        check(evidence_holds(evidence, analysis.objections[i].quote, arena));
+        require(evidence_holds(evidence, analysis.objections[i].quote, arena));
     if (analysis.appointment && analysis.appointment->scheduled_start) {
         int64_t us;
-        check(time_read(text_of(arena_printf(arena, "%sZ", analysis.appointment->scheduled_start)), &us));
+        require(time_read(text_of(arena_printf(arena, "%sZ", analysis.appointment->scheduled_start)), &us));
     }
 }
 
@@ -55,7 +55,7 @@ static enum outcome read_reply(struct work *work, const struct event *event)
     enum outcome outcome = (context.llm_provider == LLM_GEMINI ? gemini_read : openai_read)(work, &reply, &answer);
     (void)event;
     if (outcome == DONE)
-        check(text_is_utf8(answer.body) && answer.model && strlen(answer.model) <= LLM_MODEL_BYTES_MAX &&
+        require(text_is_utf8(answer.body) && answer.model && strlen(answer.model) <= LLM_MODEL_BYTES_MAX &&
               text_is_utf8(text_of(answer.model)) && answer.tokens_in >= 0 && answer.tokens_out >= 0);
     return outcome;
 }
@@ -122,7 +122,7 @@ static void try_handler(stage_handler *handle, const struct event_type *type, co
     if (work_try(&stage, handle, buf_text(&message), &probe, &effects, &why) != DONE)
         check_reason(&why);
     else if (effects.bytes > 0)
-        check(!effects.overflowed && text_is_utf8(buf_text(&effects)) && !strstr(effects.at, "\nevent unreadable "));
+        require(!effects.overflowed && text_is_utf8(buf_text(&effects)) && !strstr(effects.at, "\nevent unreadable "));
     buf_done(&message);
     buf_done(&effects);
 }
@@ -160,7 +160,7 @@ static void try_analysis(struct text json, struct arena *arena)
     buf_init(&written, ARENA_BYTES_MAX);
     if (call_analysis_read(json, arena, &analysis, &why)) {
         call_analysis_write(&written, &analysis);
-        check(call_analysis_read(buf_text(&written), arena, &again, &why));
+        require(call_analysis_read(buf_text(&written), arena, &again, &why));
     } else {
         check_reason(&why);
     }
@@ -212,7 +212,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
 {
     struct problem why;
     (void)count, (void)arguments;
-    check(crypto_init(&why));
+    require(crypto_init(&why));
     return 0;
 }
 

@@ -116,7 +116,8 @@ static enum outcome make_ask(void *unused, const char *name, const struct ask *a
                              struct answer *ret)
 {
     bool found, recording = strcmp(name, "recording") == 0, words = strncmp(name, "transcri", 8) == 0;
-    bool note = strcmp(ask->provider, "hubspot") == 0, of_hubspot = who == 'h' || who == 'n', looks = who == 'l' || who == 'n';
+    bool note = strcmp(ask->provider, "hubspot") == 0;
+    bool of_hubspot = who == 'h' || who == 'n', looks = who == 'l' || who == 'n';
     (void)unused, (void)arena;
     *ret = (struct answer){ .body = recording ? TEXT(RECORDING)
                                     : words   ? TEXT(TRANSCRIPT)
@@ -130,7 +131,7 @@ static enum outcome make_ask(void *unused, const char *name, const struct ask *a
         looks && ask->look_up ? ask->look_up(trying, ask->request, ret, &found) : ask->call(trying, ask->request, ret);
     trying->asking = NULL;
     trying->asked = NULL;
-    check(outcome != DONE || !ret->provider_id ||
+    require(outcome != DONE || !ret->provider_id ||
           (ret->provider_id[0] && strlen(ret->provider_id) <= TWILIO_SID_BYTES_MAX));
     ret->ask_id = ASK_ID;
     return outcome;
@@ -154,7 +155,7 @@ static void try_handler(const struct stage *stage, stage_handler *handle, const 
     buf_init(&effects, EFFECTS_BYTES_MAX);
     event_write(&message, &event, type, NULL);
     if (work_try(stage, watched, buf_text(&message), &probe, &effects, &why) == DONE)
-        check(effects.bytes > 0 && !effects.overflowed && text_is_utf8(buf_text(&effects)) &&
+        require(effects.bytes > 0 && !effects.overflowed && text_is_utf8(buf_text(&effects)) &&
               !strstr(effects.at, "\nevent unreadable "));
     else
         check_reason(&why);
@@ -216,7 +217,7 @@ static void record_something(void)
     snprintf(path, sizeof(path), "%s/spoken.flac", fuzz_folder);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     struct audio_writer *writer = audio_write_open(fd, &why);
-    check(writer && audio_write(writer, samples, SPOKEN_SAMPLES, &why) && audio_write_close(writer, &why));
+    require(writer && audio_write(writer, samples, SPOKEN_SAMPLES, &why) && audio_write_close(writer, &why));
     close(fd);
 }
 
@@ -226,7 +227,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     struct problem why;
 
     (void)count, (void)arguments;
-    check(crypto_init(NULL));
+    require(crypto_init(NULL));
     log_nothing();
     fuzz_folder_make();
     record_something();
@@ -251,16 +252,16 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
                                       .openai_url = url,
                                       .openai_model = "whisper-1",
                                       .openai_timeout_ms = TIMEOUT_MS,
-                                      .recordings = { .dir = fuzz_folder,
+                                      .recordings = { .store = { .dir = fuzz_folder,
+                                                                 .timeout_ms = TIMEOUT_MS,
+                                                                 .stall_timeout_ms = TIMEOUT_MS },
                                                       .bytes_max = 1 << 20,
-                                                      .duration_ms_max = 10000,
-                                                      .timeout_ms = TIMEOUT_MS,
-                                                      .stall_timeout_ms = TIMEOUT_MS } };
+                                                      .duration_ms_max = 10000 } };
     runtime.http = http_client_start(
         &(struct http_client_settings){
             .connections_max = 8, .connections_per_host_max = 8, .allowed_private = allowed, .user_agent = "fuzz" },
         &why);
-    check(runtime.http != NULL);
+    require(runtime.http != NULL);
     return 0;
 }
 

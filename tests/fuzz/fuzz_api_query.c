@@ -15,15 +15,16 @@ static void check_query(const struct calls_query *query, struct arena *arena)
     struct api_cursor again;
     struct problem why;
 
-    check(query->page.limit >= 1 && query->page.limit <= API_LIMIT_MAX);
-    check(!query->status || call_status_rank(query->status) >= 0);
-    check(!query->from || strlen(query->from) == 10);
-    check(!query->to || strlen(query->to) == 10);
-    check(!query->search || (query->search[0] && text_is_utf8(text_of(query->search))));
+    require(query->page.limit >= 1 && query->page.limit <= API_LIMIT_MAX);
+    require(!query->status || call_status_rank(query->status) >= 0);
+    require(!query->from || strlen(query->from) == 10);
+    require(!query->to || strlen(query->to) == 10);
+    require(!query->search || (query->search[0] && text_is_utf8(text_of(query->search))));
     if (strcmp(query->page.after.at, "infinity") == 0)
         return;
-    check(api_cursor_read(&calls_order, text_of(api_cursor_print(&calls_order, &query->page.after, arena)), arena, &again, &why));
-    check(strcmp(again.at, query->page.after.at) == 0 && strcmp(again.id, query->page.after.id) == 0);
+    struct text printed = text_of(api_cursor_print(&calls_order, &query->page.after, arena));
+    require(api_cursor_read(&calls_order, printed, arena, &again, &why));
+    require(strcmp(again.at, query->page.after.at) == 0 && strcmp(again.id, query->page.after.id) == 0);
 }
 
 /* Every letter of a Postgres array is one of those that statuses have. */
@@ -36,16 +37,16 @@ static void check_others(const char *url, struct arena *arena)
     struct problem why;
 
     if (leads_query_read(url, arena, &leads, &why) && leads.statuses)
-        check(strspn(leads.statuses, "{,}abcdefghijklmnopqrstuvwxyz") == strlen(leads.statuses));
+        require(strspn(leads.statuses, "{,}abcdefghijklmnopqrstuvwxyz") == strlen(leads.statuses));
     if (appointments_query_read(url, arena, &appointments, &why))
-        check(!appointments.date || strlen(appointments.date) == 10);
+        require(!appointments.date || strlen(appointments.date) == 10);
     if (sessions_query_read(url, arena, &sessions, &why))
-        check(sessions.page.limit >= 1 && sessions.page.limit <= API_LIMIT_MAX);
+        require(sessions.page.limit >= 1 && sessions.page.limit <= API_LIMIT_MAX);
     for (int of_self = 0; of_self <= 1; of_self++)
         if (metrics_query_read(url, of_self, arena, &metrics, &why)) {
-            check(!metrics.from || strlen(metrics.from) == 10);
-            check(!metrics.to || strlen(metrics.to) == 10);
-            check(!of_self || !metrics.tenant);
+            require(!metrics.from || strlen(metrics.from) == 10);
+            require(!metrics.to || strlen(metrics.to) == 10);
+            require(!of_self || !metrics.tenant);
         }
 }
 
@@ -56,9 +57,9 @@ static void check_cursor(struct text word, struct arena *arena)
     struct problem why = { .text = "" };
 
     if (api_cursor_read(&calls_order, word, arena, &cursor, &why))
-        check(text_is(word, api_cursor_print(&calls_order, &cursor, arena)));
+        require(text_is(word, api_cursor_print(&calls_order, &cursor, arena)));
     else
-        check(why.text[0] != '\0');
+        require(why.text[0] != '\0');
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -75,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (calls_query_read(url, arena, &query, &why))
         check_query(&query, arena);
     else
-        check(why.text[0] != '\0');
+        require(why.text[0] != '\0');
     check_cursor(input, arena);
     return 0;
 }

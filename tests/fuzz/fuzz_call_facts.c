@@ -15,14 +15,14 @@ static bool same(const char *a, const char *b)
 
 static void check_same(const struct call_facts *a, const struct call_facts *b)
 {
-    check(same(a->customer_number, b->customer_number) && same(a->tracking_number, b->tracking_number));
-    check(same(a->customer_name, b->customer_name) && same(a->direction, b->direction));
-    check(same(a->recording_url, b->recording_url));
-    check(same(a->agent_email, b->agent_email) && same(a->answered_number, b->answered_number));
-    check(a->has_answered == b->has_answered && a->answered == b->answered);
-    check(a->has_voicemail == b->has_voicemail && a->voicemail == b->voicemail);
-    check(a->duration_s == b->duration_s);
-    check(a->started_us == b->started_us || (a->started_us < 0 && b->started_us < 0)); /* before 1970: not said */
+    require(same(a->customer_number, b->customer_number) && same(a->tracking_number, b->tracking_number));
+    require(same(a->customer_name, b->customer_name) && same(a->direction, b->direction));
+    require(same(a->recording_url, b->recording_url));
+    require(same(a->agent_email, b->agent_email) && same(a->answered_number, b->answered_number));
+    require(a->has_answered == b->has_answered && a->answered == b->answered);
+    require(a->has_voicemail == b->has_voicemail && a->voicemail == b->voicemail);
+    require(a->duration_s == b->duration_s);
+    require(a->started_us == b->started_us || (a->started_us < 0 && b->started_us < 0)); /* before 1970: not said */
 }
 
 static void check_fold(const struct call_facts *facts)
@@ -35,7 +35,7 @@ static void check_fold(const struct call_facts *facts)
     twice[0].reported_us = twice[1].reported_us = 1700000000000000;
     call_fold(twice, 1, &once_state);
     call_fold(twice, 2, &twice_state);
-    check(call_status_rank(once_state.status) >= 0 && strcmp(once_state.status, twice_state.status) == 0);
+    require(call_status_rank(once_state.status) >= 0 && strcmp(once_state.status, twice_state.status) == 0);
     check_same(&once_state.facts, &twice_state.facts);
 }
 
@@ -54,12 +54,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct text body = { (const char *)data + 1, size - 1 };
         if (call_facts_read(hooks[data[0] / 2 % 3], types[data[0] % 2], body, arena, &facts, &why)) {
             call_facts_write(&row, &facts);
-            check(!row.overflowed && call_facts_restore(buf_text(&row), arena, &restored, &why));
+            require(!row.overflowed && call_facts_restore(buf_text(&row), arena, &restored, &why));
             check_same(&facts, &restored);
             check_fold(&facts);
         } else {
-            check(why.text[0] != '\0' && text_is_utf8(text_of(why.text)));
-            check(why.pointer[0] == '\0' || why.pointer[0] == '/');
+            require(why.text[0] != '\0' && text_is_utf8(text_of(why.text)));
+            require(why.pointer[0] == '\0' || why.pointer[0] == '/');
         }
     }
     buf_done(&row);

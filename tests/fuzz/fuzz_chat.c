@@ -156,7 +156,7 @@ static void try_event(stage_handler *handle, const struct event_type *type, cons
     if (work_try(&stage, handle, buf_text(&message), &probe, &effects, &why) != DONE)
         check_reason(&why);
     else
-        check(!effects.overflowed && text_is_utf8(buf_text(&effects)) && is_readable(buf_text(&effects)));
+        require(!effects.overflowed && text_is_utf8(buf_text(&effects)) && is_readable(buf_text(&effects)));
     buf_done(&message);
     buf_done(&effects);
 }
@@ -205,9 +205,9 @@ static size_t characters_of(const char *text)
 static void try_words(const char *words, struct arena *arena)
 {
     const char *clean = coach_clean(arena, words, 100), *styled = coach_style(arena, words, 100);
-    check(text_is_utf8(text_of(clean)) && characters_of(clean) <= 100 && !strpbrk(clean, "\x01\x1b\x7f\r"));
-    check(text_is_utf8(text_of(styled)) && characters_of(styled) <= 100 && !strstr(styled, "```"));
-    check(strcmp(coach_clean(arena, clean, 100), clean) == 0);
+    require(text_is_utf8(text_of(clean)) && characters_of(clean) <= 100 && !strpbrk(clean, "\x01\x1b\x7f\r"));
+    require(text_is_utf8(text_of(styled)) && characters_of(styled) <= 100 && !strstr(styled, "```"));
+    require(strcmp(coach_clean(arena, clean, 100), clean) == 0);
     answer_body = TEXT(
         "{\"act\":\"answer\",\"text\":\"x\",\"outcome\":null,\"quote\":null,\"language\":\"en\",\"mode\":\"advice\"}");
     invitation = words;
@@ -224,7 +224,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
 {
     struct problem why;
     (void)count, (void)arguments;
-    check(crypto_init(&why));
+    require(crypto_init(&why));
     return 0;
 }
 

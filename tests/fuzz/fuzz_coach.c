@@ -15,7 +15,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
     struct problem why;
     (void)count, (void)arguments;
     log_nothing();
-    check(crypto_init(&why));
+    require(crypto_init(&why));
     return 0;
 }
 
@@ -23,14 +23,14 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
 
 static void check_text(const char *text, size_t bytes_max)
 {
-    check(!text || (*text && strlen(text) <= bytes_max && text_is_utf8(text_of(text))));
+    require(!text || (*text && strlen(text) <= bytes_max && text_is_utf8(text_of(text))));
 }
 
 static void check_time(const struct meeting_time *time, struct arena *arena)
 {
     int64_t us;
     check_text(time->zone, MEETING_NAME_BYTES_MAX);
-    check(!time->at || time_read(text_of(time->at), &us) ||
+    require(!time->at || time_read(text_of(time->at), &us) ||
           time_read(text_of(arena_printf(arena, "%sZ", time->at)), &us));
 }
 
@@ -44,9 +44,9 @@ static void try_meeting(struct text input, struct arena *arena)
         check_reason(&why);
         return;
     }
-    check(email_read(news.organizer, email) && strcmp(email, news.organizer) == 0 && email_read(email, again));
-    check(news.cancelled || (news.start.at && news.end.at));
-    check(news.attendee_count <= MEETING_ATTENDEES_MAX);
+    require(email_read(news.organizer, email) && strcmp(email, news.organizer) == 0 && email_read(email, again));
+    require(news.cancelled || (news.start.at && news.end.at));
+    require(news.attendee_count <= MEETING_ATTENDEES_MAX);
     check_text(news.event_id, OUTLOOK_ID_BYTES_MAX);
     check_text(news.title, MEETING_TITLE_BYTES_MAX);
     check_text(news.description, MEETING_DESCRIPTION_BYTES_MAX);
@@ -55,7 +55,7 @@ static void try_meeting(struct text input, struct arena *arena)
     for (size_t i = 0; i < news.attendee_count; i++)
         check_text(news.attendees[i].name, MEETING_NAME_BYTES_MAX);
     if (news.client && news.client->hubspot_contact_id)
-        check(strspn(news.client->hubspot_contact_id, "0123456789") == strlen(news.client->hubspot_contact_id));
+        require(strspn(news.client->hubspot_contact_id, "0123456789") == strlen(news.client->hubspot_contact_id));
 }
 
 /* --- registrations ------------------------------------------------------------------------------------------------ */
@@ -76,10 +76,10 @@ static void check_page(const struct registration *registration, const struct reg
     buf_init(&without, REGISTER_PAGE_BYTES_MAX);
     register_page_form(&with, &page, registration, "notice");
     register_page_form(&without, &page, nothing, "notice");
-    check(!with.overflowed && text_is_utf8(buf_text(&with)));
-    check(count(buf_text(&with), '<') == count(buf_text(&without), '<'));
-    check(count(buf_text(&with), '>') == count(buf_text(&without), '>'));
-    check(count(buf_text(&with), '"') == count(buf_text(&without), '"'));
+    require(!with.overflowed && text_is_utf8(buf_text(&with)));
+    require(count(buf_text(&with), '<') == count(buf_text(&without), '<'));
+    require(count(buf_text(&with), '>') == count(buf_text(&without), '>'));
+    require(count(buf_text(&with), '"') == count(buf_text(&without), '"'));
     buf_done(&with);
     buf_done(&without);
 }
@@ -94,7 +94,7 @@ static void check_event(const struct registration *registration)
                                                                               .email = registration->email,
                                                                               .phone = registration->phone,
                                                                               .received_at = "2026-11-26T07:00:00Z" });
-    check(EVENT_REGISTRATION_RECEIVED.check(buf_text(&data), &why));
+    require(EVENT_REGISTRATION_RECEIVED.check(buf_text(&data), &why));
     buf_done(&data);
 }
 
@@ -109,7 +109,7 @@ static void try_registration(struct text input, bool json, struct arena *arena)
         return;
     }
     registration_check(&registration, "US", arena);
-    check(text_is_utf8(text_of(registration.name)) && !strpbrk(registration.name, "\r\n\t"));
+    require(text_is_utf8(text_of(registration.name)) && !strpbrk(registration.name, "\r\n\t"));
     nothing = registration;
     for (int i = 0; i < REGISTRATION_FIELDS; i++)
         nothing.entered[i] = "";

@@ -21,8 +21,8 @@ static void try_reader(const struct reader *reader, struct text json, struct are
     if (!reader->rewrite(json, arena, &once, &why)) {
         check_reason(&why);
     } else {
-        check(reader->rewrite(buf_text(&once), arena, &twice, &why));
-        check(text_equal(buf_text(&once), buf_text(&twice)));
+        require(reader->rewrite(buf_text(&once), arena, &twice, &why));
+        require(text_equal(buf_text(&once), buf_text(&twice)));
     }
     buf_done(&once);
     buf_done(&twice);
@@ -33,8 +33,8 @@ static void write_once_more(const struct event *event, struct buf *out, struct e
     struct problem why;
 
     event_write(out, event, event_type_find(event->type), NULL);
-    check(!out->overflowed && memchr(out->at, '\n', out->bytes) == NULL);
-    check(event_read(buf_text(out), arena, ret, &why));
+    require(!out->overflowed && memchr(out->at, '\n', out->bytes) == NULL);
+    require(event_read(buf_text(out), arena, ret, &why));
 }
 
 static void try_event(const struct event *event, struct arena *arena)
@@ -46,7 +46,7 @@ static void try_event(const struct event *event, struct arena *arena)
     buf_init(&twice, ARENA_BYTES_MAX);
     write_once_more(event, &once, &again, arena);
     write_once_more(&again, &twice, &third, arena);
-    check(text_equal(buf_text(&once), buf_text(&twice)));
+    require(text_equal(buf_text(&once), buf_text(&twice)));
     buf_done(&once);
     buf_done(&twice);
 }
@@ -60,7 +60,7 @@ static void try_letter(struct text message, struct arena *arena)
     struct problem why = { .text = "" };
 
     if (letter_read(&record, arena, &letter, &rejected, &why))
-        check(text_is_utf8(text_of(letter.group)) && letter.event_id && letter.type && letter.key);
+        require(text_is_utf8(text_of(letter.group)) && letter.event_id && letter.type && letter.key);
     else
         check_reason(&why);
 }
@@ -69,10 +69,10 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
 {
     (void)count;
     (void)arguments;
-    check(readers_forgotten() == NULL);
+    require(readers_forgotten() == NULL);
     rd_kafka_t *client = rd_kafka_new(RD_KAFKA_PRODUCER, NULL, NULL, 0); /* talks to nobody: it knows no broker */
     dead = client ? rd_kafka_topic_new(client, "dead.ingest", NULL) : NULL;
-    check(dead != NULL);
+    require(dead != NULL);
     return 0;
 }
 

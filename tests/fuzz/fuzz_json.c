@@ -23,8 +23,8 @@ static void write_children(struct buf *buf, struct json_value value, struct aren
     }
     while (json_member(&scan, &name, &child)) {
         const char *plain = json_string((struct json_value){ JSON_STRING, name }, arena);
-        check(json_string_is(name, plain));
-        check(json_find(value, plain, &found) && found.raw.at <= child.raw.at);
+        require(json_string_is(name, plain));
+        require(json_find(value, plain, &found) && found.raw.at <= child.raw.at);
         json_name(buf, plain);
         write_value(buf, child, arena);
     }
@@ -42,7 +42,7 @@ static void write_number(struct buf *buf, struct json_value value)
         struct json_value written;
         buf_init(&digits, 32);
         json_write_integer(&digits, integer);
-        check(json_parse(buf_text(&digits), &written, NULL) && json_integer(written, &again) && again == integer);
+        require(json_parse(buf_text(&digits), &written, NULL) && json_integer(written, &again) && again == integer);
         buf_done(&digits);
     }
     if (json_number(value, &number))
@@ -61,8 +61,8 @@ static void write_value(struct buf *buf, struct json_value value, struct arena *
         buf_add_char(buf, value.kind == JSON_OBJECT ? '}' : ']');
         break;
     case JSON_STRING:
-        check(text_is_utf8(text_of(json_string(value, arena))));
-        check(json_string_is(value.raw, json_string(value, arena)));
+        require(text_is_utf8(text_of(json_string(value, arena))));
+        require(json_string_is(value.raw, json_string(value, arena)));
         json_write_string(buf, json_string(value, arena));
         break;
     case JSON_NUMBER:
@@ -83,10 +83,10 @@ static void rewrite(struct text text, struct buf *ret, struct arena *arena)
     struct json_value value;
     struct problem why;
 
-    check(json_parse(text, &value, &why));
+    require(json_parse(text, &value, &why));
     write_value(ret, value, arena);
-    check(!ret->overflowed);
-    check(memchr(ret->at, '\n', ret->bytes) == NULL);
+    require(!ret->overflowed);
+    require(memchr(ret->at, '\n', ret->bytes) == NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct problem why = { .text = "" };
 
     if (!json_parse(input, &value, &why)) {
-        check(why.text[0] != '\0' && text_is_utf8(text_of(why.text)));
+        require(why.text[0] != '\0' && text_is_utf8(text_of(why.text)));
     } else {
         CLEANUP(arena_freep) struct arena *arena = arena_new(ARENA_BYTES_MAX);
         struct buf once, twice;
@@ -104,9 +104,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buf_init(&twice, ARENA_BYTES_MAX);
         rewrite(input, &once, arena);
         rewrite(buf_text(&once), &twice, arena);
-        check(text_equal(buf_text(&once), buf_text(&twice)));
+        require(text_equal(buf_text(&once), buf_text(&twice)));
         if (value.kind == JSON_OBJECT || value.kind == JSON_ARRAY)
-            check(!json_parse((struct text){ value.raw.at, value.raw.bytes / 2 }, &value, NULL));
+            require(!json_parse((struct text){ value.raw.at, value.raw.bytes / 2 }, &value, NULL));
         buf_done(&once);
         buf_done(&twice);
     }
@@ -115,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf string;
     buf_init(&string, 6 * size + 16);
     json_write_text(&string, input);
-    check(!string.overflowed && json_parse(buf_text(&string), &value, NULL));
+    require(!string.overflowed && json_parse(buf_text(&string), &value, NULL));
     buf_done(&string);
     return 0;
 }

@@ -11,7 +11,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    check(crypto_init(NULL));
+    require(crypto_init(NULL));
     return 0;
 }
 
@@ -77,10 +77,10 @@ static void check_form(struct text url, struct text body)
     buf_add_text(&text, url);
     if (form_read(body, arena, &form, NULL)) {
         append_fields(&text, &form);
-        check(!text.overflowed);
-        check(signature_twilio(secrets, sign(buf_text(&text), printed), absent, url, body, true) == 1);
+        require(!text.overflowed);
+        require(signature_twilio(secrets, sign(buf_text(&text), printed), absent, url, body, true) == 1);
         buf_add_char(&text, 'x');
-        check(signature_twilio(secrets, sign(buf_text(&text), printed), absent, url, body, true) == SIGNATURE_WRONG);
+        require(signature_twilio(secrets, sign(buf_text(&text), printed), absent, url, body, true) == SIGNATURE_WRONG);
     }
     buf_done(&text);
 }
@@ -95,14 +95,15 @@ static void check_shunya(struct text header, struct text body)
     int64_t said_s;
 
     if (signature_shunya_time(header, &said_s))
-        check(said_s >= 0 && signature_shunya(secrets, header, body, said_s, false) == SIGNATURE_WRONG);
-    check(signature_shunya(secrets, header, body, signed_s, true) == SIGNATURE_WRONG);
+        require(said_s >= 0 && signature_shunya(secrets, header, body, said_s, false) == SIGNATURE_WRONG);
+    require(signature_shunya(secrets, header, body, signed_s, true) == SIGNATURE_WRONG);
     hmac_sha256(TEXT("fuzzed secret"), parts, LENGTH(parts), code);
     snprintf(made, sizeof(made), "t=1795242589,v1=%s", hex_print(code, sizeof(code), hex));
-    check(signature_shunya_time(text_of(made), &said_s) && said_s == signed_s);
-    check(signature_shunya(secrets, text_of(made), body, signed_s + SIGNATURE_AGE_S_MAX, false) == 1);
-    check(signature_shunya(secrets, text_of(made), body, signed_s + SIGNATURE_AGE_S_MAX + 1, false) == SIGNATURE_WRONG);
-    check(signature_shunya(secrets, text_of(made), header, signed_s, true) ==
+    require(signature_shunya_time(text_of(made), &said_s) && said_s == signed_s);
+    require(signature_shunya(secrets, text_of(made), body, signed_s + SIGNATURE_AGE_S_MAX, false) == 1);
+    require(signature_shunya(secrets, text_of(made), body, signed_s + SIGNATURE_AGE_S_MAX + 1, false) ==
+            SIGNATURE_WRONG);
+    require(signature_shunya(secrets, text_of(made), header, signed_s, true) ==
           (order(header, body) == 0 ? 1 : SIGNATURE_WRONG));
 }
 
@@ -120,8 +121,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)signature_twilio(secrets, header, settings, url, body, false);
     (void)signature_twilio(secrets, header, settings, url, absent, true);
 
-    check(signature_callrail(TEXT(" fuzzed secret , other"), sign(body, printed), body) == 0);
-    check(signature_callrail(TEXT("fuzzed secret"), sign(url, printed), body) ==
+    require(signature_callrail(TEXT(" fuzzed secret , other"), sign(body, printed), body) == 0);
+    require(signature_callrail(TEXT("fuzzed secret"), sign(url, printed), body) ==
           (order(url, body) == 0 ? 0 : SIGNATURE_WRONG));
 
     /* as they are seen on the wire: without a port, so that the text itself is one of the two that are tried */
@@ -129,8 +130,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_init(&address, url.bytes + sizeof("https://h.example.test/"));
     buf_add_string(&address, "https://h.example.test/");
     buf_add_text(&address, url);
-    check(signature_twilio(TEXT("fuzzed secret"), sign(buf_text(&address), printed), absent, buf_text(&address), absent,
-                           false) == 0);
+    require(signature_twilio(TEXT("fuzzed secret"), sign(buf_text(&address), printed), absent, buf_text(&address),
+                             absent, false) == 0);
     check_form(buf_text(&address), body);
     check_shunya(header, body);
     buf_done(&address);

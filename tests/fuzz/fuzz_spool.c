@@ -44,11 +44,11 @@ static void note_read(void *context, const char *topic, int32_t partition, const
                       int count)
 {
     (void)context;
-    check(strcmp(topic, TOPIC) == 0 && count >= -1 && count <= SPOOL_READ_MAX);
+    require(strcmp(topic, TOPIC) == 0 && count >= -1 && count <= SPOOL_READ_MAX);
     for (int i = 0; i < count; i++) {
-        check(messages[i].partition == partition && messages[i].id && messages[i].key.at && messages[i].payload.at);
-        check(messages[i].payload.at[messages[i].payload.bytes] == '\0');
-        check(i == 0 || messages[i].number > messages[i - 1].number);
+        require(messages[i].partition == partition && messages[i].id && messages[i].key.at && messages[i].payload.at);
+        require(messages[i].payload.at[messages[i].payload.bytes] == '\0');
+        require(i == 0 || messages[i].number > messages[i - 1].number);
     }
     told.read_count = count;
     told.answered++;
@@ -63,7 +63,7 @@ static void note_removed(void *context, const char *topic, int32_t partition, in
 static void note_leftovers(void *context, const struct spool_count *count)
 {
     (void)context;
-    check(count->topic && count->messages > 0);
+    require(count->topic && count->messages > 0);
 }
 
 static struct spool *open_spool(struct problem *why)
@@ -79,7 +79,7 @@ static struct spool *open_spool(struct problem *why)
 static void serve_until(struct spool *spool, int answered)
 {
     while (told.answered < answered) {
-        check(poll(&(struct pollfd){ .fd = spool_fd(spool), .events = POLLIN }, 1, PATIENCE_MS) == 1);
+        require(poll(&(struct pollfd){ .fd = spool_fd(spool), .events = POLLIN }, 1, PATIENCE_MS) == 1);
         spool_serve(spool);
     }
 }
@@ -107,7 +107,7 @@ static const char *path_of(const char *name)
 static void empty_folder(void)
 {
     DIR *listing = opendir(fuzz_folder);
-    check(listing != NULL);
+    require(listing != NULL);
     for (struct dirent *entry; (entry = readdir(listing));)
         unlinkat(dirfd(listing), entry->d_name, 0);
     closedir(listing);
@@ -120,7 +120,7 @@ static void make_parts(void)
     struct spool *spool = open_spool(&why);
     int64_t numbers[] = { 1, 2 };
 
-    check(spool != NULL);
+    require(spool != NULL);
     for (int i = 0; i < MESSAGES; i++) {
         add(spool, i % 2);
         serve_until(spool, i + 1); /* one at a time, or how much is in the log would depend on the machine */
@@ -131,7 +131,7 @@ static void make_parts(void)
     for (size_t i = 0; i < LENGTH(parts); i++) {
         int fd = open(path_of(parts[i].name), O_RDONLY | O_CLOEXEC);
         ssize_t got = read(fd, parts[i].content, FILE_BYTES_MAX);
-        check(got > 0 && got < FILE_BYTES_MAX);
+        require(got > 0 && got < FILE_BYTES_MAX);
         parts[i].bytes = (size_t)got;
         close(fd);
     }
@@ -155,7 +155,7 @@ static void write_parts(const uint8_t *changes, size_t bytes)
                 content[place] = (char)change[3];
         }
         int fd = open(path_of(parts[i].name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        check(write(fd, content, length) == (ssize_t)length);
+        require(write(fd, content, length) == (ssize_t)length);
         close(fd);
     }
 }
@@ -190,7 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         add(spool, lane);
     }
     serve_until(spool, 4);
-    check(told.added + told.refused == 2);
+    require(told.added + told.refused == 2);
     spool_close(spool);
     return 0;
 }

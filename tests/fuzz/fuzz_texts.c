@@ -39,7 +39,7 @@ static bool encode(const struct form *form, struct buf *ret)
     for (size_t i = 0; i < form->count; i++) {
         const struct text texts[] = { form->fields[i].name, form->fields[i].value };
         for (size_t j = 0; j < LENGTH(texts); j++) {
-            check(text_is_utf8(texts[j]) && texts[j].at[texts[j].bytes] == '\0');
+            require(text_is_utf8(texts[j]) && texts[j].at[texts[j].bytes] == '\0');
             if (strlen(texts[j].at) != texts[j].bytes)
                 return false;
             buf_add_char(ret, j == 0 ? '&' : '=');
@@ -61,11 +61,11 @@ static void try_form(struct text input, struct arena *arena)
     }
     buf_init(&body, 3 * input.bytes + 2 * FORM_FIELDS_MAX);
     if (encode(&form, &body)) {
-        check(!body.overflowed && form_read(buf_text(&body), arena, &again, &why) && again.count == form.count);
+        require(!body.overflowed && form_read(buf_text(&body), arena, &again, &why) && again.count == form.count);
         for (size_t i = 0; i < form.count; i++) {
-            check(text_equal(form.fields[i].name, again.fields[i].name));
-            check(text_equal(form.fields[i].value, again.fields[i].value));
-            check(form_get(&form, form.fields[i].name.at) != NULL);
+            require(text_equal(form.fields[i].name, again.fields[i].name));
+            require(text_equal(form.fields[i].value, again.fields[i].value));
+            require(form_get(&form, form.fields[i].name.at) != NULL);
         }
     }
     buf_done(&body);
@@ -99,10 +99,10 @@ static void try_value(const struct setting *setting, const char *value, struct a
     buf_init(&twice, INPUT_BYTES_MAX);
     if (setting_value_read(setting, value, &first, arena)) {
         setting_value_print(setting, &first, &once);
-        check(text_is_utf8(buf_text(&once)));
-        check(setting_value_read(setting, once.at ? once.at : "", &second, arena));
+        require(text_is_utf8(buf_text(&once)));
+        require(setting_value_read(setting, once.at ? once.at : "", &second, arena));
         setting_value_print(setting, &second, &twice);
-        check(text_equal(buf_text(&once), buf_text(&twice)));
+        require(text_equal(buf_text(&once), buf_text(&twice)));
     }
     buf_done(&once);
     buf_done(&twice);
@@ -125,16 +125,16 @@ static void try_settings_file(struct text input, struct arena *arena)
     memcpy(content, input.at, input.bytes);
     if (!settings_file_parse(content, input.bytes, &file, &why)) {
         check_reason(&why);
-        check(text_starts(text_of(why.text), "line "));
+        require(text_starts(text_of(why.text), "line "));
         return;
     }
     for (size_t i = 0; i < file.count; i++) {
         const struct settings_entry *entry = &file.entries[i];
-        check(entry->name[0] &&
+        require(entry->name[0] &&
               strspn(entry->name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") ==
                   strlen(entry->name));
-        check(text_is_utf8(text_of(entry->value)) && entry->line > 0);
-        check(entry->value >= content && entry->value + strlen(entry->value) <= content + input.bytes);
+        require(text_is_utf8(text_of(entry->value)) && entry->line > 0);
+        require(entry->value >= content && entry->value + strlen(entry->value) <= content + input.bytes);
     }
 }
 
@@ -147,7 +147,7 @@ static void try_phone(struct text input, struct arena *arena)
 
     for (size_t i = 0; i < LENGTH(regions); i++)
         if (phone_e164(arena_copy_text(arena, input), regions[i], number))
-            check(number[0] == '+' && phone_e164(number, "ZZ", again) && strcmp(number, again) == 0);
+            require(number[0] == '+' && phone_e164(number, "ZZ", again) && strcmp(number, again) == 0);
 }
 
 static void try_spoken_time(struct text input, struct arena *arena)
@@ -157,7 +157,7 @@ static void try_spoken_time(struct text input, struct arena *arena)
 
     spoken_time_hear(&said, input, false, "2026-11-21T09:30", 6);
     if (spoken_time_is_whole(&said))
-        check(time_read(text_of(arena_printf(arena, "%sZ", spoken_time_print(&said, arena))), &us));
+        require(time_read(text_of(arena_printf(arena, "%sZ", spoken_time_print(&said, arena))), &us));
 }
 
 static void try_time(struct text input, struct arena *arena)
@@ -166,9 +166,9 @@ static void try_time(struct text input, struct arena *arena)
     int64_t us, again;
 
     if (time_read(input, &us))
-        check(time_read(text_of(time_print(us, printed)), &again) && again == us);
+        require(time_read(text_of(time_print(us, printed)), &again) && again == us);
     if (when_read(arena_copy_text(arena, input), &us))
-        check(us < INT64_MAX);
+        require(us < INT64_MAX);
 }
 
 static void try_base64(struct text input, struct arena *arena)
@@ -177,7 +177,7 @@ static void try_base64(struct text input, struct arena *arena)
     char *decoded = arena_alloc(arena, input.bytes + 1);
 
     if (base64_read(input, decoded, input.bytes, &bytes))
-        check(text_is(input, base64_print(decoded, bytes, arena_alloc(arena, BASE64_BYTES(bytes)))));
+        require(text_is(input, base64_print(decoded, bytes, arena_alloc(arena, BASE64_BYTES(bytes)))));
 }
 
 /* The trace is the parent's; what cannot be read begins a new one. */
@@ -187,9 +187,9 @@ static void try_trace(struct text input, struct arena *arena)
     const char *parent = arena_copy_text(arena, input);
 
     traceparent_next(parent, next);
-    check(traceparent_is(text_of(next)));
+    require(traceparent_is(text_of(next)));
     if (traceparent_is(text_of(parent)))
-        check(memcmp(next + 3, parent + 3, TRACE_ID_DIGITS) == 0);
+        require(memcmp(next + 3, parent + 3, TRACE_ID_DIGITS) == 0);
 }
 
 /* --- who may come in, and where we may go ------------------------------------------------------------------------- */
@@ -199,7 +199,7 @@ static void try_token(struct text input, struct arena *arena)
     struct text token;
     (void)arena;
     if (token_read(input, &token))
-        check(token.bytes > 3 && token.bytes <= TOKEN_BYTES_MAX && text_starts(token, "sb_") &&
+        require(token.bytes > 3 && token.bytes <= TOKEN_BYTES_MAX && text_starts(token, "sb_") &&
               token.at + token.bytes <= input.at + input.bytes);
 }
 
@@ -219,8 +219,8 @@ static const char *write_file(const char *name, struct text content)
     snprintf(path, sizeof(path), "%s/%s", fuzz_folder, name);
     snprintf(new_path, sizeof(new_path), "%s.new", path);
     FILE *file = fopen(new_path, "w");
-    check(file && fwrite(content.at, 1, content.bytes, file) == content.bytes && fclose(file) == 0);
-    check(rename(new_path, path) == 0);
+    require(file && fwrite(content.at, 1, content.bytes, file) == content.bytes && fclose(file) == 0);
+    require(rename(new_path, path) == 0);
     return path;
 }
 
@@ -235,14 +235,14 @@ static void try_keys(struct text input, struct arena *arena)
 
     (void)arena;
     struct keyring *keyring = keyring_open(&with, &why);
-    check(keyring != NULL && !keyring_is_known(keyring));
+    require(keyring != NULL && !keyring_is_known(keyring));
     hmac_sha1(TEXT("shared key"), &body, 1, code);
     base64_print(code, sizeof(code), signature);
     struct signer signer = keyring_signer(keyring, NULL, text_of(signature), body);
-    check(signer.kind == SIGNER_SHARED && signer.key == 0);
-    check(keyring_signer(keyring, NULL, TEXT("c2lnbmF0dXJl"), body).kind == SIGNER_UNKNOWN);
+    require(signer.kind == SIGNER_SHARED && signer.key == 0);
+    require(keyring_signer(keyring, NULL, TEXT("c2lnbmF0dXJl"), body).kind == SIGNER_UNKNOWN);
     signer = keyring_signer(keyring, "acme", text_of(signature), body);
-    check(signer.kind == SIGNER_UNKNOWN || strcmp(signer.tenant, "acme") == 0);
+    require(signer.kind == SIGNER_UNKNOWN || strcmp(signer.tenant, "acme") == 0);
     keyring_is_of_another(keyring, "+15550100001", "acme");
     keyring_close(keyring);
 }
@@ -257,7 +257,7 @@ static void try_range(struct text input, struct arena *arena)
     (void)arena;
     for (size_t i = 0; i < LENGTH(lengths); i++)
         if (byte_range_read(input, lengths[i], &first, &last) == RANGE_PART)
-            check(first >= 0 && first <= last && last < lengths[i]);
+            require(first >= 0 && first <= last && last < lengths[i]);
 }
 
 /* A call that is given another recording is the same call. */
@@ -270,11 +270,11 @@ static void try_listed_call(struct text input, struct arena *arena)
         check_reason(&why);
         return;
     }
-    check(listed.call_id[0] && (listed.started_us < 0 || listed.over_us >= listed.started_us));
+    require(listed.call_id[0] && (listed.started_us < 0 || listed.over_us >= listed.started_us));
     struct callrail_listed before = listed;
     callrail_listed_record(&listed, "https://recordings.example.test/1", arena);
-    check(callrail_listed_read(listed.body, arena, &again, &why) && strcmp(again.call_id, before.call_id) == 0);
-    check(before.started_us < 0 || again.started_us == before.started_us);
+    require(callrail_listed_read(listed.body, arena, &again, &why) && strcmp(again.call_id, before.call_id) == 0);
+    require(before.started_us < 0 || again.started_us == before.started_us);
 }
 
 static void try_list(struct text input, struct arena *arena)
@@ -285,7 +285,7 @@ static void try_list(struct text input, struct arena *arena)
     struct json_value call;
 
     if (callrail_link_is(input, &why))
-        check(text_is_utf8(text_of(callrail_link_read(input, arena))));
+        require(text_is_utf8(text_of(callrail_link_read(input, arena))));
     else
         check_reason(&why);
     if (!callrail_page_read(input, &page, &why)) {
@@ -309,7 +309,7 @@ static void try_job(struct text input, struct arena *arena)
         return;
     }
     if (shunya_webhook_news(input, arena, &news, &job_id, &about, &why))
-        check(strcmp(job_id, webhook.job_id) == 0 && (news.result.at != NULL) != (news.error != NULL));
+        require(strcmp(job_id, webhook.job_id) == 0 && (news.result.at != NULL) != (news.error != NULL));
     else
         check_reason(&why);
 }
@@ -330,10 +330,10 @@ static void try_facts(struct text input, struct arena *arena)
     buf_init(&once, EVENT_BYTES_MAX);
     buf_init(&twice, EVENT_BYTES_MAX);
     call_facts_write(&once, &facts);
-    check(once.overflowed || call_facts_restore(buf_text(&once), arena, &again, &why));
+    require(once.overflowed || call_facts_restore(buf_text(&once), arena, &again, &why));
     if (!once.overflowed) {
         call_facts_write(&twice, &again);
-        check(text_equal(buf_text(&once), buf_text(&twice)));
+        require(text_equal(buf_text(&once), buf_text(&twice)));
     }
     buf_done(&once);
     buf_done(&twice);
@@ -349,19 +349,19 @@ static void try_transcript(struct text input, struct arena *arena)
         check_reason(&why);
         return;
     }
-    check(transcript_words(&transcript) >= (int)transcript.count);
-    check(transcript_speakers(&transcript) <= (int)transcript.count);
-    check(transcript_read(transcript_write(&transcript, arena), arena, &again, &why));
-    check(again.count == transcript.count);
-    check(strcmp(transcript_lines(&again, arena), transcript_lines(&transcript, arena)) == 0);
+    require(transcript_words(&transcript) >= (int)transcript.count);
+    require(transcript_speakers(&transcript) <= (int)transcript.count);
+    require(transcript_read(transcript_write(&transcript, arena), arena, &again, &why));
+    require(again.count == transcript.count);
+    require(strcmp(transcript_lines(&again, arena), transcript_lines(&transcript, arena)) == 0);
 }
 
 static void try_sop(struct text input, struct arena *arena)
 {
     const struct sop *sop = sop_read(arena_copy_text(arena, input), arena);
-    check(sop->count > 0 && sop->count <= SOP_STEPS_MAX);
+    require(sop->count > 0 && sop->count <= SOP_STEPS_MAX);
     for (size_t i = 0; i < sop->count; i++)
-        check(sop->steps[i].step && sop->steps[i].phrases && text_is_utf8(text_of(sop->steps[i].step)));
+        require(sop->steps[i].step && sop->steps[i].phrases && text_is_utf8(text_of(sop->steps[i].step)));
 }
 
 /* --- what operators give ------------------------------------------------------------------------------------------ */
@@ -381,7 +381,7 @@ static void check_url(struct text target, struct arena *arena)
     buf_add_text(&whole, url.port);
     buf_add_text(&whole, url.path);
     buf_add_text(&whole, url.query);
-    check(text_equal(buf_text(&whole), target));
+    require(text_equal(buf_text(&whole), target));
     buf_done(&whole);
 }
 
@@ -394,9 +394,9 @@ static void try_request(struct text input, struct arena *arena)
         check_reason(&why);
         return;
     }
-    check(request->body.at && request->body.at + request->body.bytes == input.at + input.bytes);
+    require(request->body.at && request->body.at + request->body.bytes == input.at + input.bytes);
     for (size_t i = 0; i < request->header_count; i++)
-        check(request_header(request, arena_copy_text(arena, request->headers[i].name)).at != NULL);
+        require(request_header(request, arena_copy_text(arena, request->headers[i].name)).at != NULL);
     if (request->target.at)
         check_url(request->target, arena);
 }
@@ -414,11 +414,11 @@ static void try_terminal(struct text input, struct arena *arena)
         int characters = 0;
         for (size_t at = 0; at < text.bytes; at++) {
             unsigned char byte = (unsigned char)text.at[at];
-            check(byte >= ' ' && byte != 0x7f);
-            check(byte != 0xc2 || (unsigned char)text.at[at + 1] >= 0xa0); /* nor by a control of Latin-1 */
+            require(byte >= ' ' && byte != 0x7f);
+            require(byte != 0xc2 || (unsigned char)text.at[at + 1] >= 0xa0); /* nor by a control of Latin-1 */
             characters += (byte & 0xC0) != 0x80;
         }
-        check(!shown.overflowed && text_is_utf8(text) && (widths[i] == 0 || characters <= widths[i]));
+        require(!shown.overflowed && text_is_utf8(text) && (widths[i] == 0 || characters <= widths[i]));
         buf_done(&shown);
     }
 }
@@ -438,11 +438,11 @@ static void try_document(struct text input, struct arena *arena)
     *document++ = '\0';
     buf_init(&out, 2 * INPUT_BYTES_MAX);
     if (document_set(&out, text_of(document), pointer, text_of(value), &why)) {
-        check(!out.overflowed && json_parse(buf_text(&out), &whole, &why));
+        require(!out.overflowed && json_parse(buf_text(&out), &whole, &why));
         struct buf lines;
         buf_init(&lines, (size_t)INPUT_BYTES_MAX * INPUT_BYTES_MAX);
         document_indent(&lines, buf_text(&out));
-        check(json_parse(buf_text(&lines), &whole, &why));
+        require(json_parse(buf_text(&lines), &whole, &why));
         buf_done(&lines);
     } else {
         check_reason(&why);
@@ -455,7 +455,7 @@ static void try_faults(struct text input, struct arena *arena)
 {
     (void)arena;
     setenv("FAULT_FILE", write_file("faults", input), 1);
-    check(!FAULT_ERROR("none\n"));
+    require(!FAULT_ERROR("none\n"));
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
@@ -474,7 +474,7 @@ static const struct {
 int LLVMFuzzerInitialize(int *count, char ***arguments)
 {
     (void)count, (void)arguments;
-    check(crypto_init(NULL));
+    require(crypto_init(NULL));
     log_nothing();
     fuzz_folder_make();
     return 0;

@@ -17,10 +17,10 @@ static void check_body(const struct callrail_call_received *kept, struct text ra
     struct text body = kept->body;
     if (strcmp(kept->encoding, "base64") == 0) {
         char *decoded = arena_alloc(arena, body.bytes + 1);
-        check(base64_read(body, decoded, body.bytes, &body.bytes));
+        require(base64_read(body, decoded, body.bytes, &body.bytes));
         body.at = decoded;
     }
-    check(text_equal(body, raw));
+    require(text_equal(body, raw));
 }
 
 /* As inbound.c writes it, and as the recorder and an operator read it. */
@@ -43,9 +43,9 @@ static void check_event(const struct callrail_call *call, struct text content_ty
 
     buf_init(&line, EVENT_INBOUND_BYTES_MAX);
     event_write(&line, &event, &EVENT_CALLRAIL_CALL_RECEIVED, &received);
-    check(!line.overflowed && !memchr(line.at, '\n', line.bytes));
-    check(event_read(buf_text(&line), arena, &event, &why));
-    check(callrail_call_received_read(event.data, arena, &read, &why));
+    require(!line.overflowed && !memchr(line.at, '\n', line.bytes));
+    require(event_read(buf_text(&line), arena, &event, &why));
+    require(callrail_call_received_read(event.data, arena, &read, &why));
     check_body(&read, raw, arena);
 
     struct event_rejected rejected = {
@@ -53,7 +53,7 @@ static void check_event(const struct callrail_call *call, struct text content_ty
     };
     buf_init(&letter, EVENT_INBOUND_BYTES_MAX);
     event_write(&letter, &event, &EVENT_EVENT_REJECTED, &rejected);
-    check(event_read(buf_text(&letter), arena, &event, &why) && EVENT_EVENT_REJECTED.check(event.data, &why));
+    require(event_read(buf_text(&letter), arena, &event, &why) && EVENT_EVENT_REJECTED.check(event.data, &why));
     buf_done(&letter);
     buf_done(&line);
 }
@@ -77,8 +77,8 @@ static void check_notices(struct text body, struct arena *arena)
         if (!graph_notice_read(item, arena, &notice, &why))
             check_reason(&why);
         const char *key = graph_notice_key(&notice, arena);
-        check(key[0] && strlen(key) <= EVENT_KEY_BYTES_MAX);
-        check(json_parse(notice.item, &kept, &why) && !json_find(kept, "clientState", &kept));
+        require(key[0] && strlen(key) <= EVENT_KEY_BYTES_MAX);
+        require(json_parse(notice.item, &kept, &why) && !json_find(kept, "clientState", &kept));
         buf_init(&data, EVENT_BYTES_MAX);
         graph_change_received_write(&data, &(struct graph_change_received){ .subscription_id = notice.subscription_id,
                                                                             .change = notice.change,
@@ -86,7 +86,7 @@ static void check_notices(struct text body, struct arena *arena)
                                                                             .etag = notice.etag,
                                                                             .received_at = "2026-11-21T07:00:00Z",
                                                                             .item = notice.item.at });
-        check(!data.overflowed && EVENT_GRAPH_CHANGE_RECEIVED.check(buf_text(&data), &why));
+        require(!data.overflowed && EVENT_GRAPH_CHANGE_RECEIVED.check(buf_text(&data), &why));
         buf_done(&data);
     }
 }
@@ -105,18 +105,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct text content_type = text_of(content_types[data[0] % LENGTH(content_types)]);
         struct text body = { (const char *)data + 1, size - 1 };
         bool readable = callrail_read(content_type, body, arena, &call, &why);
-        check(readable == (call.call_id[0] != '\0') && strlen(call.call_id) <= CALL_ID_BYTES_MAX);
+        require(readable == (call.call_id[0] != '\0') && strlen(call.call_id) <= CALL_ID_BYTES_MAX);
         if (!readable)
             check_reason(&why);
         check_event(&call, content_type, body, arena);
         why = (struct problem){ 0 };
         if (twilio_status_read(content_type, body, arena, &notice, &why))
-            check(strlen(notice.person) <= EVENT_KEY_BYTES_MAX && notice.person[0] && notice.message_sid[0]);
+            require(strlen(notice.person) <= EVENT_KEY_BYTES_MAX && notice.person[0] && notice.message_sid[0]);
         else
             check_reason(&why);
         why = (struct problem){ 0 };
         if (twilio_message_read(content_type, body, arena, &notice, &why))
-            check(strlen(notice.person) <= EVENT_KEY_BYTES_MAX && notice.person[0] && notice.message_sid[0]);
+            require(strlen(notice.person) <= EVENT_KEY_BYTES_MAX && notice.person[0] && notice.message_sid[0]);
         else
             check_reason(&why);
         check_notices(body, arena);
