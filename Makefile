@@ -78,13 +78,13 @@ $(B)/libcommon.a: $(common_objects)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # loaded when it is needed; without sanitizers, which a library that comes late cannot bring
-$(B)/lib/phone.so: common/phone/libphonenumber.cc
+$(B)/lib/late.so: $(wildcard common/late/*.cc)
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
-	$(Q)$(CXX) -std=c++17 -Wall -Wextra -Werror $(hardening) -fPIC -shared -Wl,-z,relro,-z,now $(CFLAGS) -o $@ $< -lphonenumber
+	$(Q)$(CXX) -std=c++17 -Wall -Wextra -Werror $(hardening) -fPIC -shared -Wl,-z,relro,-z,now $(CFLAGS) -o $@ $^ -lphonenumber -licui18n -licuuc
 
 define daemon_rule
-$(B)/bin/$(1): $$(call objects,$(1)) $(thread_objects) $(B)/libcommon.a | $(B)/lib/phone.so
+$(B)/bin/$(1): $$(call objects,$(1)) $(thread_objects) $(B)/libcommon.a | $(B)/lib/late.so
 	@echo "  LD    $$@"
 	@mkdir -p $$(@D)
 	$(Q)$(CC) $$(ldflags) -o $$@ $$^ $(if $(filter transcribe,$(1)),$$(speech_libs)) $$(libs)
@@ -95,7 +95,7 @@ $(foreach d,$(daemons),$(eval $(call daemon_rule,$(d))))
 $(B)/libingest.a: $(filter-out $(B)/ingest/main.o,$(call objects,ingest))
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
-$(B)/bin/sb: $(call objects,deploy/sb) $(thread_objects) $(B)/libingest.a $(B)/libcommon.a | $(B)/lib/phone.so
+$(B)/bin/sb: $(call objects,deploy/sb) $(thread_objects) $(B)/libingest.a $(B)/libcommon.a | $(B)/lib/late.so
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(libs)
@@ -110,7 +110,7 @@ $(B)/libstages.a: $(foreach d,$(daemons),$(filter-out $(B)/$(d)/main.o,$(call ob
 $(B)/libsb.a: $(filter-out $(B)/deploy/sb/main.o,$(call objects,deploy/sb))
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
-$(B)/tests/%: $(B)/tests/unit/%.o $(thread_objects) $(B)/libsb.a $(B)/libstages.a $(B)/libcommon.a | $(B)/lib/phone.so
+$(B)/tests/%: $(B)/tests/unit/%.o $(thread_objects) $(B)/libsb.a $(B)/libstages.a $(B)/libcommon.a | $(B)/lib/late.so
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ldflags) -o $@ $^ $(speech_libs) $(libs) -lcmocka
@@ -150,7 +150,7 @@ unit: $(unit_tests)         ## the unit tests alone
 
 # the fuzzers are clang's: build them with `make fuzzers`, which calls make again with its compiler and flags
 fuzz_targets := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/libsb.a $(B)/libstages.a $(B)/libcommon.a | $(B)/lib/phone.so
+$(B)/fuzz/%: $(B)/tests/fuzz/%.o $(B)/libsb.a $(B)/libstages.a $(B)/libcommon.a | $(B)/lib/late.so
 	@echo "  LD    $@"
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -fsanitize=fuzzer,address,undefined -o $@ $^ $(speech_libs) $(libs)

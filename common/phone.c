@@ -1,17 +1,11 @@
 /* phone.c: what is E.164 already is copied; for the rest libphonenumber is loaded, which with its tables and what it needs takes 6 MB. */
 #include "common/phone.h"
 
-#include "common/log.h"
+#include "common/late.h"
 
-#include <dlfcn.h>
-#include <limits.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define SHIM "../lib/phone.so"              /* from the program's folder */
 #define TEXT_BYTES_MAX 64                   /* longer is no phone number */
 #define DIGITS_MIN 7
 #define DIGITS_MAX 15
@@ -20,27 +14,9 @@ typedef bool phone_parser(const char *text, const char *region, char *ret, size_
 
 static phone_parser *parse;
 
-/* Not $ORIGIN: under a sanitizer it is the sanitizer's library that calls the loader. */
-static const char *shim_path(char path[PATH_MAX])
-{
-    ssize_t bytes = readlink("/proc/self/exe", path, PATH_MAX - sizeof(SHIM));
-    path[bytes > 0 ? bytes : 0] = '\0';
-    char *slash = strrchr(path, '/');
-    strcpy(slash ? slash + 1 : path, SHIM);
-    return path;
-}
-
 static void load(void)
 {
-    char path[PATH_MAX];
-    void *shim = dlopen(shim_path(path), RTLD_NOW | RTLD_LOCAL);
-    if (shim)
-        *(void **)&parse = dlsym(shim, "phone_parse");
-    if (parse)
-        return;
-    log_error("could not load the library for phone numbers: install the programs with bin/ and lib/ side by side, and libphonenumber",
-              LOG_TEXT("why", dlerror()));
-    abort();                                /* numbers that cannot be read would be customers who are not recognised */
+    *(void **)&parse = late_function("phone_parse");
 }
 
 /* ^\+[1-9][0-9]{6,14}$: most providers write it so. */

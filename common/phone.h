@@ -1,7 +1,6 @@
 /* phone.h: phone numbers in one form, E.164 (+15550100001), by libphonenumber.
  *
- * Threads: any.  The first number that is not in that form already loads libphonenumber, from ../lib/phone.so beside the program's
- * folder; where that is missing, the process ends and says so. */
+ * Threads: any.  The first number that is not in that form already loads libphonenumber (late.h). */
 #pragma once
 
 #include <stdbool.h>

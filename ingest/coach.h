@@ -19,7 +19,7 @@
 /* A time as a calendar writes it. */
 struct meeting_time {
     const char *at;             /* RFC 3339, or the same without an offset; NULL: not known */
-    const char *zone;           /* where `at` has no offset: a name Postgres knows (IANA's); NULL: the company's */
+    const char *zone;           /* where `at` has no offset: IANA's name or Microsoft's; NULL: the company's */
 };
 
 struct meeting_person {

@@ -12,6 +12,7 @@
 
 #include "common/email.h"
 #include "common/phone.h"
+#include "common/time_zone.h"
 #include "ingest/outlook_hooks.h"
 
 #define RFC3339(time) "to_char(" time " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
@@ -265,6 +266,15 @@ static enum outcome find_clients(struct work *work, struct meeting *meeting)
 
 /* --- what it says ------------------------------------------------------------------------------------------------ */
 
+/* Postgres knows IANA's names; the region that is meant is the default one, since the company is found by the same query. */
+static const char *zone_name(struct work *work, const char *zone)
+{
+    const struct ingest *ingest = work_context(work);
+    char name[TIME_ZONE_BYTES];
+    bool theirs = zone && time_zone_of_microsoft(zone, ingest->default_region, name);
+    return theirs ? arena_copy(work_arena(work), name) : zone;
+}
+
 static enum outcome resolve(struct work *work, const struct meeting_news *news, struct meeting *ret)
 {
     const struct ingest *ingest = work_context(work);
@@ -276,7 +286,7 @@ static enum outcome resolve(struct work *work, const struct meeting_news *news, 
     if (!ret->organizer && !(news->cancelled && news->event_id))
         return reject(work, "the organizer has no e-mail address");
     TRY(work_query(work, &find_organizer, &rows, news->tenant, ret->organizer, ingest->default_tenant, news->start.at,
-                   news->start.zone, news->end.at, news->end.zone));
+                   zone_name(work, news->start.zone), news->end.at, zone_name(work, news->end.zone)));
     if (rows.count == 0 && news->tenant)
         return reject(work, "there is no company \"%s\"", news->tenant);
     if (rows.count == 0)

@@ -178,6 +178,9 @@ def test_as_microsoft_graph_says_it(ingest, topics, database, known):
     ({"dateTime": "2030-07-05T10:00:00", "timeZone": "America/New_York"}, {"dateTime": "2030-07-05T11:00:00", "timeZone": "America/New_York"}, 14),
     ({"dateTime": "2030-07-05T10:00:00Z", "timeZone": "America/New_York"}, {"dateTime": "2030-07-05T11:00:00Z"}, 10),
     ({"dateTime": "2030-07-05T10:00:00"}, {"dateTime": "2030-07-05T11:00:00", "timeZone": ""}, 8),
+    ({"dateTime": "2030-07-05T10:00:00", "timeZone": "India Standard Time"}, {"dateTime": "2030-07-05T11:00:00", "timeZone": "India Standard Time"}, 4.5),
+    ({"dateTime": "2030-07-05T10:00:00", "timeZone": "Pacific Standard Time"}, {"dateTime": "2030-07-05T20:00:00", "timeZone": "UTC"}, 17),
+    ({"dateTime": "2030-07-05T10:00:00", "timeZone": "UTC-11"}, {"dateTime": "2030-07-05T23:00:00", "timeZone": "UTC"}, 21),
 ])
 def test_times_with_and_without_an_offset(ingest, topics, database, known, start, end, utc):
     meeting = Meeting(known.email)

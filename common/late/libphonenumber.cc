@@ -1,4 +1,4 @@
-// libphonenumber.cc: the shim around libphonenumber, a library of its own: common/phone.c loads it with the first number that needs it.
+// libphonenumber.cc: the shim around libphonenumber.
 #include <string>
 
 #include <phonenumbers/phonenumberutil.h>
