@@ -142,6 +142,10 @@ rd_kafka_t *kafka_producer(const char *brokers, const char *client_id, const cha
     const char *properties[] = {
         "enable.idempotence", "true",
         "acks", "all",
+        /* With two, a message can be reported as delivered that is not: a partition without a leader for a moment refuses
+         * it, has one again and takes the next, for of a producer that is new to it a broker takes any sequence number;
+         * and librdkafka concludes from a later acknowledgement that all before it is there. */
+        "max.in.flight", "1",
         "message.timeout.ms", "0",                      /* none: whoever waits gives up, the message does not */
         "partitioner", "murmur2_random",                /* the Java client's */
         "linger.ms", linger,

@@ -14,7 +14,8 @@
 rd_kafka_conf_t *kafka_conf(const char *brokers, const char *client_id, const char *const *properties, struct problem *why);
 
 /* A producer whose delivery reports are given to `delivered` (dr_msg_cb): on the thread that polls it.
- * `linger` is librdkafka's linger.ms as text ("0", "1"). */
+ * `linger` is librdkafka's linger.ms as text ("0", "1").  One request of a broker's is under way at a time: with two, what
+ * is reported as delivered may not be there. */
 rd_kafka_t *kafka_producer(const char *brokers, const char *client_id, const char *linger, size_t queue_bytes_max,
                            void (*delivered)(rd_kafka_t *, const rd_kafka_message_t *, void *opaque), void *opaque,
                            struct problem *why);

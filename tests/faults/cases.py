@@ -43,7 +43,7 @@ class Echo:
     def run(self, world, load):
         rng, numbers = random.Random(load.seed + 1), {}
         producer = Producer({"bootstrap.servers": world.environment.brokers, "partitioner": "murmur2_random", "enable.idempotence": True,
-                             "message.timeout.ms": 0, "linger.ms": 5, "log_level": 0,
+                             "max.in.flight": 1, "message.timeout.ms": 0, "linger.ms": 5, "log_level": 0,
                              "batch.size": 200_000})       # the broker counts a whole batch against a topic's largest message
         load.wanted[self.name] = wanted = load.events
         crash_at = rng.randrange(wanted // 4, wanted // 2) if self.CRASHES_MAX else -1

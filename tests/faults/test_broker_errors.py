@@ -2,10 +2,7 @@
 
 Whatever they answer, in the end each event is one row and one event, in the order of its key, and every offset is committed.  What passes
 by itself must not end the process; what an idempotent producer or a member of a group cannot survive ends it, and its supervisor starts it
-again.
-
-Unlike a broker, the mock takes what comes behind a batch that it refused, from which librdkafka must conclude that it has that too: so the
-stage has one produce request under way at a time here."""
+again."""
 
 import json
 import os
@@ -117,7 +114,7 @@ def stage(environment, tmp_path_factory):
     """One instance for all of them, started again when it ends."""
     daemon = Daemon("echo", environment, tmp_path_factory.mktemp("stage"), CREATE_TOPICS="off", KAFKA_PROP_session_timeout_ms=4000,
                     KAFKA_PROP_heartbeat_interval_ms=200, KAFKA_PROP_auto_commit_interval_ms=200,
-                    KAFKA_PROP_max_in_flight_requests_per_connection=1, KAFKA_PROP_topic_metadata_refresh_interval_ms=1000)
+                    KAFKA_PROP_topic_metadata_refresh_interval_ms=1000)
     migrations = len(list((ROOT / "schemas" / "postgres").glob("*.sql")))
 
     def prepared():

@@ -135,7 +135,8 @@ class Topics:
         self.consumer = Consumer({"bootstrap.servers": brokers, "group.id": "tests-" + uuid.uuid4().hex, "enable.auto.commit": False,
                                   "topic.metadata.refresh.interval.ms": 500, "log_level": 2, "fetch.wait.max.ms": 20})
         self.assigned = set()
-        self.producer = Producer({"bootstrap.servers": brokers, "partitioner": "murmur2_random", "enable.idempotence": True})
+        self.producer = Producer({"bootstrap.servers": brokers, "partitioner": "murmur2_random", "enable.idempotence": True,
+                                  "max.in.flight": 1})
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
 

@@ -12,6 +12,8 @@
 
 #define ANSWER_MS_MAX 10000
 #define QUEUE_BYTES_MAX (8 * 1024 * 1024)
+#define PRODUCE_API 0           /* kafka.apache.org/protocol: Produce */
+#define REFUSAL_MS 300          /* until a refusal is there */
 
 static rd_kafka_t *keeper;                  /* its client holds the mock cluster */
 static rd_kafka_mock_cluster_t *cluster;
@@ -93,6 +95,14 @@ static void note_delivery(rd_kafka_t *producer, const rd_kafka_message_t *messag
         ++*(int *)opaque;
 }
 
+static void produce(rd_kafka_t *producer, const char *topic, const char *text)
+{
+    assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY("k", 1),
+                                       RD_KAFKA_V_VALUE((void *)(uintptr_t)text, strlen(text)),
+                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
+                     RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
 static void test_producer_delivers(void **state)
 {
     (void)state;
@@ -104,12 +114,39 @@ static void test_producer_delivers(void **state)
     rd_kafka_t *producer = kafka_producer(brokers, "test", "0", QUEUE_BYTES_MAX, note_delivery, &delivered, &why);
     assert_non_null(producer);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC("delivered"), RD_KAFKA_V_KEY("k", 1),
-                                           RD_KAFKA_V_VALUE("{}", 2), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                           RD_KAFKA_V_END),
-                         RD_KAFKA_RESP_ERR_NO_ERROR);
+        produce(producer, "delivered", "{}");
     assert_int_equal(rd_kafka_flush(producer, ANSWER_MS_MAX), RD_KAFKA_RESP_ERR_NO_ERROR);
     assert_int_equal(delivered, 3);
+    rd_kafka_destroy(producer);
+}
+
+/* The first message of a producer comes while its partition has no leader, the second when it has one again: the mock
+ * broker takes that whatever its sequence number, as a real one does of a producer that it does not know yet. */
+static void test_delivered_is_there(void **state)
+{
+    (void)state;
+    struct problem why;
+    int delivered = 0;
+    size_t refusals_left = 1;
+    int64_t first, end;
+    const char *brokers = rd_kafka_mock_cluster_bootstraps(cluster);
+
+    assert_int_equal(rd_kafka_mock_topic_create(cluster, "leaderless", 1, 1), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_t *producer = kafka_producer(brokers, "test", "0", QUEUE_BYTES_MAX, note_delivery, &delivered, &why);
+    assert_non_null(producer);
+    rd_kafka_mock_broker_push_request_error_rtts(cluster, 1, PRODUCE_API, 1, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                                                 REFUSAL_MS);
+    produce(producer, "leaderless", "first");
+    for (int waited_ms = 0; refusals_left > 0 && waited_ms < ANSWER_MS_MAX; waited_ms++) {
+        rd_kafka_poll(producer, 1);
+        rd_kafka_mock_broker_error_stack_cnt(cluster, 1, PRODUCE_API, &refusals_left);
+    }
+    produce(producer, "leaderless", "second");     /* the first is refused, and the producer does not know it yet */
+    assert_int_equal(rd_kafka_flush(producer, ANSWER_MS_MAX), RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(delivered, 2);
+    assert_int_equal(rd_kafka_query_watermark_offsets(producer, "leaderless", 0, &first, &end, ANSWER_MS_MAX),
+                     RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(end - first, delivered);
     rd_kafka_destroy(producer);
 }
 
@@ -153,8 +190,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_of_properties), cmocka_unit_test(test_wrong_properties),
-        cmocka_unit_test(test_producer_delivers),   cmocka_unit_test(test_topics_check),
-        cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_producer_delivers),   cmocka_unit_test(test_delivered_is_there),
+        cmocka_unit_test(test_topics_check),        cmocka_unit_test(test_nobody_there),
     };
     return cmocka_run_group_tests(tests, start_cluster, stop_cluster);
 }
