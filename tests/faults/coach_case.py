@@ -4,6 +4,7 @@ Each takes one course, a step after the other; a step waits for what the person 
 So it is known what each step leads to, whatever is done to the stages meanwhile."""
 
 import hashlib
+import itertools
 import json
 import random
 import threading
@@ -29,8 +30,9 @@ class Coach:
     """From the registration to the note at HubSpot.  A person's key is their e-mail address; their number follows from the load's seed."""
 
     name, inbound, ordered = "coach", "inbound.coach", ("inbound.outlook", "meeting.changed")
-    SENDERS = 6
-    PEOPLE_SHARE = 1 / 3        # of the calls
+    SENDERS = 25                # most of the time each waits
+    PEOPLE_SHARE = 1 / 6        # of the calls
+    BEGIN_SHARE = 0.7           # of the load's time: until then somebody new begins
     COURSES = {
         "plain": ("register", "hello", "scheduled", "done"),
         "late": ("scheduled", "register", "hello", "done"),         # the meeting comes before anybody knows its organizer
@@ -49,7 +51,8 @@ class Coach:
         """{e-mail address: (course, number)}"""
         rng = random.Random(load.seed + 3)
         base = 2_000_000 + load.seed % 1000 * 7000
-        courses = rng.choices(list(Coach.COURSES), k=max(1, int(load.calls * Coach.PEOPLE_SHARE)))
+        courses = list(itertools.islice(itertools.cycle(Coach.COURSES), max(len(Coach.COURSES), int(load.calls * Coach.PEOPLE_SHARE))))
+        rng.shuffle(courses)
         return {f"{load.prefix}.{course}{number}@fire.example": (course, f"+1202{base + number}") for number, course in enumerate(courses)}
 
     @staticmethod
@@ -61,27 +64,26 @@ class Coach:
     def run(self, world, load):
         people, self.began = self.people(load), datetime.now(timezone.utc)
         load.wanted[self.name] = sum(len(self.COURSES[course]) for course, _ in people.values())
-        todo = list(people.items())[::-1]
-        gap_s = load.seconds / len(people) * self.SENDERS
-        senders = [threading.Thread(target=self.sender, args=(world, load, todo, gap_s), daemon=True) for _ in range(self.SENDERS)]
+        gap_s, began = load.seconds * self.BEGIN_SHARE / len(people), time.monotonic()
+        todo = [(began + number * gap_s, *one) for number, one in enumerate(people.items())][::-1]
+        senders = [threading.Thread(target=self.sender, args=(world, load, todo), daemon=True) for _ in range(self.SENDERS)]
         for sender in senders:
             sender.start()
         for sender in senders:
             sender.join()
 
-    def sender(self, world, load, todo, gap_s):
+    def sender(self, world, load, todo):
         while not load.given_up:
             try:
-                person, (course, number) = todo.pop()
+                begins, person, (course, number) = todo.pop()
             except IndexError:
                 return
-            began = time.monotonic()
+            load.pause(begins - time.monotonic())
             contact = world.sandbox.control("POST", "/hubspot/contacts", json={"email": person})["id"]
             for count, step in enumerate(self.COURSES[course]):
                 load.record.send(self.name, person, f"{person}/{step}", count, course)
                 if not (self.do(world, load, person, number, step, contact) and self.seen(world, load, person, number, course, step)):
                     break
-            load.pause(gap_s - (time.monotonic() - began))
 
     def do(self, world, load, person, number, step, contact):
         """Sends it until it is acknowledged; some of it then once more.  What people and calendars say is dated by the door, so nobody
