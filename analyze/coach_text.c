@@ -129,6 +129,18 @@ static bool is_ruler(const char *line, size_t bytes)
     return dashes >= 3;
 }
 
+/* **bold** and __bold__ have one mark in WhatsApp; what is code there is plain here. */
+static void add_plain(struct buf *out, const char *line, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        bool doubled = i + 1 < bytes && line[i] == line[i + 1] && (line[i] == '*' || line[i] == '_');
+        if (line[i] == '`')
+            continue;
+        buf_add_char(out, doubled ? '*' : line[i]);
+        i += doubled;
+    }
+}
+
 /* The cells of a table's row, parted by commas. */
 static void add_cells(struct buf *out, const char *line, size_t bytes)
 {
@@ -146,20 +158,8 @@ static void add_cells(struct buf *out, const char *line, size_t bytes)
         if (text.bytes == 0)
             continue;
         buf_add_string(out, any ? ", " : "");
-        buf_add_text(out, text);
+        add_plain(out, text.at, text.bytes);
         any = true;
-    }
-}
-
-/* **bold** and __bold__ have one mark in WhatsApp; what is code there is plain here. */
-static void add_plain(struct buf *out, const char *line, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        bool doubled = i + 1 < bytes && line[i] == line[i + 1] && (line[i] == '*' || line[i] == '_');
-        if (line[i] == '`')
-            continue;
-        buf_add_char(out, doubled ? '*' : line[i]);
-        i += doubled;
     }
 }
 

@@ -267,6 +267,12 @@ enum recordings_result recordings_reach(const struct recordings *recordings, str
     return result;
 }
 
+/* The folder is made with the first copy. */
+static bool is_to_be_made(const struct recordings *recordings)
+{
+    return !recordings->bucket && access(recordings->dir, F_OK) != 0 && errno == ENOENT;
+}
+
 bool recordings_check(const struct recordings *recordings, struct buf *out)
 {
     const struct http_client_settings settings = { .connections_max = 1, .connections_per_host_max = 1 };
@@ -274,7 +280,8 @@ bool recordings_check(const struct recordings *recordings, struct buf *out)
     bool good = recordings_ready(recordings, &why);
     struct http_client *client = good ? http_client_start(&settings, &why) : NULL;
     struct arena *arena = arena_new(2 * REFUSAL_BYTES_MAX);
-    good = client && recordings_reach(recordings, client, arena, &why) == RECORDINGS_DONE;
+    good = client && (is_to_be_made(recordings) ||
+                      recordings_reach(recordings, client, arena, &why) == RECORDINGS_DONE);
     if (good && recordings->bucket)
         buf_printf(out, "ok   recordings bucket %s at %s\n", recordings->bucket, endpoint(recordings, arena));
     else

@@ -153,6 +153,7 @@ def test_a_replay_sends_nothing_again_whatever_the_clock_says(stand):
     data = {"meeting_id": meeting, "salesperson": ana.email, "revision": 1, "plan_version": 1, "provider": "gemini"}
     event_id = stand.send("results", ana.email, "plan.made", data, ana.tenant)
     ana.gets(1)
+    stand.settled(event_id)
     stand.execute("UPDATE meetings SET plan_state = NULL, plan_sent_version = NULL WHERE meeting_id = %s", meeting)
     ana.stand.execute("UPDATE user_phones SET last_received_at = now() - interval '2 days' WHERE phone = %s", ana.phone)
     stand.execute("DELETE FROM messages WHERE phone = %s AND direction = 'incoming'", ana.phone)
