@@ -1,6 +1,7 @@
 /* What the analyze stage reads from others: a model's analysis, a provider's HTTP answer, and transcripts, which
  * hold any words in any script or bytes that are none. */
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_handler.h"
 
 #include "analyze/analyze.h"
 #include "analyze/spoken_time.h"
@@ -47,7 +48,6 @@ static void try_transcript(const char *transcript, struct arena *arena)
 
 static struct analyze context = { .gemini_model = "gemini", .openai_model = "gpt", .llm_timeout_ms = 1000 };
 static struct http_reply reply;
-static struct text answer_body;
 
 static enum outcome read_reply(struct work *work, const struct event *event)
 {
@@ -95,47 +95,27 @@ static enum outcome answer_query(void *unused, const struct statement *statement
     return DONE;
 }
 
-static enum outcome give_answer(void *unused, const char *name, const struct ask *asked, struct arena *arena,
-                                struct answer *ret)
-{
-    (void)unused, (void)name, (void)asked, (void)arena;
-    *ret = (struct answer){ .body = answer_body, .model = "m" };
-    return DONE;
-}
-
-static void try_handler(stage_handler *handle, const struct event_type *type, const char *data)
+static void try_event(stage_handler *handle, const struct event_type *type, const char *data)
 {
     static const struct stage stage = { .name = "analyze", .context = &context };
     static const struct work_probe probe = { .query = answer_query, .ask = give_answer };
-    const struct event event = { .id = "886313e1-3b8a-5372-9b90-0c9aee199e5d",
-                                 .source = "/test",
-                                 .type = type->name,
-                                 .subject = "CAL1",
-                                 .time = "2026-11-21T14:30:00Z",
-                                 .data = text_of(data) };
-    struct problem why = { .text = "" };
-    struct buf message, effects;
+    const struct event event = { .subject = "CAL1", .data = text_of(data) };
+    struct buf effects;
 
-    buf_init(&message, EVENT_BYTES_MAX);
-    buf_init(&effects, ARENA_BYTES_MAX);
-    event_write(&message, &event, type, NULL);
-    if (work_try(&stage, handle, buf_text(&message), &probe, &effects, &why) != DONE)
-        check_reason(&why);
-    else if (effects.bytes > 0)
+    if (try_handler(&stage, &probe, handle, type, event, &effects) && effects.bytes > 0)
         require(!effects.overflowed && text_is_utf8(buf_text(&effects)) && !strstr(effects.at, "\nevent unreadable "));
-    buf_done(&message);
     buf_done(&effects);
 }
 
 static void try_call(stage_handler *handle)
 {
-    try_handler(handle, &EVENT_CALL_TRANSCRIBED,
+    try_event(handle, &EVENT_CALL_TRANSCRIBED,
                 "{\"call_id\":\"CAL1\",\"provider\":\"local\",\"segments\":1,\"words\":12}");
 }
 
 static void try_visit(stage_handler *handle)
 {
-    try_handler(handle, &EVENT_VISIT_TRANSCRIBED,
+    try_event(handle, &EVENT_VISIT_TRANSCRIBED,
                 "{\"session_id\":\"" SESSION "\",\"provider\":\"local\",\"segments\":1,\"words\":12}");
 }
 

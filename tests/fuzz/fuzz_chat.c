@@ -1,15 +1,16 @@
 /* What the coach reads from others: a model's plan or answer, and what salespeople and invitations write, which hold any
  * words in any script. */
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_handler.h"
 
 #include "analyze/coach.h"
 #include "common/json.h"
+#include "tests/coach_columns.h"
 
 #define ARENA_BYTES_MAX ((size_t)96 << 20)
 #define FUZZ_MEETING "11111111-1111-4111-8111-111111111111"
 
 static struct analyze context = { .gemini_model = "gemini", .openai_model = "gpt", .llm_timeout_ms = 1000 };
-static struct text answer_body;
 
 /* --- the coach's rows: one meeting, over and asked about, whose invitation says what it is given ------------------ */
 
@@ -17,77 +18,23 @@ static const char *invitation = "";
 
 static bool coach_query(const struct statement *statement, struct arena *arena, struct rows *ret)
 {
-    static const char *const plan_names[] = { "tenant",
-                                              "meeting_id",
-                                              "client_id",
-                                              "title",
-                                              "description",
-                                              "revision",
-                                              "plan_version",
-                                              "status",
-                                              "salesperson_email",
-                                              "salesperson_phone",
-                                              "ended",
-                                              "client",
-                                              "company",
-                                              "starts",
-                                              "ends",
-                                              "minutes_left",
-                                              "others",
-                                              "salesperson",
-                                              "own_company",
-                                              "time_zone",
-                                              "language",
-                                              "plan" };
-    static const char *const chat_names[] = { "name",     "company",    "time_zone", "stopped", "now",        "mode",
-                                              "language", "meeting_id", "waiting",   "choices", "source_time" };
+    static const char *const plan_names[] = { FIND_MEETING_COLUMNS };
+    static const char *const chat_names[] = { FIND_CHAT_COLUMNS };
     static const char *const chat_values[] = { "Ana", "Acme", "UTC", "f",  "2026-11-21 14:30",      "advice",
                                                "de",  NULL,   NULL,  NULL, "2026-11-21 09:00:00+00" };
-    static const char *const meeting_names[] = { "meeting_id", "client_id", "title",   "description",    "client",
-                                                 "company",    "starts_us", "ends_us", "starts",         "ends",
-                                                 "today",      "summary",   "steps",   "plan_announced", "noted",
-                                                 "awaiting",   "noted_us" };
-    static const char *const known_names[] = { "day", "title", "outcome" };
-    static const char *const message_names[] = { "direction", "message", "in_roleplay" };
-    const char *const plan_values[] = { "acme",
-                                        FUZZ_MEETING,
-                                        FUZZ_MEETING,
-                                        invitation,
-                                        invitation,
-                                        "1",
-                                        "1",
-                                        "scheduled",
-                                        "a@b.c",
-                                        "+12025550101",
-                                        "f",
-                                        invitation,
-                                        "Globex",
-                                        "2026-11-22 10:00",
-                                        "2026-11-22 11:00",
-                                        "60",
-                                        invitation,
-                                        "Ana",
-                                        "Acme",
-                                        "UTC",
-                                        NULL,
-                                        NULL };
-    const char *const meeting_values[] = { FUZZ_MEETING,
-                                           FUZZ_MEETING,
-                                           invitation,
-                                           invitation,
-                                           "Jane Doe",
-                                           invitation,
-                                           "1700000000000000",
-                                           "1700000001000000",
-                                           "2026-11-21 10:00",
-                                           "2026-11-21 11:00",
-                                           "2026-11-21",
-                                           "It is due.",
-                                           "[\"one\",\"two\",\"three\"]",
-                                           "f",
-                                           "f",
-                                           "t",
-                                           "1700000001000000" };
+    static const char *const meeting_names[] = { FIND_CHAT_MEETINGS_COLUMNS };
+    static const char *const known_names[] = { FIND_KNOWN_COLUMNS };
+    static const char *const message_names[] = { FIND_MESSAGES_COLUMNS };
+    const char *const plan_values[] = {
+        "acme", FUZZ_MEETING, FUZZ_MEETING, invitation, invitation, "1", "1", "scheduled", "a@b.c",
+        "+12025550101", "f", invitation, "Globex", "2026-11-22 10:00", "2026-11-22 11:00", "60", invitation,
+        "Ana", "Acme", "UTC", NULL, NULL
+    };
+    const char *const meeting_values[] = {
+        FUZZ_MEETING, FUZZ_MEETING, invitation, invitation, "Jane Doe", invitation, "1700000000000000",
+        "1700000001000000", "2026-11-21 10:00", "2026-11-21 11:00", "2026-11-21", "It is due.",
+        "[\"one\",\"two\",\"three\"]", "f", "f", "t", "1700000001000000"
+    };
     const char *const known_values[] = { "2026-10-01", invitation, invitation };
     const char *const message_values[] = { "incoming", invitation, "t" };
     const struct {
@@ -119,14 +66,6 @@ static enum outcome answer_query(void *unused, const struct statement *statement
     return DONE;
 }
 
-static enum outcome give_answer(void *unused, const char *name, const struct ask *asked, struct arena *arena,
-                                struct answer *ret)
-{
-    (void)unused, (void)name, (void)asked, (void)arena;
-    *ret = (struct answer){ .body = answer_body, .model = "m" };
-    return DONE;
-}
-
 /* The event that is described last has a line of its own; what stands before it may be anybody's words. */
 static bool is_readable(struct text effects)
 {
@@ -140,24 +79,11 @@ static void try_event(stage_handler *handle, const struct event_type *type, cons
 {
     static const struct stage stage = { .name = "analyze", .context = &context };
     static const struct work_probe probe = { .query = answer_query, .ask = give_answer };
-    const struct event event = { .id = "886313e1-3b8a-5372-9b90-0c9aee199e5d",
-                                 .source = "/test",
-                                 .type = type->name,
-                                 .subject = "a@b.c",
-                                 .time = "2026-11-21T14:30:00Z",
-                                 .tenant = "acme",
-                                 .data = text_of(data) };
-    struct problem why = { .text = "" };
-    struct buf message, effects;
+    const struct event event = { .subject = "a@b.c", .tenant = "acme", .data = text_of(data) };
+    struct buf effects;
 
-    buf_init(&message, EVENT_BYTES_MAX);
-    buf_init(&effects, ARENA_BYTES_MAX);
-    event_write(&message, &event, type, NULL);
-    if (work_try(&stage, handle, buf_text(&message), &probe, &effects, &why) != DONE)
-        check_reason(&why);
-    else
+    if (try_handler(&stage, &probe, handle, type, event, &effects))
         require(!effects.overflowed && text_is_utf8(buf_text(&effects)) && is_readable(buf_text(&effects)));
-    buf_done(&message);
     buf_done(&effects);
 }
 

@@ -4,6 +4,7 @@
 
 #include "analyze/coach.h"
 
+#include "tests/coach_columns.h"
 #include "tests/unit/handler_fixture.h"
 
 #define EMAIL "ana@acme.test"

@@ -11,8 +11,9 @@
 #include <setjmp.h>
 #include <cmocka.h> /* last: it has macros named fail and skip */
 
-#define VECTORS_BYTES_MAX (8 * 1024 * 1024)
-#define VECTORS_LEAST     7
+#include "tests/unit/vectors.h"
+
+#define VECTORS_LEAST 7
 
 static struct arena *arena;
 
@@ -32,21 +33,6 @@ static int finish(void **state)
 }
 
 /* --- the documents' vectors --------------------------------------------------------------------------------------- */
-
-static char *read_vectors(void)
-{
-    const char *folder = getenv("SHARED_DIR") != NULL ? getenv("SHARED_DIR") : "../shared";
-    FILE *file = fopen(arena_printf(arena, "%s/providers/vectors.json", folder), "r");
-    if (file == NULL) {
-        print_message("skipped: %s/providers/vectors.json is not here; set SHARED_DIR\n", folder);
-        return NULL;
-    }
-    char *content = must_alloc(VECTORS_BYTES_MAX);
-    size_t bytes = fread(content, 1, VECTORS_BYTES_MAX - 1, file);
-    content[bytes] = '\0';
-    fclose(file);
-    return content;
-}
 
 static const char *member(const cJSON *object, const char *name)
 {

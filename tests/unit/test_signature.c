@@ -13,29 +13,13 @@
 #include <setjmp.h>
 #include <cmocka.h> /* last: it has a macro named fail */
 
-#define VECTORS_BYTES_MAX (8 * 1024 * 1024)
-#define VECTORS_LEAST     50 /* of CallRail's and Twilio's: fewer, and the file is not what it was */
+#include "tests/unit/vectors.h"
+
+#define VECTORS_LEAST 50 /* of CallRail's and Twilio's: fewer, and the file is not what it was */
 
 static const struct text absent = { NULL, 0 };
 
 /* --- the providers' vectors --------------------------------------------------------------------------------------- */
-
-static char *read_vectors(void)
-{
-    const char *folder = getenv("SHARED_DIR") != NULL ? getenv("SHARED_DIR") : "../shared";
-    char path[4096];
-    snprintf(path, sizeof(path), "%s/providers/vectors.json", folder);
-    FILE *file = fopen(path, "r");
-    if (file == NULL) {
-        print_message("skipped: %s is not here; set SHARED_DIR to verify against the providers' vectors\n", path);
-        return NULL;
-    }
-    char *content = must_alloc(VECTORS_BYTES_MAX);
-    size_t bytes = fread(content, 1, VECTORS_BYTES_MAX - 1, file);
-    content[bytes] = '\0';
-    fclose(file);
-    return content;
-}
 
 static struct text member(const cJSON *object, const char *name)
 {
