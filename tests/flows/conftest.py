@@ -64,6 +64,11 @@ def key():
     return "conversation-" + uuid.uuid4().hex[:12]
 
 
+def pytest_itemcollected(item):
+    """Schemathesis gives the tests of all operations the same id, by which pytest-xdist would run one of them."""
+    item._id = item.parent.id.child(item.name)
+
+
 def validators():
     folders = [ROOT / "schemas" / "events", ROOT / "tests" / "stage" / "schemas" / "events"]
     return {path.stem: Draft202012Validator(json.loads(path.read_text()), format_checker=FormatChecker())
