@@ -1,6 +1,7 @@
 """The daemons under test as processes, and topics as something to wait for."""
 
 import atexit
+import collections
 import json
 import os
 import re
@@ -20,13 +21,19 @@ WAIT_S = 60  # for things that take milliseconds; reached only when they do not 
 
 
 class Daemon:
-    """One daemon, started with just the settings given.  Ends with the test."""
+    """One daemon, started with just the settings given.  Ends with the test.
+
+    Without an `instance` it has a folder of its own, and the name of one that was stopped, if there is any: to the broker that one came
+    back, and gets its partitions without waiting for the end of its session."""
+
+    free_names = collections.defaultdict(list)      # {daemon: those of instances that were stopped}
 
     def __init__(self, name, environment, folder, instance=None, **settings):
         self.name = name
-        self.instance = instance or f"{name}-{uuid.uuid4().hex[:6]}"
-        self.folder = Path(folder) / self.instance
+        self.folder = Path(folder) / (instance or self.new_name())
         self.folder.mkdir(exist_ok=True)
+        self.shares_its_name = instance is None     # once it was stopped, until it starts again
+        self.instance, self.has_name = instance or self.take_name(), True
         self.port = int(settings.pop("port", None) or free_port())
         listen = f"127.0.0.1:{self.port}"
         self.settings = {
@@ -43,7 +50,18 @@ class Daemon:
         atexit.register(lambda: self.process.poll() is None and self.process.kill())
         self.start()
 
+    def new_name(self):
+        return f"{self.name}-{uuid.uuid4().hex[:6]}"
+
+    def take_name(self, wanted=None):
+        """Gives the one that is wanted, if it is still free, or another."""
+        free = self.free_names[self.name]
+        return free.pop(free.index(wanted) if wanted in free else -1) if free else self.new_name()
+
     def start(self):
+        if not self.has_name:
+            self.instance, self.has_name = self.take_name(self.instance), True
+            self.settings["INSTANCE"] = self.instance
         program = BUILD / ("tests" if self.name == "echo" else "bin") / self.name
         self.log_path = self.folder / "log"
         with open(self.log_path, "ab") as log:
@@ -79,10 +97,14 @@ class Daemon:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
         try:
-            return self.process.wait(seconds)
+            code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.instance} did not end within {seconds} s of SIGTERM: {self.log()[-2000:]}") from None
+        if code == 0 and self.shares_its_name and self.has_name:
+            self.free_names[self.name].append(self.instance)
+            self.has_name = False
+        return code
 
     def kill(self, kind=signal.SIGKILL):
         self.process.send_signal(kind)
