@@ -25,6 +25,10 @@ sys.path.insert(0, str(ROOT / "tests" / "flows"))
 UNIT_TIMEOUT_S = 300
 JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}      # brokers live for minutes here: compiling them well takes longer than it saves
 MALLOC_LIMIT_MB = {"fuzz_audio": 64}     # what a header says of itself must not be allocated
+PYTHON = {"PYTHONDONTWRITEBYTECODE": ""}      # each of pytest's workers would compile all that it imports
+# of tests/flows, about a minute or more each: the longest first
+LONG_FILES = ("bad_answers", "stage", "bad_input", "sb", "api", "reconcile", "sb_watch", "sb_doctor", "coach_graph", "sb_act", "retention",
+              "shunya")
 # AddressSanitizer's own strstr measures the whole text at each call: minutes for the longest ones
 SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:intercept_strstr=0", "UBSAN_OPTIONS": "print_stacktrace=1",
               "TSAN_OPTIONS": f"exitcode=66:suppressions={ROOT}/tests/stage/tsan.supp"}
@@ -106,7 +110,7 @@ def run_pytest(count, *arguments, **environment):
 
 def pytest_once(count, arguments, environment):
     command = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={ROOT}/.run/pytest", "--durations=10", *arguments]
-    process = subprocess.Popen(command, env={**os.environ, **JAVA, **environment}, cwd=ROOT, stdout=subprocess.PIPE,
+    process = subprocess.Popen(command, env={**os.environ, **JAVA, **PYTHON, **environment}, cwd=ROOT, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
     tail = ""
     for line in process.stdout:
@@ -128,8 +132,12 @@ def threads(count):
 
 
 def flows(count):
-    """Three at a time, each with a Kafka and a Postgres of its own: they mostly wait."""
-    run_pytest(count, "tests/flows", "-n", "3", "--dist", "loadfile", SWITCHBOARD_BUILD=str(BUILD / "address-undefined"))
+    """Three files at a time, each worker with a Kafka and a Postgres of its own: they mostly wait.  A file's daemons live as long as its
+    tests, so it stays with one worker; the longest come first, so that none of them is alone at the end."""
+    files = {path.stem.removeprefix("test_"): path for path in sorted((ROOT / "tests" / "flows").glob("test_*.py"))}
+    longest_first = [files.pop(name) for name in LONG_FILES] + list(files.values())
+    run_pytest(count, *longest_first, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder",
+               SWITCHBOARD_BUILD=str(BUILD / "address-undefined"))
 
 
 def faults(count):
