@@ -422,9 +422,9 @@ def test_whatever_is_killed_while_jobs_go_through_each_ends_once(pipeline):
         daemon.kill()
         pipeline.database.execute("UPDATE asks SET lease_until = now() WHERE stage = %s AND state = 'sent'", [name])
         daemon.start().ready()
-    def none_is_open():
-        pipeline.database.execute("UPDATE jobs SET next_check_at = now() WHERE finished_at IS NULL"
-                                  " AND submitted_at < now() - interval '2 s'")
+    def none_is_open():     # row by row as the sweep takes them, or the two would wait for each other
+        pipeline.database.execute("UPDATE jobs SET next_check_at = now() WHERE job_id IN (SELECT job_id FROM jobs WHERE finished_at IS NULL"
+                                  " AND submitted_at < now() - interval '2 s' FOR UPDATE SKIP LOCKED)")
         return all(pipeline.rows("call_analyses", call_id) for call_id in calls)
     wait_until(none_is_open, "all ten calls being analysed")
     for call_id in calls:
