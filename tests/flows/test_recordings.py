@@ -254,6 +254,23 @@ def test_a_recording_nobody_could_write_down_is_played_and_listened_to_later(pip
     assert pipeline.rows("recordings", call_id)[0]["sha256"] == row["sha256"] and len(pipeline.asked("s3", method="PUT")) == 1
 
 
+def test_one_whose_words_were_given_up_has_its_row_too(pipeline):
+    pipeline.use("transcribe", RETRY_AGE_MAX="2s")
+    try:
+        pipeline.sandbox.fault(provider="openai", what="status", status=503, count=None)
+        company = pipeline.company()
+        call_id = pipeline.call(company, BOOKED)
+        ended = handled(pipeline, call_id)
+        assert ended["outcome"] == "rejected" and ended["why"].startswith("gave up")
+        row = pipeline.row("recordings", call_id)
+        assert objects(pipeline)[row["path"]]["sha256"] == row["sha256"]
+        assert play(pipeline.ingest, token(pipeline, company.tenant), call_id).content == recording(BOOKED)
+        pipeline.sandbox.control("DELETE", "/faults")
+        assert again(pipeline, call_id, 1)["outcome"] == "done" and pipeline.row("call_transcripts", call_id)["words"] > 0
+    finally:
+        pipeline.use("transcribe", RETRY_AGE_MAX="24h")
+
+
 def test_a_person_is_exported_and_erased_there_too(pipeline, sb, tmp_path):
     company = pipeline.company()
     phone = "+1202" + str(2_000_000 + uuid.uuid4().int % 7_999_999)
