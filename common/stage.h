@@ -122,8 +122,10 @@ enum outcome reject_problem(struct work *work, const struct problem *why);      
 enum outcome skip(struct work *work, const char *format, ...) PRINTF_LIKE(2, 3);    /* DONE, without effects; counted, and in the ledger */
 /* REJECT, with the reason that stands in work_why(): of what was described nothing is kept, but this row is committed with the dead
  * letter, for what must then be known to have failed. */
-#define reject_noting(work, statement, ...) reject_noting_params((work), (statement), PARAMS(__VA_ARGS__))
-enum outcome reject_noting_params(struct work *work, const struct statement *statement, struct params params);
+#define reject_noting(work, statement, ...) noting_params((work), REJECT, (statement), PARAMS(__VA_ARGS__))
+/* The same of an outcome that is not DONE: RETRY, too, becomes a dead letter when it is given up. */
+#define noting(work, outcome, statement, ...) noting_params((work), (outcome), (statement), PARAMS(__VA_ARGS__))
+enum outcome noting_params(struct work *work, enum outcome outcome, const struct statement *statement, struct params params);
 
 /* --- read -------------------------------------------------------------------------------------------------------------- */
 /* The event's data through a generated reader; REJECT with pointer and reason when it does not hold to its schema. */

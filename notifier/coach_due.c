@@ -144,6 +144,6 @@ enum outcome handle_due_meeting(struct work *work, const struct event *event)
     if (!meeting.due && work_run(work) == 0) /* a dead letter that is retried has its time behind it */
         return skip(work, "nothing is due for it any more");
     enum outcome outcome = handle(work, &meeting);
-    /* refused for good, as is in the dead letter: the sweep shall not find it again */
-    return outcome == REJECT ? reject_noting(work, &end_check, meeting.id, meeting.revision) : outcome;
+    /* refused for good or given up, as is in the dead letter: the sweep shall not find it again */
+    return outcome == DONE ? DONE : noting(work, outcome, &end_check, meeting.id, meeting.revision);
 }

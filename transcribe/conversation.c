@@ -125,7 +125,8 @@ static enum outcome listen(struct work *work, const struct conversation *convers
     return DONE;
 }
 
-/* A copy that nobody could make words of has its row too: it can be played, and its time ends as that of others. */
+/* A copy that nobody could make words of has its row too, at once or when it is given up: it can be played, and its time
+ * ends as that of others. */
 enum outcome transcribe_conversation(struct work *work, const struct conversation *conversation)
 {
     const struct transcribe *transcribe = work_context(work);
@@ -141,9 +142,9 @@ enum outcome transcribe_conversation(struct work *work, const struct conversatio
                                                   .removed = row_get(&rows, 0, "removed_at") != NULL },
                       &recording));
     enum outcome outcome = listen(work, conversation, &recording);
-    return outcome == REJECT ? reject_noting_params(work, conversation->kind->upsert_recording,
-                                                    RECORDING_PARAMS(work, conversation, &recording))
-                             : outcome;
+    return outcome == DONE ? DONE
+                           : noting_params(work, outcome, conversation->kind->upsert_recording,
+                                           RECORDING_PARAMS(work, conversation, &recording));
 }
 
 /* --- jobs --------------------------------------------------------------------------------------------------------- */

@@ -246,16 +246,24 @@ static enum outcome look_at(struct work *work, struct copying *copying, const ch
     return result == RECORDINGS_ABSENT ? DONE : recording_judge(work, copying->store, result, &why);
 }
 
-/* A copy whose row was never written is found by its name. */
+static enum outcome look_for(struct work *work, struct copying *copying, const char *tenant)
+{
+    for (size_t i = 0; recording_formats[i] && !copying->stored; i++)
+        TRY(look_at(work, copying,
+                    arena_printf(work_arena(work), "%s/%s.%s", tenant, copying->name, recording_formats[i])));
+    return DONE;
+}
+
+/* A copy whose row was never written is found by its name, also one made before the call got another tenant than the
+ * event has. */
 static enum outcome find_copy(struct work *work, struct copying *copying)
 {
     const struct recording_wanted *wanted = copying->wanted;
+    const char *before = work_event(work)->tenant;
     if (wanted->known_path)
         TRY(look_at(work, copying, wanted->known_path));
-    for (size_t i = 0; recording_formats[i] && !copying->stored; i++)
-        TRY(look_at(work, copying,
-                    arena_printf(work_arena(work), "%s/%s.%s", wanted->tenant, copying->name, recording_formats[i])));
-    return DONE;
+    TRY(look_for(work, copying, wanted->tenant));
+    return before && strcmp(before, wanted->tenant) != 0 ? look_for(work, copying, before) : DONE;
 }
 
 /* One that the store does not give now is there all the same: its address may have expired. */

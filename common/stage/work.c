@@ -239,12 +239,13 @@ static void forget_effects(struct work *work, bool rows_too)
     work->effects = 0;
 }
 
-enum outcome reject_noting_params(struct work *work, const struct statement *statement, struct params params)
+enum outcome noting_params(struct work *work, enum outcome outcome, const struct statement *statement, struct params params)
 {
+    assert(outcome != DONE);
     forget_effects(work, true);
     effect_row_params(work, statement, params);
     work->keeps_rows = true;
-    return REJECT;
+    return outcome;
 }
 
 /* --- read ------------------------------------------------------------------------------------------------------------ */

@@ -16,11 +16,13 @@ import time
 import uuid
 from datetime import datetime, timedelta, timezone
 
+from api_case import Clients
 from checker import OK, UNKNOWN, Expected, Observed
 from coach_case import Coach
 from confluent_kafka import Producer
+from copies import observe_copies, observe_copies_without_a_row
 from fleet import moment
-from sending import RANKS, post, reported, send_surely, share, signed_by_callrail
+from sending import RANKS, post, reported, send_surely, share, signed_by_callrail, speech
 
 NAMESPACE = uuid.UUID("5f1e0f1e-0000-4000-8000-5f1e0f1e0f1e")
 PROGRESS = ("call.incoming", "call.answered", "call.completed")
@@ -149,7 +151,7 @@ class Calls:
             database.execute("INSERT INTO tracking_numbers (number, tenant) VALUES (%s, 'fire')", (self.TRACKING,))
             database.execute("INSERT INTO users (tenant, email, user_id, name, role, phone) VALUES"
                              " ('fire', 'rep@fire.example', 'fire-rep', 'Rep', 'rep', '+12025550147')")
-        world.sandbox.control("PUT", "/files/call.wav", data=speech())
+        world.sandbox.control("PUT", "/files/call.wav", data=speech(2))
         for kind, lines in self.TALK.items():
             for speaker in ("agent", "customer"):
                 segments = [{"start": n * 0.2, "end": n * 0.2 + 0.2, "text": text} for n, (of, text) in enumerate(lines) if of == speaker]
@@ -217,7 +219,7 @@ class Calls:
         if not identity.endswith("call.completed"):
             return
         told = operation.how in ("B", "H")
-        for kind in ("completed", "call.recorded", "transcribe ledger", "recording", "transcript", "call.transcribed", "analyze ledger",
+        for kind in ("completed", "call.recorded", "transcribe ledger", "recording", "copy", "transcript", "call.transcribed", "analyze ledger",
                      "job", "analysis", "call.analyzed", "notifier ledger"):
             yield Expected(kind, identity, because)
         for kind, number in (("appointment", operation.how == "B"), ("message", told), ("delivery", told), ("reported", told)):
@@ -226,13 +228,13 @@ class Calls:
     ROWS = {
         "report": "SELECT call_id, hook, event_id::text FROM call_reports WHERE call_id LIKE %s",
         "completed": "SELECT call_id, 'call.completed', tenant FROM calls WHERE status = 'completed' AND call_id LIKE %s",
-        "recording": "SELECT call_id, 'call.completed', tenant FROM recordings WHERE call_id LIKE %s",
         "transcript": "SELECT call_id, 'call.completed', tenant FROM call_transcripts WHERE words > 0 AND call_id LIKE %s",
         "job": "SELECT subject, 'call.completed', job_id::text FROM jobs WHERE status = 'completed' AND subject LIKE %s",
         "analysis": "SELECT call_id, 'call.completed', tenant FROM call_analyses WHERE call_id LIKE %s",
         "appointment": "SELECT call_id, 'call.completed', appointment_id::text FROM appointments WHERE call_id LIKE %s",
         "delivery": "SELECT subject, 'call.completed', ask_id::text FROM asks WHERE stage = 'notifier' AND state = 'answered' AND subject LIKE %s",
     }
+    COPIED = "SELECT call_id, path, bytes, sha256 FROM recordings WHERE call_id LIKE %s"
     LEDGER = ("SELECT stage, subject, event_id::text, day, event_type FROM ledger WHERE subject LIKE %s AND event_type IN"
               " ('callrail.call.received', 'call.recorded', 'call.transcribed') OR correlation_id LIKE %s AND event_type = 'call.analyzed'")
 
@@ -246,6 +248,9 @@ class Calls:
             for kind, statement in self.ROWS.items():
                 for call, hook, unique in database.execute(statement, (like,)):
                     yield Observed(kind, call, f"{call}/{hook}", unique)
+            calls = {call: f"{call}/call.completed" for call, in database.execute("SELECT call_id FROM calls WHERE call_id LIKE %s", (like,))}
+            yield from observe_copies(world, calls, database.execute(self.COPIED, (like,)).fetchall())
+            yield from observe_copies_without_a_row(world, database)
             for stage, subject, found, day, type_ in database.execute(self.LEDGER, (like, like)):
                 if stage in ("ingest", "transcribe", "analyze", "notifier"):
                     identity = known.get(found, found) if stage == "ingest" else f"{subject}/call.completed"
@@ -276,21 +281,4 @@ class Calls:
                     yield Observed("reported", call[1], identity, message["sid"])
 
 
-CASES = [Echo(), Calls(), Coach()]
-
-
-def speech():
-    """A second of WAV in which both channels are loud for a while."""
-    import array
-    import io
-    import wave
-    samples = array.array("h", [0]) * 32_000
-    for at in range(4_000, 12_000):
-        samples[2 * at] = samples[2 * at + 1] = 9_000 if at // 20 % 2 else -9_000
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(2)
-        out.setsampwidth(2)
-        out.setframerate(16_000)
-        out.writeframes(samples.tobytes())
-    return file.getvalue()
+CASES = [Echo(), Calls(), Coach(), Clients()]

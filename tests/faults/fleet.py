@@ -3,9 +3,11 @@
 The database lies in a tablespace and the doors' spools in a folder of small memory file systems, when we are root: so their disks can be
 made full without touching anybody else's."""
 
+import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -37,7 +39,9 @@ KEYS = {"CALLRAIL_SIGNING_KEY": "fire-signing-key", "CALLRAIL_API_KEY": "fire-ca
         "TWILIO_CONTENT_SID_WELCOME": "HX" + "f2" * 16, "TWILIO_CONTENT_SID_PLAN": "HX" + "f3" * 16,
         "TWILIO_CONTENT_SID_REMINDER": "HX" + "f4" * 16, "OUTLOOK_WEBHOOK_SECRET": "fire-outlook-secret", "HUBSPOT_ACCESS_TOKEN": "fire-hubspot-token",
         "OPENAI_API_KEY": "fire-openai-key",
-        "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret"}
+        "SHUNYA_API_KEY": "fire-shunya-key", "SHUNYA_WEBHOOK_SECRET": "fire-shunya-secret",
+        "AWS_ACCESS_KEY_ID": "AKIAFIRE", "AWS_SECRET_ACCESS_KEY": "fire-aws-secret", "RECORDINGS_S3_REGION": "us-east-1"}
+BUCKET = "fire-recordings"
 
 
 class Disk:
@@ -76,7 +80,7 @@ class Sandbox:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = subprocess.Popen([sys.executable, ROOT / "deploy/sandbox/sandbox.py", "--listen", f"127.0.0.1:{self.port}", "--quiet"],
-                                        env={**os.environ, **KEYS}, stdout=self.log, stderr=self.log)
+                                        env={**os.environ, **KEYS, "RECORDINGS_S3_BUCKET": BUCKET}, stdout=self.log, stderr=self.log)
         wait_until(self.answers, "the sandbox")
 
     def answers(self):
@@ -108,7 +112,8 @@ class Fleet:
     """The instances.  One that ends is started again, as its supervisor would do, unless it was told to stay away."""
 
     def __init__(self, world):
-        self.world, self.instances, self.away = world, {stage: [] for stage in STAGES}, set()
+        self.world, self.instances = world, {stage: [] for stage in STAGES}
+        self.away, self.returning = set(), set()
         self.lock, self.over, self.restarts, self.ends = threading.Lock(), threading.Event(), 0, []
         self.thread = threading.Thread(target=self.watch, daemon=True)
         self.thread.start()
@@ -131,17 +136,19 @@ class Fleet:
     def add(self, stage):
         """One more: one that went away, on its own disk again, else a new one."""
         with self.lock:
-            waiting = self.gone(stage)
+            waiting = [daemon for daemon in self.gone(stage) if daemon not in self.returning]
             number = len(self.instances[stage]) + 1
             if not waiting:
                 daemon = Daemon(stage, self.world.environment, self.world.folder, instance=f"{stage}-{number}",
                                 **self.world.settings(stage, number))
                 self.instances[stage].append(daemon)
                 return daemon
-        daemon = min(waiting, key=lambda daemon: daemon.process.poll() is None)
+            daemon = min(waiting, key=lambda daemon: daemon.process.poll() is None)
+            self.returning.add(daemon)
         daemon.process.wait()                       # not two processes on one disk; `see_off` lets it take no longer than LEAVE_S
         with self.lock:
             self.away.discard(daemon)
+            self.returning.discard(daemon)
             return daemon.start()
 
     def remove(self, daemon, kind=signal.SIGTERM):
@@ -176,17 +183,21 @@ class Fleet:
 
 
 class World:
-    def __init__(self):
+    def __init__(self, bucket=False):
+        """`bucket`: whether recordings are kept in an S3-compatible one, and not in a folder."""
+        self.bucket = bucket
         self.environment = Environment()
         assert self.environment.kafka and self.environment.postgres, "the faults need a Kafka and a Postgres of their own: unset TEST_…"
         self.folder = self.environment.folder / "daemons"
         self.folder.mkdir()
+        self.recordings = self.folder / "recordings"
         self.postgres_disk = Disk(self.environment.folder / "disk", DATABASE_DISK_MB)
         self.spool_disk = Disk(self.folder / "spool", SPOOL_DISK_MB)
         self.make_database()
         self.sandbox, self.stub = Sandbox(self.folder), ProviderStub()
         self.door_port = free_port()
         self.public_url = f"http://127.0.0.1:{self.door_port}"
+        self.points_left = []       # of the deck of points in the code
         self.clocks = {}            # instance: by how many seconds its wall clock is off
         self.fleet = Fleet(self)
         self.prepare_tables()
@@ -195,7 +206,6 @@ class World:
         tablespace = self.environment.folder / "disk" / "tables"
         tablespace.mkdir()
         if os.geteuid() == 0:
-            import shutil
             shutil.chown(tablespace, "postgres", "postgres")
         with psycopg.connect(self.environment.postgres.url(), autocommit=True) as connection:
             connection.execute(f"CREATE TABLESPACE fire LOCATION '{tablespace}'")
@@ -217,13 +227,14 @@ class World:
         settings = {**KEYS, "PUBLIC_URL": self.public_url, "DEFAULT_TENANT": "fire", "KAFKA_PROP_session_timeout_ms": SESSION_MS,
                     "KAFKA_PROP_topic_metadata_refresh_interval_ms": 2000, "LOG_LEVEL": "warning",
                     "FAULT_FILE": self.folder / f"fault.{stage}-{number}", "SPOOL_DIR": self.folder / "spool" / f"{stage}-{number}",
-                    "RECORDINGS_DIR": self.folder / "recordings", "RECORDING_PRIVATE_ALLOWED": f"127.0.0.1:{self.sandbox.port}",
+                    "RECORDINGS_DIR": self.recordings, "RECORDING_PRIVATE_ALLOWED": f"127.0.0.1:{self.sandbox.port}",
                     "RECORDING_TIMEOUT": "10s", "RECORDING_STALL_TIMEOUT": "3s", "TRANSCRIBE_WITH": "openai",
                     "OPENAI_BASE_URL": self.sandbox.url + "/openai/v1", "OPENAI_TRANSCRIBE_TIMEOUT": "3s",
                     "CALLRAIL_BASE_URL": self.sandbox.url + "/callrail/v3", "CALLRAIL_CHECK_EVERY": "20s", "CALLRAIL_BUDGET_PERCENT": "100",
                     "ANALYZE_CALLS_WITH": "shunya", "SHUNYA_BASE_URL": self.sandbox.url + "/shunya", "SHUNYA_TIMEOUT": "3s",
                     "TWILIO_BASE_URL": self.sandbox.url + "/twilio", "TWILIO_TIMEOUT": "3s",
                     "HUBSPOT_BASE_URL": self.sandbox.url + "/hubspot", "HUBSPOT_TIMEOUT": "3s"}
+        settings |= {"RECORDINGS_S3_URL": self.sandbox.url + "/s3", "RECORDINGS_S3_BUCKET": BUCKET} if self.bucket else {}
         self.set_clock(f"{stage}-{number}", 0)
         settings |= {"LD_PRELOAD": BUILD / "tests" / "other_clock.so", "CLOCK_FILE": self.folder / f"clock.{stage}-{number}"}
         if stage == "ingest" and number == 1:
@@ -251,6 +262,23 @@ class World:
             path = self.folder / f"fault.{stage}-{number}"
             path.with_suffix(path.suffix + ".new").write_text("\n".join([f"seed={seed}", *rules]) + "\n")
             path.with_suffix(path.suffix + ".new").rename(path)
+
+    def copies(self):
+        """{path: (bytes, sha256)} of the recordings that are kept."""
+        if self.bucket:
+            return {entry["key"]: (entry["bytes"], entry["sha256"]) for entry in self.sandbox.control("GET", "/objects")["objects"]}
+        contents = {str(path.relative_to(self.recordings)): path.read_bytes() for path in self.copied_files()}
+        return {path: (len(content), hashlib.sha256(content).hexdigest()) for path, content in contents.items()}
+
+    def copied_files(self):
+        return [path for path in self.recordings.glob("*/*") if path.suffix != ".part"]
+
+    def forget_copies(self):
+        """The sandbox holds so many and no more."""
+        if self.bucket:
+            self.sandbox.control("DELETE", "/objects")
+        for path in self.copied_files():
+            path.unlink()
 
     def connect_when_there(self):
         def connected():

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, TopicPartition
 from fleet import STAGES
 from record import Record, read
 
-TOPICS = {*(topic for topics in STAGES.values() for topic in topics), "echo.out", *("dead." + stage for stage in STAGES)}
+TOPICS = {*(topic for topics in STAGES.values() for topic in topics), "replies", "echo.out", *("dead." + stage for stage in STAGES)}
 READ_S = 60
 LEASE_S = 33                # the notifier's: its time-out and 30 s; see common/stage/ask.c
 UNREPEATABLE = ("message", "crm note")              # at providers without idempotency key

@@ -1,11 +1,14 @@
 """How the use cases send to the doors, and what the sandbox was acknowledged of what it sent."""
 
+import array
 import base64
 import hashlib
 import hmac
 import http.client
+import io
 import re
 import time
+import wave
 from urllib.parse import urlsplit
 
 from checker import OK, REFUSED, UNKNOWN
@@ -13,6 +16,7 @@ from fleet import KEYS
 
 ANSWER_S = 15                   # a sender waits so long for an answer
 KEEP_TRYING_S = 90              # … and repeats what was not acknowledged for so long
+NOBODY_LISTENS = "nobody listens"
 STATUSES = ("accepted", "queued", "sending", "sent", "delivered", "read", "undelivered", "failed")
 RANKS = {status: rank for rank, status in enumerate(STATUSES)}
 
@@ -45,15 +49,23 @@ def post(world, load, identity, path, body, headers, place, source=None):
 
 def answer_of(url, path, body, headers, source=None):
     """How it was answered, and why: a status of 4xx is a refusal; 5xx, silence and a broken connection say nothing for sure."""
+    status, said = exchange(url, "POST", path, body, headers, source)
+    if status is None:
+        return (REFUSED if said == NOBODY_LISTENS else UNKNOWN), said
+    return (OK if status // 100 == 2 else REFUSED if status // 100 == 4 else UNKNOWN), str(status)
+
+
+def exchange(url, method, path, body, headers, source=None):
+    """(status, body) of the answer; (None, why) when none came whole."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ANSWER_S, source_address=(source, 0) if source else None)
     try:
-        connection.request("POST", path, body, headers)
-        status = connection.getresponse().status
-        return (OK if status // 100 == 2 else REFUSED if status // 100 == 4 else UNKNOWN), str(status)
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
     except ConnectionRefusedError:
-        return REFUSED, "nobody listens"
+        return None, NOBODY_LISTENS
     except (OSError, http.client.HTTPException) as error:
-        return UNKNOWN, type(error).__name__
+        return None, type(error).__name__
     finally:
         connection.close()
 
@@ -77,3 +89,17 @@ def reported(world, load):
         if sid and webhook["hook"] in RANKS:
             told[sid[1]] = max(told.get(sid[1], 0), RANKS[webhook["hook"]])
     return told
+
+
+def speech(channels):
+    """A second of WAV in which all channels are loud for a while."""
+    samples = array.array("h")
+    for at in range(16_000):
+        samples.extend([(9_000 if at // 20 % 2 else -9_000) if 4_000 <= at < 12_000 else 0] * channels)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(channels)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(samples.tobytes())
+    return file.getvalue()

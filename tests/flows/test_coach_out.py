@@ -177,6 +177,19 @@ def test_the_administrator_is_told_once_of_an_organizer_nobody_knows(stand):
     assert stand.settled(changed(stand, ana, meeting, known=False, change="cancelled"))["outcome"] == "skipped"
 
 
+def test_a_message_whose_answer_was_lost_is_looked_up_also_when_it_is_not_wanted_any_more(stand):
+    ana = stand.salesperson()
+    stand.execute("UPDATE users SET phone = NULL WHERE email = %s", ana.email)
+    stand.sandbox.fault(provider="twilio", what="no_webhook", count=8)
+    stand.sandbox.fault(provider="twilio", method="POST", what="stall", when="after", seconds=5)
+    event_id = changed(stand, ana, stand.meeting(ana, salesperson_phone=None), known=False)
+    message, = wait_until(lambda: stand.messages(ADMIN), "the message at Twilio, which does not answer")
+    stand.execute("UPDATE users SET phone = %s WHERE email = %s", ana.phone, ana.email)
+    assert stand.settled(event_id)["outcome"] == "done"
+    delivery, = stand.rows("SELECT state, provider_id FROM asks WHERE event_id = %s", event_id)
+    assert delivery == {"state": "answered", "provider_id": message["sid"]} and len(stand.messages(ADMIN)) == 1
+
+
 # --- the chat
 
 

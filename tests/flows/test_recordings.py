@@ -12,7 +12,7 @@ import wave
 import pytest
 import requests
 from api_client import Api, OPENAPI
-from call_pipeline import BOOKED, COLD, Pipeline, pipeline, process, recording  # noqa: F401 (fixtures)
+from call_pipeline import BOOKED, COLD, Pipeline, a_number, pipeline, process, recording  # noqa: F401 (fixtures)
 from daemons import BUILD, Daemon
 from environment import wait_until
 from test_visits import WON, a_visit, an_appointment, row_of
@@ -254,6 +254,37 @@ def test_a_recording_nobody_could_write_down_is_played_and_listened_to_later(pip
     assert again(pipeline, call_id, 1)["outcome"] == "done"
     assert "leaking" in pipeline.row("call_transcripts", call_id)["text"]
     assert pipeline.rows("recordings", call_id)[0]["sha256"] == row["sha256"] and len(pipeline.asked("s3", method="PUT")) == 1
+
+
+def test_one_whose_words_were_given_up_has_its_row_too(pipeline):
+    pipeline.use("transcribe", RETRY_AGE_MAX="2s")
+    try:
+        pipeline.sandbox.fault(provider="openai", what="status", status=503, count=None)
+        company = pipeline.company()
+        call_id = pipeline.call(company, BOOKED)
+        ended = handled(pipeline, call_id)
+        assert ended["outcome"] == "rejected" and ended["why"].startswith("gave up")
+        row = pipeline.row("recordings", call_id)
+        assert objects(pipeline)[row["path"]]["sha256"] == row["sha256"]
+        assert play(pipeline.ingest, token(pipeline, company.tenant), call_id).content == recording(BOOKED)
+        pipeline.sandbox.control("DELETE", "/faults")
+        assert again(pipeline, call_id, 1)["outcome"] == "done" and pipeline.row("call_transcripts", call_id)["words"] > 0
+    finally:
+        pipeline.use("transcribe", RETRY_AGE_MAX="24h")
+
+
+def test_one_copied_before_its_call_went_home_stays_where_it_is(pipeline, sb):
+    """And is not copied a second time for its company."""
+    pipeline.sandbox.fault(provider="openai", what="status", status=503, count=None)
+    company, number = pipeline.company(), a_number()
+    call_id = pipeline.call(company, BOOKED, tracking_number=number)
+    path = f"unassigned/{hashlib.sha256(call_id.encode()).hexdigest()}.wav"
+    wait_until(lambda: path in objects(pipeline), "the copy")
+    sb("number", "add", number, "--tenant", company.tenant)
+    pipeline.restart("transcribe").ready()      # whoever goes on knows of no copy
+    pipeline.sandbox.control("DELETE", "/faults")
+    assert pipeline.row("call_transcripts", call_id)["tenant"] == company.tenant
+    assert pipeline.row("recordings", call_id)["path"] == path and [put["status"] for put in pipeline.asked("s3", method="PUT")] == [200]
 
 
 def test_a_person_is_exported_and_erased_there_too(pipeline, sb, tmp_path):

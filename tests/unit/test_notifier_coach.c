@@ -69,8 +69,8 @@ static enum outcome answer_meeting(void *context, const struct statement *statem
     return DONE;
 }
 
-/* Twilio takes everything; HubSpot is really asked, for the contact too unless it is known. */
-static bool contact_known, look_up, found, uncertain;
+/* Twilio takes everything, unless it is away; HubSpot is really asked, for the contact too unless it is known. */
+static bool contact_known, look_up, found, uncertain, twilio_away;
 static struct ask asked;
 static char said[4096];
 
@@ -84,6 +84,7 @@ static enum outcome make_ask(void *context, const char *name, const struct ask *
     *ret = (struct answer){ .body = TEXT("queued"), .provider_id = "SM1" };
     if (strcmp(asking->provider, "twilio") == 0) {
         snprintf(said, sizeof(said), "%s", asking->content);
+        outcome = twilio_away ? RETRY : DONE;
     } else if (contact_known && strcmp(name, "hubspot_contact") == 0) {
         ret->body = TEXT("101");
     } else {
@@ -165,7 +166,7 @@ static int start(void **state)
     rows[ROW_RECIPIENT] =
         (struct query_rows){ "find_recipient", { "stopped", "open", "begun" }, { "f", "t", NULL }, 1 };
     rows[ROW_ANNOUNCED] = (struct query_rows){ "find_announced", { "meeting_id" }, { MEETING }, 0 };
-    contact_known = look_up = found = uncertain = false;
+    contact_known = look_up = found = uncertain = twilio_away = false;
     provider_answers("200 OK", "", "{\"id\":\"101\",\"results\":[{\"id\":\"101\"}]}");
     return handlers_start(state);
 }
@@ -406,6 +407,16 @@ static void nothing_is_done_for_a_meeting_that_moved(void **state)
     (void)state;
 }
 
+/* With the dead letter that comes of it when it is given up: else the sweep finds it for ever. */
+static void a_reminder_that_is_given_up_is_not_due_any_more(void **state)
+{
+    meeting[STATUS] = "scheduled";
+    twilio_away = true;
+    expect(try_it(handle_due_meeting, "meeting.due", "{\"meeting_id\":\"" MEETING "\",\"revision\":1}"), RETRY);
+    assert_string_equal(effects.at, "row end_check " MEETING "|1\n");
+    (void)state;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, handlers_end)
 int main(void)
 {
@@ -419,6 +430,7 @@ int main(void)
         TEST(a_note_that_waits_is_given_up_in_the_end),
         TEST(the_path_is_a_setting),
         TEST(nothing_is_done_for_a_meeting_that_moved),
+        TEST(a_reminder_that_is_given_up_is_not_due_any_more),
     };
     return cmocka_run_group_tests(tests, provider_start, provider_stop);
 }
