@@ -1,12 +1,14 @@
 #include "deploy/sb/conversation.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "common/crypto.h"
 #include "common/phone.h"
 #include "deploy/sb/command.h"
 #include "deploy/sb/standing.h"
+#include "deploy/sb/terminal.h"
 
 /* Each gives `id`, a conversation, and `at`, when something of it was last heard of; $1 is what was given. */
 /* clang-format off */
@@ -96,6 +98,13 @@ bool conversations_find(struct session *session, const char *given, struct conve
                 add(ret, (struct conversation){ row_get(&rows, row, "id"), look_up->what, row_get(&rows, row, "at") });
     }
     return true;
+}
+
+void conversations_tell_left_out(const struct conversations *found, FILE *to)
+{
+    if (found->left_out > 0)
+        fprintf(to, "%" PRId64 " older %s left out: give the id of one of them\n", found->left_out,
+                plural(found->left_out, "conversation is", "conversations are"));
 }
 
 int conversations_none(char **argv, const char *given)

@@ -91,7 +91,7 @@ static void print_groups(const struct groups *groups)
     }
     table_print(&table);
     if (groups->count > TABLE_ROWS_MAX)
-        printf("%zu groups more are not shown: --json shows all\n", groups->count - TABLE_ROWS_MAX);
+        printf("and %zu more: --json shows all\n", groups->count - TABLE_ROWS_MAX);
 }
 
 static void write_string(struct buf *out, const char *name, const char *value)

@@ -134,13 +134,15 @@ static void print_readable(const struct report *report, bool dry_run)
         table_add(&table, FAINT, "%s", line->found && line->table->why ? line->table->why : "");
     }
     table_print(&table);
-    printf("\nrecordings: %zu files %s", report->files, dry_run ? "would be removed" : "removed");
-    printf(report->files_missing ? ", %zu were not there\n" : "\n", report->files_missing);
+    printf("\nrecordings: %zu %s %s", report->files, plural((int64_t)report->files, "file", "files"),
+           dry_run ? "would be removed" : "removed");
+    if (report->files_missing)
+        printf(", %zu %s not there", report->files_missing, plural((int64_t)report->files_missing, "was", "were"));
+    printf("\n");
     print_topics(&report->topics);
     if (report->later > 0)
-        printf("%" PRId64 " rows were written meanwhile, and erased too:"
-               " run it again when nothing of theirs is under way\n",
-               report->later);
+        printf("%" PRId64 " %s written meanwhile, and erased too: run it again when nothing of theirs is under way\n",
+               report->later, plural(report->later, "row was", "rows were"));
     if (dry_run)
         printf("nothing was changed\n");
 }

@@ -441,7 +441,8 @@ static int logs_run(int argc, char **argv)
     good = good && show_all(&logs, &why);
     close_all(&logs);
     if (good && logs.left_out)
-        fprintf(stderr, "%lld entries shown, %lld left out\n", (long long)logs.shown, (long long)logs.left_out);
+        fprintf(stderr, "%lld %s shown, %lld left out\n", (long long)logs.shown, plural(logs.shown, "entry", "entries"),
+                (long long)logs.left_out);
     code = good ? EXIT_FINE : command_fail(argv, EXIT_FAILED, "%s", why.text);
     return logs.trace ? session_close(&session, code) : code;
 }

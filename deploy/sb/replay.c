@@ -11,6 +11,7 @@
 #include "deploy/sb/command.h"
 #include "deploy/sb/operator.h"
 #include "deploy/sb/records.h"
+#include "deploy/sb/terminal.h"
 #include "deploy/sb/when.h"
 
 #define EVENTS_MAX        1000000
@@ -281,8 +282,8 @@ static bool confirmed(const struct replay *replay, size_t count)
 {
     char question[160];
 
-    snprintf(question, sizeof(question), "replay %zu events of %s%s?", count, replay->stage,
-             replay->flags.resend ? ", and send their messages once more" : "");
+    snprintf(question, sizeof(question), "replay %zu %s of %s%s?", count, plural((int64_t)count, "event", "events"),
+             replay->stage, replay->flags.resend ? ", and send their messages once more" : "");
     return replay->yes || operator_confirms(question);
 }
 

@@ -295,8 +295,8 @@ static void print_summary(struct replay_dry *dry, int64_t gone)
         print_summary_json(dry, gone);
         return;
     }
-    printf("\n%" PRId64 " events: %" PRId64 " would change something, %" PRId64 " nothing\n", dry->events,
-           dry->changing, dry->same);
+    printf("\n%" PRId64 " %s: %" PRId64 " would change something, %" PRId64 " nothing\n", dry->events,
+           plural(dry->events, "event", "events"), dry->changing, dry->same);
     print_counts("outcomes:", &dry->outcomes);
     print_counts("rows:", &dry->rows);
     print_counts("fields:", &dry->fields);
@@ -304,7 +304,7 @@ static void print_summary(struct replay_dry *dry, int64_t gone)
     if (dry->asks.used > 0)
         printf("about %.4f USD, by what such asks have cost before\n", (double)cost_of_asks(dry) / 1e6);
     if (gone > 0)
-        printf("%" PRId64 " are no longer in Kafka\n", gone);
+        printf("%" PRId64 " %s no longer in Kafka\n", gone, plural(gone, "is", "are"));
     printf("nothing was changed\n");
 }
 

@@ -30,9 +30,10 @@ static void find_lag(struct status *status, const struct stage_line *stage)
     const char *why = holdup_sentence(&status->instances, &status->circuits, stage->name, status->arena);
     add(status, (struct stuck){ .what = "lag",
                                 .stage = stage->name,
-                                .sentence = arena_printf(status->arena, "%lld events wait, the oldest for %s: %s",
-                                                         (long long)stage->lag.events, age_print(waiting_us, age),
-                                                         why ? why : "it is at work") });
+                                .sentence = arena_printf(status->arena, "%lld %s, the oldest for %s: %s",
+                                                         (long long)stage->lag.events,
+                                                         plural(stage->lag.events, "event waits", "events wait"),
+                                                         age_print(waiting_us, age), why ? why : "it is at work") });
 }
 
 static void find_spooled(struct status *status, int row)
@@ -49,8 +50,9 @@ static void find_spooled(struct status *status, int row)
                              ? age_print(now_us() - row_integer(rows, row, "spool_since_us"), age)
                              : "some time";
     const char *sentence = arena_printf(
-        status->arena, "the spool of %s holds %lld messages for %s%s%s", row_get(rows, row, "instance"), messages,
-        age_of, aside ? arena_printf(status->arena, " and %lld that Kafka refused", aside) : "", live);
+        status->arena, "the spool of %s holds %lld %s for %s%s%s", row_get(rows, row, "instance"), messages,
+        plural(messages, "message", "messages"), age_of,
+        aside ? arena_printf(status->arena, " and %lld that Kafka refused", aside) : "", live);
     add(status, (struct stuck){ .what = "spool",
                                 .stage = row_get(rows, row, "stage"),
                                 .sentence = sentence,

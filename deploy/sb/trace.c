@@ -108,7 +108,7 @@ static const char *event_note(const struct rows *rows, int row, struct arena *ar
     if (types)
         note = join(arena, note, arena_printf(arena, "\u2192 %s", types));
     else if (emitted > 0)
-        note = join(arena, note, arena_printf(arena, "\u2192 %lld events", emitted));
+        note = join(arena, note, arena_printf(arena, "\u2192 %lld %s", emitted, plural(emitted, "event", "events")));
     return note;
 }
 
@@ -379,7 +379,9 @@ static bool trace_all(struct session *session, const struct conversations *found
         printf("%s]\n", buf_text(&out).at);
     buf_done(&out);
     if (good && !json && found->left_out)
-        printf("\n%" PRId64 " older conversations are left out: give the id of one of them\n", found->left_out);
+        printf("\n");
+    if (good)
+        conversations_tell_left_out(found, json ? stderr : stdout);
     return good;
 }
 

@@ -330,7 +330,7 @@ def test_a_drop_needs_a_reason_and_what_is_wrong_is_told(sb, echo, topics, datab
     tell(topics, key, n=1, reject=key)
     letter_of(topics, key)
     sb("dlq", "drop", "echo", "--key", key, code=WRONG)
-    assert "1 letters would be dropped" in sb("dlq", "drop", "echo", "--key", key, "--why", "test", "--dry-run").stdout
+    assert "1 letter would be dropped" in sb("dlq", "drop", "echo", "--key", key, "--why", "test", "--dry-run").stdout
     assert "1 dropped" in sb("dlq", "drop", "echo", "--key", key, "--why", "test").stdout
     assert groups(sb, "--key", key) == [] and rows(database, key) == []
     assert acted(database, "dlq drop", "echo")[-1][1]["why"] == "test"
@@ -523,7 +523,7 @@ def test_an_offset_is_of_one_partition_and_never_ahead(sb, echo, topics, key, re
     at = standing(sb, "echo.in", partition)
     ours = ["--topic", "echo.in", "--partition", partition]
     ahead = sb("rewind", "echo", "--to", at + 1, *ours, code=FAILED).stderr
-    assert "1 events would be passed over" in ahead
+    assert "1 event would be passed over" in ahead
     assert "has the offsets 0 to" in sb("rewind", "echo", "--to", 10**9, *ours, code=FAILED).stderr
     assert "reads no such topic" in sb("rewind", "echo", "--to", "1h", "--topic", "echo.out", code=FAILED).stderr
     sb("rewind", "echo", "--to", at - 1, *ours)

@@ -521,7 +521,7 @@ def test_logs_are_merged_by_time_and_stack_traces_stay_with_their_line(logs):
 def test_logs_can_be_chosen_and_what_is_left_out_is_said(logs):
     result = logs("ingest", "--since", "2026-11-21T10:00:01Z", "--grep", "E1")
     assert result.stdout == "2026-11-21 10:00:02.000  ingest      event handled, event_id E1, took_ms 7\n"
-    assert result.stderr == "1 entries shown, 2 left out\n"
+    assert result.stderr == "1 entry shown, 2 left out\n"
     found = [json.loads(line) for line in logs("kafka", "--json", "--since", "2026-11-21T10:00:01Z").stdout.splitlines()]
     assert [(one["part"], one["time"]) for one in found] == [("kafka", "2026-11-21T10:00:03.250000Z"), ("kafka", "2026-11-21T10:00:06.000000Z")]
     assert found[0]["entry"].endswith("\tat Broker.run")
