@@ -78,6 +78,15 @@ def test_status_tells_what_each_stage_is_at(sb, echo, topics, key):
     assert re.search(rf"^  echo: {key}: echo.asked waits after attempt 1", seen, re.M), seen
 
 
+def test_status_counts_the_dead_letters_that_nobody_has_dealt_with(sb, echo, topics, key):
+    dead_before = status_of(sb)[0]["dead"]
+    tell(topics, key, n=1, reject="it is no good")
+    topics.wait("dead.echo", key)
+    assert status_of(sb)[0]["dead"] == dead_before + 1
+    sb("dlq", "drop", "echo", "--key", key, "--why", "a test")
+    assert status_of(sb)[0]["dead"] == dead_before
+
+
 def test_status_tells_of_a_stage_that_nobody_runs(sb, echo, schema_ready, topics, key):
     """Its instance was killed: what waits is counted with its age, and the one last seen is named."""
     wait_until(lambda: status_of(sb)[0]["instances"] >= 1, "the instance being seen")
