@@ -31,7 +31,9 @@ const struct statement standing_circuits = {
     .text = "SELECT x.*, NULL AS key, " US("since") " AS since_us, " US("next_probe_at") " AS next_probe_us,"
             " to_jsonb(x) AS json FROM ("
             " SELECT i.stage, i.instance, coalesce(c.provider, c.stage, c.tenant) AS name,"
-            "  coalesce(c.paused, false) AS paused, c.tenant IS NULL AS stops, c.since, c.why, c.next_probe_at, c.waiting"
+            "  coalesce(c.paused, false) AS paused, c.tenant IS NULL AS stops, c.since, c.why, c.next_probe_at,"
+            "  CASE WHEN c.paused THEN sum(c.waiting) OVER (PARTITION BY c.provider, c.stage, c.tenant) ELSE c.waiting END"
+            "  AS waiting"
             " FROM instances i, jsonb_to_recordset(state->'circuits') AS c(provider text, stage text, tenant text,"
             "  paused boolean, since timestamptz, why text, next_probe_at timestamptz, waiting bigint)"
             " WHERE " IS_LIVE " ORDER BY c.since) AS x",
@@ -61,6 +63,7 @@ const struct statement standing_parked = {
             " SELECT DISTINCT ON (p.stage, p.subject) p.stage, p.subject AS key, p.event_id, l.event_type AS type, p.tenant,"
             "  p.why, p.attempts, p.first_at, nullif(p.resume_at, 'infinity') AS resume_at,"
             "  p.resume_at < now() - interval '2 minutes' AS overdue,"
+            "  EXISTS (SELECT 1 FROM pauses WHERE kind = 'tenant' AND name = p.tenant) AS paused,"
             "  count(*) OVER (PARTITION BY p.stage, p.subject) AS events"
             " FROM parked p LEFT JOIN ledger l"
             "  ON l.event_id = p.event_id AND l.stage = p.stage AND l.run = p.run AND l.day = p.day"

@@ -88,7 +88,8 @@ static void print_stuck_line(const struct stuck *stuck)
     struct buf out;
 
     buf_init(&out, LINE_BYTES_MAX);
-    buf_printf(&out, "%s: ", stuck->stage);
+    if (stuck->stage)
+        buf_printf(&out, "%s: ", stuck->stage);
     if (stuck->key)
         buf_printf(&out, "%s: ", stuck->key);
     buf_add_string(&out, stuck->sentence);

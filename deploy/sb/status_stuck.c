@@ -67,6 +67,24 @@ struct kind {
     const char *(*sentence)(const struct rows *rows, int row, struct arena *arena);
 };
 
+/* A provider may fail for one instance alone; a pause is held by all of them, and told once, of no stage. */
+static void add_circuits(struct status *status, bool paused)
+{
+    const struct rows *rows = &status->circuits;
+
+    for (int row = 0; row < rows->count; row++) {
+        bool told = (*row_get(rows, row, "paused") == 't') != paused;
+        for (int before = 0; paused && !told && before < row; before++)
+            told = *row_get(rows, before, "paused") == 't' &&
+                   strcmp(row_get(rows, before, "name"), row_get(rows, row, "name")) == 0;
+        if (!told)
+            add(status, (struct stuck){ .what = paused ? "pause" : "circuit",
+                                        .stage = paused ? NULL : row_get(rows, row, "stage"),
+                                        .sentence = circuit_sentence(rows, row, status->arena),
+                                        .about = row_get(rows, row, "json") });
+    }
+}
+
 static void add_rows(struct status *status, const struct kind *kind, const struct rows *rows)
 {
     for (int row = 0; row < rows->count; row++)
@@ -88,7 +106,8 @@ void status_find_stuck(struct status *status)
     struct rows rows;
 
     status->stuck_end = &status->stuck;
-    add_rows(status, &(struct kind){ .what = "circuit", .sentence = circuit_sentence }, &status->circuits);
+    add_circuits(status, false);
+    add_circuits(status, true);
     for (size_t i = 0; i < status->stage_count; i++)
         find_lag(status, &status->stages[i]);
     for (int row = 0; row < status->instances.count; row++)

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import time
 from datetime import datetime
@@ -93,6 +94,9 @@ def test_a_paused_stage_begins_nothing_and_says_so(sb, echo, topics, database, k
     listed = json.loads(sb("pause", "--json").stdout)
     assert [(one["kind"], one["name"], one["why"]) for one in listed] == [("stage", "echo", "the moon is full")]
     assert listed[0]["by"].startswith("ada@") and "the moon is full" in sb("pause").stdout
+    seen = wait_until(lambda: "echo is paused" in (seen := sb("status", code=FAILED).stdout) and seen, "the pause in the status")
+    assert re.findall(r"^  echo is paused by ada@\S+: the moon is full, \d+ s ago; \d+ waits? for it$", seen, re.M), seen
+    assert seen.count("is paused") == 1
     echo.ready()                        # a supervisor has no reason to start it again
     time.sleep(2)                       # nothing may come of it, which no event tells
     assert rows(database, key) == []
@@ -160,6 +164,9 @@ def test_a_paused_tenant_waits_in_order_and_the_others_go_on(sb, echo, topics, d
     parked = "SELECT why FROM parked WHERE stage = 'echo' AND subject = %s ORDER BY number"
     wait_until(lambda: len(database.execute(parked, (key,)).fetchall()) == 3, "the tenant's events being parked")
     assert database.execute(parked, (key,)).fetchone() == (f"the tenant {key} is paused by grace",)
+    told, = [stand["sentence"] for stand in json.loads(sb("why", key, "--json").stdout)[0]["stands"] if stand["state"] == "parked"]
+    assert re.fullmatch(rf'echo.asked is parked since \d+ s ago, and resumed after "sb resume {tenant}": the tenant {tenant} is paused by grace;'
+                        r" 2 more behind it", told), told
     time.sleep(3)                       # the sweep looks each second
     assert provider.requests == [] and rows(database, key) == []
     resume(sb, echo, tenant)
