@@ -214,6 +214,11 @@ def test_letters_are_listed_by_what_went_wrong(sb, echo, topics, key):
     assert found[0]["reason"].endswith(': chair # of "…" is taken, HTTP status 409')
     assert found[0]["first"] <= found[0]["last"]
     assert found[0]["example"] in {letter_of(topics, f"{key}-{n}")["id"] for n in (1, 22, 333)}
+    for code, number in ((63016, "+12025550101"), (63016, "+12025550102"), (21211, "+12025550103")):
+        tell(topics, f"{key}-codes", n=1, reject=f'{key}: HTTP status 400: {{"code": {code}, "message": "not to {number}", "status": "INVALID", "id": 7}}')
+    letter_of(topics, f"{key}-codes", count=3)
+    kinds = {group["reason"].removeprefix("#: "): group["letters"] for group in groups(sb, "--key", f"{key}-codes")}
+    assert kinds == {f'HTTP status 400: {{"code": {code}, "message": "…", "status": "INVALID", "id": #}}': letters for code, letters in ((63016, 2), (21211, 1))}
     readable = sb("dlq", "list", "--since", "10m", "--reason", key).stdout
     assert "chair # of" in readable and "echo" in readable.splitlines()[1]
     assert groups(sb, "--key", key)[0]["letters"] == 1 and groups(sb, "--type", "nothing") == []
@@ -225,11 +230,11 @@ def test_a_letter_is_shown_whole(sb, echo, topics, key):
     letter = letter_of(topics, key)
     shown = sb("dlq", "show", "echo", "--id", told["id"]).stdout
     assert "it is no good" in shown and '"reject": "it is no good"' in shown and letter["id"] in shown
-    whole = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)
+    whole, = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)
     assert whole["letter"] == letter and whole["actions"] == []
     assert json.loads(whole["letter"]["data"]["event"]) == told
     sb("dlq", "drop", "echo", "--id", letter["id"], "--why", "not ours", "--as", "grace")
-    action = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)["actions"]
+    action = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)[0]["actions"]
     assert [(one["action"], one["who"], one["why"]) for one in action] == [("drop", "grace", "not ours")]
     assert "drop by grace" in sb("dlq", "show", "echo", "--id", letter["id"]).stdout
 
@@ -242,6 +247,8 @@ def test_a_letter_retried_is_handled_as_the_next_run_and_open_no_more(sb, echo, 
     again = json.loads(sb("dlq", "retry", "echo", "--id", letter["id"], "--json", code=FAILED).stdout)
     assert (again["sent"], again["rejected"]) == (1, 1), "it fails again, which is a new letter"
     newer = letter_of(topics, key, count=2)
+    both = json.loads(sb("dlq", "show", "echo", "--id", told["id"], "--json").stdout)
+    assert [(one["letter"]["id"], len(one["actions"])) for one in both] == [(letter["id"], 1), (newer["id"], 0)]
     assert newer["run"] == 1 and newer["id"] != letter["id"]
     work()
     assert "1 sent: 1 done" in sb("dlq", "retry", "echo", "--id", told["id"], "--as", "grace").stdout
@@ -297,13 +304,13 @@ def test_an_edited_event_keeps_its_history(sb, echo, topics, database, key):
     assert "not JSON" in sb("dlq", "edit", "echo", "--id", letter["id"], "--set", "/data/n=one", code=FAILED).stderr
     assert "no /data/m" in sb("dlq", "edit", "echo", "--id", letter["id"], "--set", "/data/m/o=1", code=FAILED).stderr
     changes = ["--set", "/data/n=12345678901234567", "--set", "/data/skip=false"]
-    would = sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--dry-run").stdout.splitlines()[0]
-    assert json.loads(would)["data"] == {"n": 12345678901234567, "skip": False}
+    would = sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--dry-run", "--json")
+    assert "nothing was changed" in would.stderr and json.loads(would.stdout)["data"] == {"n": 12345678901234567, "skip": False}
     assert rows(database, key) == []
     assert "run 1: 1 done" in sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--as", "grace").stdout
     assert [(n, run) for n, run, _ in rows(database, key)] == [(12345678901234567, 1)]
-    action = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)["actions"][0]
-    assert action["who"] == "grace" and action["before"] == letter["data"]["event"]
+    action = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)[0]["actions"][0]
+    assert action["who"] == "grace" and action["run"] == 1 and action["before"] == letter["data"]["event"]
     assert json.loads(action["after"])["data"] == {"n": 12345678901234567, "skip": False}
     assert groups(sb, "--key", key) == []
 
