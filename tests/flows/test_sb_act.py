@@ -466,7 +466,18 @@ def test_a_dry_run_sends_no_message_even_when_it_would_be_sent_again(sb, echo, t
     tell(topics, key, n=1, once=provider.url + "/once")
     topics.wait("echo.out", key)
     said = sb("replay", "echo", "--key", key, "--dry-run", "--resend").stdout
-    assert "would ask stub (post)" in said and len(provider.asked("/once", "POST")) == 1
+    assert "would ask stub (echo)" in said and len(provider.asked("/once", "POST")) == 1
+
+
+def test_a_dry_run_sums_up_messages_by_their_purpose(sb, echo, topics, database, provider, key):
+    """Not by their names, which hold whom each is about; what such messages have cost is what they would cost again."""
+    for n in (1, 2):
+        tell(topics, f"{key}-{n}", n=n, once=provider.url + "/once")
+        topics.wait("echo.out", f"{key}-{n}")
+    database.execute("UPDATE asks SET cost_micros = 5000, name = 'echo/' || recipient WHERE recipient LIKE %s", (f"{key}-%",))
+    said = sb("replay", "echo", "--id", topics.find("echo.in", f"{key}-1")[0]["id"], "--dry-run", "--resend", "--json").stdout
+    summary = json.loads(said.splitlines()[-1])["summary"]
+    assert summary["asks"] == {"echo": 1} and summary["cost_micros"] > 0
 
 
 def test_a_dry_run_of_a_program_that_ends_is_told(sb, echo, topics, key):
