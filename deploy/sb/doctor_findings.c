@@ -12,10 +12,11 @@ const struct doctor_finding doctor_findings[] = {
     { "circuits", NULL, DOCTOR_BAD, "no provider fails for everyone",
       "mend what the reason says; the stage tries by itself until it succeeds",
       ASK("circuits",
-          "SELECT format('%s asks %s no more: %s (since %s, %s events wait)', stage, c ->> 'provider', c ->> 'why',"
-          " left(c ->> 'since', 16), c ->> 'waiting') AS what"
+          "SELECT format('%s asks %s no more: %s (since %s, %s %s)', stage, c ->> 'provider', c ->> 'why',"
+          " left(c ->> 'since', 16), c ->> 'waiting',"
+          " " PLURAL("(c ->> 'waiting')::bigint", "event waits", "events wait") ") AS what"
           " FROM instances, jsonb_array_elements(state -> 'circuits') AS c"
-          " WHERE seen_at > now() - interval '1 minute'") },
+          " WHERE seen_at > now() - interval '1 minute' AND c ->> 'paused' IS DISTINCT FROM 'true'") },
     { "paused", NULL, DOCTOR_UNKNOWN, "nothing is paused", "\"sb resume\" lets it go on",
       ASK("paused",
           "SELECT format('the %s %s is paused since %s by %s%s', kind, name, " MINUTE_OF("since") ", by,"

@@ -39,6 +39,8 @@ def doctor(schema_ready, tmp_path):
     def look(check=None, *arguments, said=None, **settings):
         for folder in ("spool", "state", "recordings"):
             (tmp_path / folder).mkdir(exist_ok=True)
+        if not (tmp_path / "deploy").exists():
+            (tmp_path / "deploy").symlink_to(ROOT / "deploy")  # a checkout of its own: what `make run` left in ours is not asked
         env = {"PATH": os.environ["PATH"], "DATABASE_URL": schema_ready.database_url, "KAFKA_BROKERS": schema_ready.brokers,
                "STATE_DIR": str(tmp_path / "state"), "SPOOL_DIR": str(tmp_path / "spool"), "RECORDINGS_DIR": str(tmp_path / "recordings"),
                "ASAN_OPTIONS": "detect_leaks=0", **settings}
@@ -163,6 +165,18 @@ def test_what_is_paused(doctor, database, key):
         assert verdict == UNKNOWN and what == f"the tenant {key} is paused since 2026-02-03 04:05 by ada: they move" and "sb resume" in mend
     finally:
         database.execute("DELETE FROM pauses WHERE name = %s", (key,))
+
+
+def test_what_is_paused_fails_for_nobody(doctor, ingest, database):
+    """A stage holds a pause as it holds a circuit; that it is wanted is told once, by "paused"."""
+    database.execute("INSERT INTO pauses (kind, name, by, why) VALUES ('stage', 'ingest', 'ada', ''), ('provider', 'callrail', 'ada', '')")
+    held = "SELECT jsonb_array_length(state -> 'circuits') FROM instances WHERE instance = %s"
+    try:
+        wait_until(lambda: database.execute(held, (ingest.instance,)).fetchone()[0] == 2, "both pauses in the instance's row")
+        assert doctor("circuits") == [(OK, "no provider fails for everyone", None)]
+        assert [verdict for verdict, _, _ in doctor("paused")] == [UNKNOWN, UNKNOWN]
+    finally:
+        database.execute("DELETE FROM pauses")
 
 
 # --- work that does not go on
