@@ -428,6 +428,9 @@ static int logs_run(int argc, char **argv)
     if (code >= 0)
         return code;
     place_find(&place);
+    if (place.run[0] == '\0')
+        return command_fail(argv, EXIT_FAILED, "this is no checkout of Switchboard, where \"sb up\" writes logs; daemons "
+                                               "that it did not start log to their standard error");
     path_print(folder, "%s/log", place.run);
     if (logs.trace && (code = session_open(&session, STANDING_ROLE, argv)) >= 0)
         return code;
