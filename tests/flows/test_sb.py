@@ -422,6 +422,17 @@ def test_what_a_token_cannot_be(up, arguments, expected):
     assert result.returncode == FAILED and expected in result.stderr and result.stdout == ""
 
 
+def test_a_backup_is_made_with_the_words_of_the_document(up, tmp_path):
+    """Here the user is let into its own database alone."""
+    document = (ROOT / "deploy" / "BACKUP.md").read_text().split("## Backup, while all runs")[1].split("##")[0]
+    commands = "\n".join(line.strip() for line in document.splitlines() if line.startswith("    "))
+    done = subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, env={**os.environ, **up.settings()}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "CREATE ROLE switchboard_analyze" in (tmp_path / "roles.sql").read_text() and "PASSWORD" not in (tmp_path / "roles.sql").read_text()
+    listed = subprocess.run(["pg_restore", "--list", tmp_path / "switchboard.dump"], capture_output=True, text=True, check=True).stdout
+    assert "TABLE DATA public companies" in listed and re.fullmatch(r"[\d-]+T[\d:]+Z\n", (tmp_path / "moment").read_text())
+
+
 def test_what_dies_is_started_again_with_its_last_words(up):
     before = up.part("analyze")
     os.kill(before["pid"], signal.SIGKILL)
