@@ -8,7 +8,8 @@
  *     why         unless it is done
  *     changes     rows: table, change (insert, update, delete, none), key, fields: { name: [before, after] }
  *     events      that would be sent: type, subject, data
- *     asks        that the handler made: name, provider, asked (would somebody be asked now?)
+ *     asks        that the handler made: name, provider, purpose (of what happens once), asked (would somebody be
+ *                 asked now?)
  *
  * The handler is the real one, and so is what it reads.  Answers are recorded ones: nothing is ever sent, there is no
  * HTTP client.  What it describes is executed in a transaction that is always rolled back; the rows it leaves there are
@@ -41,7 +42,7 @@ struct change {
 };
 
 struct noted_ask {
-    const char *name, *provider;
+    const char *name, *provider, *purpose; /* `purpose` NULL: it is harmless to repeat */
     bool asked;
 };
 
@@ -138,7 +139,10 @@ static enum outcome answer_ask(void *context, const char *name, const struct ask
     bool anew = ask->kind == ASK_ONCE ? work->event.resend : work->event.ask_again;
     if (dry->ask_count < ASKS_MAX)
         dry->asks[dry->ask_count++] =
-            (struct noted_ask){ arena_copy(arena, name), arena_copy(arena, ask->provider), anew || !found };
+            (struct noted_ask){ .name = arena_copy(arena, name),
+                                .provider = arena_copy(arena, ask->provider),
+                                .purpose = ask->kind == ASK_ONCE ? arena_copy(arena, ask->purpose) : NULL,
+                                .asked = anew || !found };
     if (!found) {
         dry->no_answer = true;
         return retry(work, 0, "there is no recorded answer of %s (\"%s\"): it would be asked", ask->provider, name);
@@ -311,6 +315,8 @@ static void write_asks(struct buf *out, const struct dry_run *dry)
         buf_add_char(out, '{');
         write_string(out, "name", dry->asks[i].name);
         write_string(out, "provider", dry->asks[i].provider);
+        if (dry->asks[i].purpose)
+            write_string(out, "purpose", dry->asks[i].purpose);
         json_name(out, "asked");
         json_write_bool(out, dry->asks[i].asked);
         buf_add_char(out, '}');

@@ -1,12 +1,14 @@
 #include "deploy/sb/conversation.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "common/crypto.h"
 #include "common/phone.h"
 #include "deploy/sb/command.h"
 #include "deploy/sb/standing.h"
+#include "deploy/sb/terminal.h"
 
 /* Each gives `id`, a conversation, and `at`, when something of it was last heard of; $1 is what was given. */
 /* clang-format off */
@@ -31,6 +33,15 @@ static const struct look_up {
       "SELECT correlation_id AS id, " LAST("updated_at") " FROM asks WHERE ask_id = $1::uuid") },
     { "contact or lead", UUID, FIND("contact",
       "SELECT call_id AS id, " LAST("call_at") " FROM calls WHERE contact_id = $1::uuid OR lead_id = $1::uuid") },
+    { "meeting", UUID, FIND("meeting",
+      "SELECT salesperson_email AS id, " LAST("updated_at") " FROM meetings WHERE meeting_id = $1::uuid") },
+    { "meeting in a calendar", ANYTHING, FIND("calendar",
+      "SELECT salesperson_email AS id, " LAST("m.updated_at") " FROM companies JOIN meetings m USING (tenant)"
+      " WHERE outlook_event_id = $1") },
+    { "message received", ANYTHING, FIND("received",
+      "SELECT correlation_id AS id, " LAST("committed_at") " FROM companies JOIN messages USING (tenant)"
+      " JOIN ledger ON correlation_id IN (phone, 'whatsapp:' || phone)"
+      " WHERE message_id = $1 AND direction = 'incoming'") },
     { "phone number", PHONE, FIND("caller",
       "SELECT call_id AS id, " LAST("call_at") " FROM calls WHERE customer_number = $1 OR (tenant, contact_id) IN"
       " (SELECT tenant, contact_id FROM contact_cards WHERE phone = $1)") },
@@ -98,11 +109,18 @@ bool conversations_find(struct session *session, const char *given, struct conve
     return true;
 }
 
+void conversations_tell_left_out(const struct conversations *found, FILE *to)
+{
+    if (found->left_out > 0)
+        fprintf(to, "%" PRId64 " older %s left out: give the id of one of them\n", found->left_out,
+                plural(found->left_out, "conversation is", "conversations are"));
+}
+
 int conversations_none(char **argv, const char *given)
 {
     return command_fail(
         argv, EXIT_FAILED,
         "nothing that was handled is known by \"%s\": neither as a call or another key, nor as the id of an event, "
-        "a message, a job, a contact or a lead, nor as a phone number",
+        "a message, a job, a contact, a lead or a meeting, nor as a phone number",
         given);
 }

@@ -2,6 +2,8 @@
  * conversations it belongs to.  A conversation is what its events name as their `correlationid`. */
 #pragma once
 
+#include <stdio.h>
+
 #include "deploy/sb/session.h"
 
 #define CONVERSATIONS_MAX 10 /* shown of one phone number, the newest */
@@ -23,6 +25,9 @@ int conversation_open(int argc, char **argv, struct session *ret, const char **r
 
 /* What `given` leads to.  Nothing found is no failure: `count` 0.  False: the database could not be asked. */
 bool conversations_find(struct session *session, const char *given, struct conversations *ret, struct problem *why);
+
+/* Says on `to` how many conversations are left out, when there are any. */
+void conversations_tell_left_out(const struct conversations *found, FILE *to);
 
 /* Fails with a sentence that says what can be given. */
 int conversations_none(char **argv, const char *given);

@@ -8,6 +8,7 @@
 #include "deploy/sb/dlq.h"
 #include "deploy/sb/operator.h"
 #include "deploy/sb/rerun.h"
+#include "deploy/sb/terminal.h"
 
 #define BATCH_MAX         100 /* letters that are sent, and noted, together */
 #define EVENT_ROOM        ((size_t)32 * 1024 * 1024)
@@ -190,7 +191,8 @@ static int would(const struct dlq *dlq, const struct letters *letters, const cha
     if (dlq->json)
         printf("{\"letters\":%zu}\n", letters->count);
     else
-        printf("%zu letters would be %s; nothing was changed\n", letters->count, what);
+        printf("%zu %s would be %s; nothing was changed\n", letters->count,
+               plural((int64_t)letters->count, "letter", "letters"), what);
     return EXIT_FINE;
 }
 
@@ -217,7 +219,8 @@ int dlq_retry(const struct dlq *dlq, struct session *session)
                  rerun_wait(session, dlq->stage, retrying.reruns, retrying.rerun_count, &retrying.end.outcomes, &why));
     arena_free(retrying.arena);
     if (retrying.taken > 0)
-        fprintf(stderr, "%" PRId64 " were dealt with by somebody else meanwhile\n", retrying.taken);
+        fprintf(stderr, "%" PRId64 " %s dealt with by somebody else meanwhile\n", retrying.taken,
+                plural(retrying.taken, "was", "were"));
     return done ? rerun_tell(session, dlq->argv, action_id, &retrying.end, dlq->json)
                 : command_fail(dlq->argv, EXIT_FAILED, "%s; %" PRId64 " of %zu were sent: do it again for the rest",
                                why.text, retrying.end.sent, letters.count);

@@ -191,6 +191,14 @@ static int edit(struct editing *editing)
     return outcomes.rejected > 0 || outcomes.open > 0 ? EXIT_FAILED : EXIT_FINE;
 }
 
+/* The event alone on standard output: another program may read it. */
+static int tell_edited(struct text after)
+{
+    printf("%.*s\n", (int)after.bytes, after.at);
+    fprintf(stderr, "that would be sent; nothing was changed\n");
+    return EXIT_FINE;
+}
+
 int dlq_edit(const struct dlq *dlq, struct session *session)
 {
     struct editing editing = { .dlq = dlq, .session = session };
@@ -210,8 +218,7 @@ int dlq_edit(const struct dlq *dlq, struct session *session)
     else if (gone > 0)
         code = command_fail(dlq->argv, EXIT_FAILED, "it is no longer in Kafka");
     else if (dlq->dry_run)
-        code =
-            printf("%.*s\nthat would be sent; nothing was changed\n", (int)editing.after.bytes, editing.after.at) < 0;
+        code = tell_edited(editing.after);
     else
         code = edit(&editing);
     arena_free(editing.arena);

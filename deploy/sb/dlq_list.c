@@ -91,7 +91,7 @@ static void print_groups(const struct groups *groups)
     }
     table_print(&table);
     if (groups->count > TABLE_ROWS_MAX)
-        printf("%zu groups more are not shown: --json shows all\n", groups->count - TABLE_ROWS_MAX);
+        printf("and %zu more: --json shows all\n", groups->count - TABLE_ROWS_MAX);
 }
 
 static void write_string(struct buf *out, const char *name, const char *value)
@@ -159,6 +159,7 @@ struct showing {
     const struct dlq *dlq;
     struct session *session;
     struct arena *arena;
+    size_t shown;
 };
 
 static void print_field(const char *name, const char *value)
@@ -228,9 +229,10 @@ static void print_letter(const struct showing *showing, const struct letter *let
             print_document("as it was sent", text_of(row_get(actions, row, "after")));
 }
 
+/* An element of the array that --json gives: an event may have failed more than once. */
 static void print_letter_json(const rd_kafka_message_t *record, const struct rows *actions)
 {
-    static const char *const members[] = { "at", "who", "action", "run", "why", "before", "after" };
+    static const char *const members[] = { "at", "who", "action", "why", "before", "after" };
     struct buf out;
 
     buf_init(&out, TEXT_BYTES_MAX);
@@ -243,9 +245,11 @@ static void print_letter_json(const rd_kafka_message_t *record, const struct row
         buf_add_char(&out, '{');
         for (size_t i = 0; i < LENGTH(members); i++)
             write_string(&out, members[i], row_get(actions, row, members[i]));
+        json_name(&out, "run");
+        buf_add_string(&out, row_get(actions, row, "run") ? row_get(actions, row, "run") : "null");
         buf_add_char(&out, '}');
     }
-    printf("%s]}\n", buf_text(&out).at);
+    printf("%s]}", buf_text(&out).at);
     buf_done(&out);
 }
 
@@ -260,9 +264,10 @@ static bool show_letter(void *context, const struct letter *letter, const rd_kaf
     if (!letter_read(record, showing->arena, &read, &rejected, why) ||
         !session_query(showing->session, &find_actions, PARAMS(letter->id), &actions, why))
         return false;
-    if (showing->dlq->json)
+    if (showing->dlq->json) {
+        printf("%s", showing->shown++ ? ",\n " : "[");
         print_letter_json(record, &actions);
-    else
+    } else
         print_letter(showing, letter, &rejected, &actions);
     arena_reset(showing->arena);
     return true;
@@ -279,8 +284,10 @@ int dlq_show(const struct dlq *dlq, struct session *session)
     int code = dlq_select(&with_all, session, "show", &letters);
     if (code >= 0)
         return code;
-    struct showing showing = { dlq, session, arena_new(TEXT_BYTES_MAX) };
+    struct showing showing = { .dlq = dlq, .session = session, .arena = arena_new(TEXT_BYTES_MAX) };
     bool done = letters_again(session, dlq->stage, letters.all, letters.count, show_letter, &showing, &gone, &why);
     arena_free(showing.arena);
+    if (dlq->json)
+        printf(showing.shown ? "]\n" : "[]\n");
     return done ? EXIT_FINE : command_fail(dlq->argv, EXIT_FAILED, "%s", why.text);
 }

@@ -34,8 +34,8 @@ static void look_at_topics(struct doctor *doctor)
                        "the topic %s is not there", there->topic->name);
         else
             doctor_say(doctor, DOCTOR_BAD, "a change is a new topic, drained first: put the old count back",
-                       "the topic %s has %d partitions and not %d", there->topic->name, there->partitions,
-                       there->topic->partitions);
+                       "the topic %s has %d %s and not %d", there->topic->name, there->partitions,
+                       plural(there->partitions, "partition", "partitions"), there->topic->partitions);
     }
     if (wrong == 0)
         doctor_say(doctor, DOCTOR_OK, NULL, "Kafka answers, and has all %zu topics as in the map",
@@ -57,8 +57,9 @@ static void look_at_letters_of(struct doctor *doctor, const char *stage, int64_t
         doctor_say(doctor, DOCTOR_BAD,
                    arena_printf(doctor->arena, "\"sb dlq list %s\" shows them with their reasons; then retry, edit or drop",
                                 stage),
-                   "%zu%s events are dead letters of %s; the last one: %s", letters.count,
-                   letters.too_many ? " and more" : "", stage, last->reason);
+                   "%zu%s %s of %s; the last one: %s", letters.count, letters.too_many ? " and more" : "",
+                   plural((int64_t)letters.count, "event is a dead letter", "events are dead letters"), stage,
+                   last->reason);
     *all += (int64_t)letters.count;
     free(letters.all);
 }
@@ -167,7 +168,8 @@ static void look_at_lag(struct doctor *doctor)
         else
             doctor_say(doctor, lag.events > BEHIND_MANY ? DOCTOR_BAD : DOCTOR_OK,
                        lag.events > BEHIND_MANY ? "start more instances of it, or see what it waits for above" : NULL,
-                       "%s has %" PRId64 " events before it", stage->stage, lag.events);
+                       "%s has %" PRId64 " %s before it", stage->stage, lag.events,
+                       plural(lag.events, "event", "events"));
     }
 }
 

@@ -218,7 +218,7 @@ static void look_at_signing_keys(struct doctor *doctor)
     else if (doctor_setting(doctor, "CALLRAIL_SIGNING_KEY"))
         doctor_say(doctor, DOCTOR_OK, NULL, "webhooks of every company can be let in");
     else if (doctor_query(doctor, &find_keyless, PARAMS(), &rows))
-        doctor_say(doctor, DOCTOR_BAD, "set CALLRAIL_SIGNING_KEY, or the company's own (companies.callrail_keys)",
+        doctor_say(doctor, DOCTOR_BAD, "set CALLRAIL_SIGNING_KEY, or the company's own (\"sb company set\" … --callrail-keys)",
                    "CALLRAIL_SIGNING_KEY is not set: CallRail's webhooks are refused, but for companies with a key of"
                    " their own; without one: %s", row_get(&rows, 0, "tenants"));
 }
@@ -248,7 +248,7 @@ static void look_at_messages(struct doctor *doctor)
     }
     for (size_t i = 0; i < LENGTH(needed); i++)
         if (doctor_setting(doctor, needed[i]) == NULL)
-            doctor_say(doctor, DOCTOR_BAD, "set it, or switch the company's messages off (companies.alert_whatsapp)",
+            doctor_say(doctor, DOCTOR_BAD, "set it, or switch the company's messages off (\"sb company set\" … --alerts off)",
                        "%s is not set: messages are blocked", needed[i]);
     if (doctor_setting(doctor, "PUBLIC_URL") == NULL)
         doctor_say(doctor, DOCTOR_BAD, "set it to the address at which providers reach ingest",

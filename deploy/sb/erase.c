@@ -12,6 +12,7 @@
 
 #include "common/json.h"
 #include "deploy/sb/command.h"
+#include "deploy/sb/operator.h"
 #include "deploy/sb/person.h"
 #include "deploy/sb/table.h"
 
@@ -42,7 +43,7 @@ struct report {
 
 struct erase_options {
     const char *person;
-    bool dry_run, json;
+    bool dry_run, yes, json;
 };
 
 /* --- rows ---------------------------------------------------------------------------------------------------- */
@@ -134,13 +135,15 @@ static void print_readable(const struct report *report, bool dry_run)
         table_add(&table, FAINT, "%s", line->found && line->table->why ? line->table->why : "");
     }
     table_print(&table);
-    printf("\nrecordings: %zu files %s", report->files, dry_run ? "would be removed" : "removed");
-    printf(report->files_missing ? ", %zu were not there\n" : "\n", report->files_missing);
+    printf("\nrecordings: %zu %s %s", report->files, plural((int64_t)report->files, "file", "files"),
+           dry_run ? "would be removed" : "removed");
+    if (report->files_missing)
+        printf(", %zu %s not there", report->files_missing, plural((int64_t)report->files_missing, "was", "were"));
+    printf("\n");
     print_topics(&report->topics);
     if (report->later > 0)
-        printf("%" PRId64 " rows were written meanwhile, and erased too:"
-               " run it again when nothing of theirs is under way\n",
-               report->later);
+        printf("%" PRId64 " %s written meanwhile, and erased too: run it again when nothing of theirs is under way\n",
+               report->later, plural(report->later, "row was", "rows were"));
     if (dry_run)
         printf("nothing was changed\n");
 }
@@ -219,15 +222,30 @@ static bool erase_later(struct person *person, struct report *report, struct pro
     return true;
 }
 
+/* It cannot be undone. */
+static bool confirmed(const struct person *person, const struct report *report, const struct person_files *files)
+{
+    char question[PERSON_NAME_BYTES_MAX + 128];
+    int64_t rows = 0;
+
+    for (size_t i = 0; i < report->line_count; i++)
+        rows += report->lines[i].table->fate == ROW_KEPT ? 0 : report->lines[i].found;
+    snprintf(question, sizeof(question), "erase %s for good: %" PRId64 " %s, %zu %s?", person->value, rows,
+             plural(rows, "row", "rows"), files->count, plural((int64_t)files->count, "recording", "recordings"));
+    return operator_confirms(question);
+}
+
 static int read_options(struct erase_options *options, int argc, char **argv)
 {
     static const struct option names[] = { { "dry-run", no_argument, NULL, 'n' },
+                                           { "yes", no_argument, NULL, 'y' },
                                            { "json", no_argument, NULL, 'j' },
                                            { 0 } };
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (option == '?')
             return command_misused(argv, NULL);
         options->dry_run |= option == 'n';
+        options->yes |= option == 'y';
         options->json |= option == 'j';
     }
     if (optind != argc - 1)
@@ -250,6 +268,8 @@ static int erase_run(int argc, char **argv)
     code = person_open(&person, options.person, argv);
     if (code < 0) {
         bool done = look(&person, &report, &files, &why);
+        if (done && !options.dry_run && !options.yes && !confirmed(&person, &report, &files))
+            done = fail(&why, "nothing was done");
         if (options.dry_run)
             report.files = files.count;
         else
@@ -266,7 +286,7 @@ const struct command command_erase = {
     .name = "erase",
     .summary = "forgets one person: rows, recordings, messages; what the figures count stays, and is nobody's",
     .help =
-        "Usage: sb erase PERSON [--dry-run] [--json]\n\n"
+        "Usage: sb erase PERSON [--dry-run] [--yes] [--json]\n\n"
         "PERSON is a phone number, an e-mail address, or an id (of a contact, a lead, a call, a user): all that hangs "
         "on the person\n"
         "behind it, in all companies. It tells by table how many rows were found, and what was deleted, blanked or "
@@ -280,6 +300,7 @@ const struct command command_erase = {
         "After a backup was restored, what was erased since must be erased again.\n\n"
         "Options\n"
         "  --dry-run  tell what would be done\n"
+        "  --yes      does not ask, at a terminal, whether it is meant\n"
         "  --json     the same as one JSON object\n\n"
         "Examples\n"
         "  sb erase +12025550188 --dry-run\n"

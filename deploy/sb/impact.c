@@ -93,9 +93,10 @@ static void print_table(const struct rows *rows)
             printf("%s, most often: %s\n",
                    row_get(rows, row, "tenant") ? row_get(rows, row, "tenant") : "not known yet",
                    row_get(rows, row, "most_often"));
-    if (rows->count > 0 && row_integer(rows, 0, "tenants") > rows->count)
-        printf("… %lld more companies, with fewer conversations\n",
-               (long long)row_integer(rows, 0, "tenants") - rows->count);
+    int64_t left_out = rows->count > 0 ? row_integer(rows, 0, "tenants") - rows->count : 0;
+    if (left_out > 0)
+        printf("… %lld more %s, with fewer conversations\n", (long long)left_out,
+               plural(left_out, "company", "companies"));
 }
 
 static void print_json(const struct rows *rows, int64_t since_us)

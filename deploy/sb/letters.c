@@ -32,31 +32,43 @@ static bool is_of_word(char c)
     return isalnum((unsigned char)c) || strchr("-_.:/+@", c) != NULL;
 }
 
-/* What differs from letter to letter is left out: what is quoted, and words with a digit, but for a status. */
+/* How far a quoted word goes, its quotes included; 0: there is none here. */
+static size_t quoted_bytes(const char *at)
+{
+    const char *end = *at == '"' ? strchr(at + 1, '"') : NULL;
+    return end ? (size_t)(end + 1 - at) : 0;
+}
+
+/* After these comes what tells one failure from another. */
+static bool names_kind(struct text word)
+{
+    return text_is(word, "status") || text_is(word, "code") || text_is(word, "\"status\"") || text_is(word, "\"code\"");
+}
+
+/* What differs from letter to letter is left out: what is quoted, and words with a digit; but for the names of JSON's
+ * members, and for a status or a code. */
 static const char *group_of(const char *reason, struct arena *arena)
 {
     struct buf group;
-    bool status = false;
+    bool kind = false;
 
     buf_init(&group, GROUP_BYTES_MAX);
     for (const char *at = reason; *at != '\0' && !group.overflowed;) {
-        const char *end = *at == '"' ? strchr(at + 1, '"') : NULL;
-        size_t bytes = 0;
-        while (at[bytes] != '\0' && is_of_word(at[bytes]))
+        size_t bytes = quoted_bytes(at), tail = 0;
+        bool quoted = bytes > 0, keep = kind || (quoted && at[bytes] == ':');
+        while (!quoted && at[bytes] != '\0' && is_of_word(at[bytes]))
             bytes++;
-        if (end) {
-            buf_add_string(&group, "\"…\"");
-            at = end + 1;
-        } else if (bytes == 0) {
+        if (bytes == 0) {
             buf_add_char(&group, *at++);
-        } else {
-            size_t tail = at[bytes - 1] == ':' || at[bytes - 1] == '.';
-            bool digits = strcspn(at, "0123456789") < bytes - tail;
-            buf_add(&group, digits && !status ? "#" : at, digits && !status ? 1 : bytes - tail);
-            buf_add(&group, at + bytes - tail, tail);
-            status = bytes == 6 && strncmp(at, "status", 6) == 0;
-            at += bytes;
+            continue;
         }
+        tail = !quoted && (at[bytes - 1] == ':' || at[bytes - 1] == '.');
+        struct text word = { at, bytes - tail };
+        bool digits = !quoted && strcspn(at, "0123456789") < word.bytes;
+        buf_add_text(&group, keep ? word : quoted ? TEXT("\"…\"") : digits ? TEXT("#") : word);
+        buf_add(&group, at + word.bytes, tail);
+        kind = word.bytes > 0 ? names_kind(word) : kind;
+        at += bytes;
     }
     while (group.bytes > 0 && !text_is_utf8(buf_text(&group)))
         group.at[--group.bytes] = '\0'; /* it was cut within a character */

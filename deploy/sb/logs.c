@@ -428,6 +428,9 @@ static int logs_run(int argc, char **argv)
     if (code >= 0)
         return code;
     place_find(&place);
+    if (place.run[0] == '\0')
+        return command_fail(argv, EXIT_FAILED, "this is no checkout of Switchboard, where \"sb up\" writes logs; daemons "
+                                               "that it did not start log to their standard error");
     path_print(folder, "%s/log", place.run);
     if (logs.trace && (code = session_open(&session, STANDING_ROLE, argv)) >= 0)
         return code;
@@ -441,7 +444,8 @@ static int logs_run(int argc, char **argv)
     good = good && show_all(&logs, &why);
     close_all(&logs);
     if (good && logs.left_out)
-        fprintf(stderr, "%lld entries shown, %lld left out\n", (long long)logs.shown, (long long)logs.left_out);
+        fprintf(stderr, "%lld %s shown, %lld left out\n", (long long)logs.shown, plural(logs.shown, "entry", "entries"),
+                (long long)logs.left_out);
     code = good ? EXIT_FINE : command_fail(argv, EXIT_FAILED, "%s", why.text);
     return logs.trace ? session_close(&session, code) : code;
 }

@@ -77,16 +77,16 @@ int main(int argc, char **argv)
         print_overview(stderr);
         return EXIT_WRONG;
     }
-    if (strcmp(argv[1], "help") == 0 && argc == 3 && command_find(argv[2]))
-        return print_help(command_find(argv[2]));
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    bool help = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0;
+    if (help && argc == 2) {
         print_overview(stdout);
         return EXIT_FINE;
     }
-    const struct command *command = command_find(argv[1]);
+    const char *name = help ? argv[2] : argv[1];
+    const struct command *command = command_find(name);
     if (command == NULL) {
-        fprintf(stderr, "sb: there is no command \"%s\"\ntry \"sb --help\"\n", argv[1]);
+        fprintf(stderr, "sb: there is no command \"%s\"\ntry \"sb --help\"\n", name);
         return EXIT_WRONG;
     }
-    return run(command, argc - 1, argv + 1);
+    return help ? print_help(command) : run(command, argc - 1, argv + 1);
 }

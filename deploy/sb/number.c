@@ -9,6 +9,7 @@
 #include "deploy/sb/command.h"
 #include "deploy/sb/listing.h"
 #include "deploy/sb/operator.h"
+#include "deploy/sb/terminal.h"
 
 #define ASSIGN_TRIES_MAX 10 /* handlers write to the same rows: one of the two tries again */
 
@@ -126,7 +127,7 @@ static int assign_number_to(const struct wanted *wanted, struct session *session
     const char *moved = row_get(&rows, 0, "calls_moved");
     fprintf(stderr, "%s is %s's", wanted->number, wanted->tenant);
     if (atoll(moved) > 0)
-        fprintf(stderr, "; %s calls that waited went there", moved);
+        fprintf(stderr, "; %s %s that waited went there", moved, plural(atoll(moved), "call", "calls"));
     fprintf(stderr, "\n");
     if (wanted->json)
         listing_print_row_json(&rows, 0, assigned_columns);

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crypto.h"
 #include "common/json.h"
 #include "deploy/sb/command.h"
 #include "deploy/sb/operator.h"
 #include "deploy/sb/records.h"
+#include "deploy/sb/terminal.h"
 #include "deploy/sb/when.h"
 
 #define EVENTS_MAX        1000000
@@ -281,8 +283,8 @@ static bool confirmed(const struct replay *replay, size_t count)
 {
     char question[160];
 
-    snprintf(question, sizeof(question), "replay %zu events of %s%s?", count, replay->stage,
-             replay->flags.resend ? ", and send their messages once more" : "");
+    snprintf(question, sizeof(question), "replay %zu %s of %s%s?", count, plural((int64_t)count, "event", "events"),
+             replay->stage, replay->flags.resend ? ", and send their messages once more" : "");
     return replay->yes || operator_confirms(question);
 }
 
@@ -349,11 +351,6 @@ static int replay_events(const struct replay *replay, struct session *session)
 
 /* --- options ----------------------------------------------------------------------------------------------------- */
 
-static bool is_uuid(const char *text)
-{
-    return strlen(text) == UUID_BYTES - 1 && strspn(text, "0123456789abcdefABCDEF-") == UUID_BYTES - 1;
-}
-
 /* -1, or the exit code */
 static int read_options(struct replay *replay, int argc, char **argv)
 {
@@ -394,7 +391,7 @@ static int read_options(struct replay *replay, int argc, char **argv)
         return command_misused(argv, "say which events: --since, --until, --id, --key or --type");
     if (replay->since_us && replay->until_us && replay->until_us < replay->since_us)
         return command_misused(argv, "--until is before --since");
-    if (replay->id && !is_uuid(replay->id))
+    if (replay->id && !uuid_is(text_of(replay->id)))
         return command_misused(argv, "--id takes the id of an event");
     return -1;
 }

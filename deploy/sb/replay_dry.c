@@ -23,7 +23,7 @@
 static const struct statement find_cost = {
     .name = "sb_find_ask_cost",
     .text = "SELECT coalesce(round(avg(cost_micros)), 0)::bigint AS cost FROM (SELECT cost_micros FROM asks"
-            " WHERE stage = $1 AND name = $2 AND state = 'answered' ORDER BY created_at DESC LIMIT 1000) AS earlier",
+            " WHERE stage = $1 AND coalesce(purpose, name) = $2 AND state = 'answered' ORDER BY created_at DESC LIMIT 1000) AS earlier",
     .params = 2,
 };
 
@@ -194,9 +194,11 @@ static void tell_asks(struct replay_dry *dry, const cJSON *answer)
 
     cJSON_ArrayForEach(ask, tree_get(answer, "asks")) if (cJSON_IsTrue(tree_get(ask, "asked")))
     {
-        count(&dry->asks, string_of(ask, "name"));
+        /* what happens once bears the name of its subject: there are as many as events */
+        const char *what = tree_string(ask, "purpose") ? tree_string(ask, "purpose") : string_of(ask, "name");
+        count(&dry->asks, what);
         if (!dry->replay->json)
-            printf("    would ask %s (%s)\n", string_of(ask, "provider"), string_of(ask, "name"));
+            printf("    would ask %s (%s)\n", string_of(ask, "provider"), what);
     }
 }
 
@@ -220,7 +222,8 @@ static bool tell_answer(struct replay_dry *dry, struct text line, struct problem
     dry->same += !changes && strcmp(outcome, "done") == 0;
     tell_asks(dry, answer);
     arena_reset(dry->arena);
-    return true;
+    /* whoever reads it may have gone */
+    return (fflush(stdout) == 0 && !ferror(stdout)) || fail(why, "could not write: %s", strerror(errno));
 }
 
 bool replay_dry_event(void *context, const struct replayed *event, struct text key, struct text message,
@@ -295,8 +298,8 @@ static void print_summary(struct replay_dry *dry, int64_t gone)
         print_summary_json(dry, gone);
         return;
     }
-    printf("\n%" PRId64 " events: %" PRId64 " would change something, %" PRId64 " nothing\n", dry->events,
-           dry->changing, dry->same);
+    printf("\n%" PRId64 " %s: %" PRId64 " would change something, %" PRId64 " nothing\n", dry->events,
+           plural(dry->events, "event", "events"), dry->changing, dry->same);
     print_counts("outcomes:", &dry->outcomes);
     print_counts("rows:", &dry->rows);
     print_counts("fields:", &dry->fields);
@@ -304,7 +307,7 @@ static void print_summary(struct replay_dry *dry, int64_t gone)
     if (dry->asks.used > 0)
         printf("about %.4f USD, by what such asks have cost before\n", (double)cost_of_asks(dry) / 1e6);
     if (gone > 0)
-        printf("%" PRId64 " are no longer in Kafka\n", gone);
+        printf("%" PRId64 " %s no longer in Kafka\n", gone, plural(gone, "is", "are"));
     printf("nothing was changed\n");
 }
 

@@ -10,6 +10,7 @@
 #include "common/kafka.h"
 #include "deploy/sb/command.h"
 #include "deploy/sb/operator.h"
+#include "deploy/sb/terminal.h"
 
 #define QUEUE_BYTES_MAX ((size_t)64 * 1024 * 1024)
 #define ANSWER_MS       30000 /* without any answer of Kafka, then it is away */
@@ -299,6 +300,6 @@ int rerun_tell(struct session *session, char **argv, const char *action_id, cons
     else
         printf("%" PRId64 " sent%s%s\n", end->sent, end->waited ? ": " : "", end->waited ? text : "");
     if (end->gone > 0)
-        fprintf(stderr, "%" PRId64 " are no longer in Kafka\n", end->gone);
+        fprintf(stderr, "%" PRId64 " %s no longer in Kafka\n", end->gone, plural(end->gone, "is", "are"));
     return outcomes->rejected > 0 || outcomes->open > 0 || end->gone > 0 ? EXIT_FAILED : EXIT_FINE;
 }

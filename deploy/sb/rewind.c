@@ -107,8 +107,9 @@ static bool find_target(const struct rewind *rewind, rd_kafka_t *client, struct 
         return fail(why, "the stage has not begun with %s/%d, and begins with the first event there is", place->topic,
                     place->partition);
     if (rewind->to_offset > place->from && place->from >= low)
-        return fail(why, "%s/%d stands at %" PRId64 ": %" PRId64 " events would be passed over, and never handled",
-                    place->topic, place->partition, place->from, rewind->to_offset - place->from);
+        return fail(why, "%s/%d stands at %" PRId64 ": %" PRId64 " %s would be passed over, and never handled",
+                    place->topic, place->partition, place->from, rewind->to_offset - place->from,
+                    plural(rewind->to_offset - place->from, "event", "events"));
     int64_t target = rewind->to_offset >= 0 ? rewind->to_offset : at_time >= 0 ? at_time : high;
     place->to = place->from < 0 || (place->from >= low && target > place->from) ? place->from : target;
     return true;
@@ -214,7 +215,8 @@ static int rewind_group(const struct rewind *rewind, struct session *session, rd
         print_places(&places);
     if (rewind->dry_run)
         return EXIT_FINE;
-    snprintf(question, sizeof(question), "give %" PRId64 " events to %s again?", places.events, rewind->stage);
+    snprintf(question, sizeof(question), "give %" PRId64 " %s to %s again?", places.events,
+             plural(places.events, "event", "events"), rewind->stage);
     if (!rewind->yes && !operator_confirms(question))
         return command_fail(rewind->argv, EXIT_FAILED, "nothing was done");
     if (!operator_record(session, rewind->as, "rewind", rewind->stage, detail, NULL, &why) ||

@@ -7,6 +7,7 @@
 #include "deploy/sb/command.h"
 #include "deploy/sb/listing.h"
 #include "deploy/sb/operator.h"
+#include "deploy/sb/terminal.h"
 
 static const struct statement add_seed_data = {
     .name = "sb_add_seed_data",
@@ -116,8 +117,8 @@ static int cleanup(const struct seed_options *options, struct session *session, 
     if (!options->yes)
         fprintf(stderr, removed + kept > 0 ? "nothing was removed yet: --yes does it\n" : "there is no sample data\n");
     else if (kept > 0)
-        return command_fail(argv, EXIT_FAILED, "%lld rows stay, because something that is no sample data hangs on them",
-                            (long long)kept);
+        return command_fail(argv, EXIT_FAILED, "%lld %s, because something that is no sample data hangs on %s",
+                            (long long)kept, plural(kept, "row stays", "rows stay"), plural(kept, "it", "them"));
     return EXIT_FINE;
 }
 

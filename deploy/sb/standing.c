@@ -31,7 +31,9 @@ const struct statement standing_circuits = {
     .text = "SELECT x.*, NULL AS key, " US("since") " AS since_us, " US("next_probe_at") " AS next_probe_us,"
             " to_jsonb(x) AS json FROM ("
             " SELECT i.stage, i.instance, coalesce(c.provider, c.stage, c.tenant) AS name,"
-            "  coalesce(c.paused, false) AS paused, c.tenant IS NULL AS stops, c.since, c.why, c.next_probe_at, c.waiting"
+            "  coalesce(c.paused, false) AS paused, c.tenant IS NULL AS stops, c.since, c.why, c.next_probe_at,"
+            "  CASE WHEN c.paused THEN sum(c.waiting) OVER (PARTITION BY c.provider, c.stage, c.tenant) ELSE c.waiting END"
+            "  AS waiting"
             " FROM instances i, jsonb_to_recordset(state->'circuits') AS c(provider text, stage text, tenant text,"
             "  paused boolean, since timestamptz, why text, next_probe_at timestamptz, waiting bigint)"
             " WHERE " IS_LIVE " ORDER BY c.since) AS x",
@@ -61,6 +63,7 @@ const struct statement standing_parked = {
             " SELECT DISTINCT ON (p.stage, p.subject) p.stage, p.subject AS key, p.event_id, l.event_type AS type, p.tenant,"
             "  p.why, p.attempts, p.first_at, nullif(p.resume_at, 'infinity') AS resume_at,"
             "  p.resume_at < now() - interval '2 minutes' AS overdue,"
+            "  EXISTS (SELECT 1 FROM pauses WHERE kind = 'tenant' AND name = p.tenant) AS paused,"
             "  count(*) OVER (PARTITION BY p.stage, p.subject) AS events"
             " FROM parked p LEFT JOIN ledger l"
             "  ON l.event_id = p.event_id AND l.stage = p.stage AND l.run = p.run AND l.day = p.day"
@@ -124,13 +127,14 @@ const char *circuit_sentence(const struct rows *rows, int row, struct arena *are
     const char *name = row_get(rows, row, "name"), *why = because(row_get(rows, row, "why"), arena);
     const char *age = since(row_integer(rows, row, "since_us"), arena);
     long long waiting = (long long)row_integer(rows, row, "waiting");
+    const char *waits = plural(waiting, "waits", "wait");
 
     if (*row_get(rows, row, "paused") == 't')
-        return arena_printf(arena, "%s is paused since %s ago; %lld wait for it%s", name, age, waiting, why);
+        return arena_printf(arena, "%s %s, %s ago; %lld %s for it", name, row_get(rows, row, "why"), age, waiting, waits);
     const char *next =
         row_get(rows, row, "next_probe_us") ? in_time(row_integer(rows, row, "next_probe_us"), arena) : "under way";
-    return arena_printf(arena, "%s has failed for everyone for %s; %lld wait for it, the next try is %s%s", name, age,
-                        waiting, next, why);
+    return arena_printf(arena, "%s has failed for everyone for %s; %lld %s for it, the next try is %s%s", name, age,
+                        waiting, waits, next, why);
 }
 
 const char *holdup_sentence(const struct rows *instances, const struct rows *circuits, const char *stage,
@@ -201,13 +205,19 @@ const char *parked_sentence(const struct rows *rows, int row, struct arena *aren
 {
     const char *type = row_get(rows, row, "type");
     long long behind = (long long)row_integer(rows, row, "events") - 1;
+    long long attempts = (long long)row_integer(rows, row, "attempts");
     const char *resume = row_get(rows, row, "resume_us") ? in_time(row_integer(rows, row, "resume_us"), arena)
                                                          : "when the one before it is done";
     const char *late = strcmp(row_get(rows, row, "overdue"), "t") == 0 ? " (overdue: is an instance live?)" : "";
-    const char *sentence = arena_printf(arena, "%s is parked since %s ago after attempt %lld, and resumed %s%s%s",
-                                        type ? type : "an event", since(row_integer(rows, row, "first_us"), arena),
-                                        (long long)row_integer(rows, row, "attempts"), resume, late,
-                                        because(row_get(rows, row, "why"), arena));
+    if (*row_get(rows, row, "paused") == 't') {
+        resume = arena_printf(arena, "after \"sb resume %s\"", row_get(rows, row, "tenant"));
+        late = "";
+    }
+    const char *sentence = arena_printf(
+        arena, "%s is parked since %s ago%s, and resumed %s%s%s", type ? type : "an event",
+        since(row_integer(rows, row, "first_us"), arena),
+        attempts ? arena_printf(arena, " after attempt %lld", attempts) : "", resume, late,
+        because(row_get(rows, row, "why"), arena));
     return behind > 0 ? arena_printf(arena, "%s; %lld more behind it", sentence, behind) : sentence;
 }
 
@@ -226,6 +236,7 @@ const char *job_sentence(const struct rows *rows, int row, struct arena *arena)
 {
     bool overdue = *row_get(rows, row, "overdue") == 't', unasked = *row_get(rows, row, "unasked") == 't';
     int64_t next_us = row_integer(rows, row, "next_check_us");
+    long long asked = (long long)row_integer(rows, row, "attempts") - 1;
     const char *job =
         arena_printf(arena, "%s has had the %s of this %s for %s (job %s)", row_get(rows, row, "provider"),
                      row_get(rows, row, "job_type"), row_get(rows, row, "kind"),
@@ -235,8 +246,8 @@ const char *job_sentence(const struct rows *rows, int row, struct arena *arena)
                             since(next_us, arena));
     if (overdue)
         return arena_printf(
-            arena, "%s: it is overdue; asked %lld times, and again %s: does its webhook reach the door?", job,
-            (long long)row_integer(rows, row, "attempts") - 1, in_time(next_us, arena));
+            arena, "%s: it is overdue; asked %lld %s, and again %s: does its webhook reach the door?", job, asked,
+            plural(asked, "time", "times"), in_time(next_us, arena));
     return arena_printf(arena, "%s; if its webhook does not come, it is asked %s", job, in_time(next_us, arena));
 }
 

@@ -11,7 +11,7 @@
 #include "deploy/sb/command.h"
 #include "deploy/sb/table.h"
 
-#define ARENA_BYTES_MAX (64 * 1024 * 1024)
+#define ARENA_BYTES_MAX ((size_t)256 * 1024 * 1024) /* the dead letters of all stages among it */
 #define JSON_BYTES_MAX  (64 * 1024 * 1024)
 #define STUCK_SHOWN     5 /* of a kind; --json gives STUCK_MAX */
 #define LINE_BYTES_MAX  4096
@@ -88,7 +88,8 @@ static void print_stuck_line(const struct stuck *stuck)
     struct buf out;
 
     buf_init(&out, LINE_BYTES_MAX);
-    buf_printf(&out, "%s: ", stuck->stage);
+    if (stuck->stage)
+        buf_printf(&out, "%s: ", stuck->stage);
     if (stuck->key)
         buf_printf(&out, "%s: ", stuck->key);
     buf_add_string(&out, stuck->sentence);
@@ -302,13 +303,13 @@ const struct command command_status = {
         "Where no `sb up` runs, the daemons are asked at INGEST_LISTEN, TRANSCRIBE_METRICS_LISTEN, …\n"
         "Stages: live instances; events it has not finished (behind) and since when the oldest of them waits; being "
         "handled now (in\n"
-        "flight), of these waiting for another try (retrying); waiting for a later try (parked); given up (dead: in "
-        "the topic\n"
-        "dead.STAGE for as long as that keeps them); accepted but not yet in Kafka (spool); providers that failed "
-        "for everyone, or\n"
-        "what is paused (circuits). \"-\": there is none, or it could not be asked. Instances tell of themselves "
+        "flight), of these waiting for another try (retrying); waiting for a later try (parked); given up, and not "
+        "dealt with by\n"
+        "`sb dlq` (dead); accepted but not yet in Kafka (spool); providers that failed for everyone, or what is "
+        "paused\n"
+        "(circuits). \"-\": there is none, or it could not be asked. Instances tell of themselves "
         "every 2 s.\n"
-        "Stuck: open circuits; stages without an instance, or behind by more than a minute; spools that hold "
+        "Stuck: open circuits; what is paused; stages without an instance, or behind by more than a minute; spools that hold "
         "something; works that\n"
         "wait for another try or are here for half a minute; parked conversations; requests of which nobody knows "
         "how they ended;\n"

@@ -29,8 +29,8 @@ struct stage_line {
 
 /* One thing that does not go on by itself, or not now. */
 struct stuck {
-    const char *what;        /* "circuit", "lag", "work", "parked", "ask", "job", "spool" */
-    const char *stage, *key; /* `key` NULL: it is about all of the stage */
+    const char *what;        /* "circuit", "pause", "lag", "work", "parked", "ask", "job", "spool" */
+    const char *stage, *key; /* `key` NULL: it is about all of the stage; `stage` NULL: about all of them */
     const char *sentence;
     const char *about; /* all that is known of it, as JSON; NULL: nothing more */
     struct stuck *next;

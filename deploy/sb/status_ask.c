@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "deploy/sb/letters.h"
 #include "deploy/sb/lock.h"
 #include "deploy/sb/status.h"
 #include "deploy/sb/terminal.h"
@@ -239,6 +240,31 @@ static void ask_postgres(struct status *status)
         add_circuit(status, &status->circuits, row);
 }
 
+/* Of the letters in the topics those that nobody has dealt with. */
+static void ask_letters(struct status *status)
+{
+    struct pg_pool_settings settings = { .url = status->settings.database_url,
+                                         .role = ROLE_OPERATOR,
+                                         .application_name = "sb",
+                                         .connections_max = 1,
+                                         .wait_ms_max = POSTGRES_WAIT_MS };
+    struct pg_pool *pool = status->postgres.text[0] == '\0' ? pg_pool_new(&settings) : NULL;
+    struct session session = { status->place, status->settings, pool, status->arena };
+    struct letters letters = { 0 };
+
+    for (size_t i = 0; i < status->stage_count; i++) {
+        struct stage_line *stage = &status->stages[i];
+        if (stage->dead <= 0)
+            continue;
+        bool found = pool && status->postgres.text[0] == '\0' &&
+                     letters_find(&session, stage->name, &(struct letter_filter){ 0 }, &letters, &status->postgres);
+        stage->dead = found ? (int64_t)letters.count : NOT_KNOWN;
+        free(letters.all);
+        letters.all = NULL;
+    }
+    pg_pool_free(pool);
+}
+
 struct stage_line *status_stage(struct status *status, const char *name)
 {
     for (size_t i = 0; i < status->stage_count; i++)
@@ -257,5 +283,6 @@ void status_ask(struct status *status)
     ask_daemons(status);
     ask_kafka(status);
     ask_postgres(status);
+    ask_letters(status);
     ask_metrics(status);
 }

@@ -30,9 +30,10 @@ static void find_lag(struct status *status, const struct stage_line *stage)
     const char *why = holdup_sentence(&status->instances, &status->circuits, stage->name, status->arena);
     add(status, (struct stuck){ .what = "lag",
                                 .stage = stage->name,
-                                .sentence = arena_printf(status->arena, "%lld events wait, the oldest for %s: %s",
-                                                         (long long)stage->lag.events, age_print(waiting_us, age),
-                                                         why ? why : "it is at work") });
+                                .sentence = arena_printf(status->arena, "%lld %s, the oldest for %s: %s",
+                                                         (long long)stage->lag.events,
+                                                         plural(stage->lag.events, "event waits", "events wait"),
+                                                         age_print(waiting_us, age), why ? why : "it is at work") });
 }
 
 static void find_spooled(struct status *status, int row)
@@ -49,8 +50,9 @@ static void find_spooled(struct status *status, int row)
                              ? age_print(now_us() - row_integer(rows, row, "spool_since_us"), age)
                              : "some time";
     const char *sentence = arena_printf(
-        status->arena, "the spool of %s holds %lld messages for %s%s%s", row_get(rows, row, "instance"), messages,
-        age_of, aside ? arena_printf(status->arena, " and %lld that Kafka refused", aside) : "", live);
+        status->arena, "the spool of %s holds %lld %s for %s%s%s", row_get(rows, row, "instance"), messages,
+        plural(messages, "message", "messages"), age_of,
+        aside ? arena_printf(status->arena, " and %lld that Kafka refused", aside) : "", live);
     add(status, (struct stuck){ .what = "spool",
                                 .stage = row_get(rows, row, "stage"),
                                 .sentence = sentence,
@@ -64,6 +66,24 @@ struct kind {
     struct params params;
     const char *(*sentence)(const struct rows *rows, int row, struct arena *arena);
 };
+
+/* A provider may fail for one instance alone; a pause is held by all of them, and told once, of no stage. */
+static void add_circuits(struct status *status, bool paused)
+{
+    const struct rows *rows = &status->circuits;
+
+    for (int row = 0; row < rows->count; row++) {
+        bool told = (*row_get(rows, row, "paused") == 't') != paused;
+        for (int before = 0; paused && !told && before < row; before++)
+            told = *row_get(rows, before, "paused") == 't' &&
+                   strcmp(row_get(rows, before, "name"), row_get(rows, row, "name")) == 0;
+        if (!told)
+            add(status, (struct stuck){ .what = paused ? "pause" : "circuit",
+                                        .stage = paused ? NULL : row_get(rows, row, "stage"),
+                                        .sentence = circuit_sentence(rows, row, status->arena),
+                                        .about = row_get(rows, row, "json") });
+    }
+}
 
 static void add_rows(struct status *status, const struct kind *kind, const struct rows *rows)
 {
@@ -86,7 +106,8 @@ void status_find_stuck(struct status *status)
     struct rows rows;
 
     status->stuck_end = &status->stuck;
-    add_rows(status, &(struct kind){ .what = "circuit", .sentence = circuit_sentence }, &status->circuits);
+    add_circuits(status, false);
+    add_circuits(status, true);
     for (size_t i = 0; i < status->stage_count; i++)
         find_lag(status, &status->stages[i]);
     for (int row = 0; row < status->instances.count; row++)

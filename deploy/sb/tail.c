@@ -37,6 +37,7 @@ enum form { READABLE, JSON_LINES, RAW };
 struct tail {
     const char *topics[TOPICS_NAMED_MAX + 1]; /* none: all */
     size_t topic_count;
+    bool named;                             /* the topics were; each must be there */
     bool from_start;
     int64_t since_ms;                       /* 0: not given */
     const char *type, *key, *tenant, *grep; /* all but the last are patterns */
@@ -79,7 +80,8 @@ static int read_topics(struct tail *tail, int argc, char **argv)
         if (!is_named(tail, argv[i]))
             tail->topics[tail->topic_count++] = argv[i];
     }
-    if (tail->topic_count == 0)
+    tail->named = tail->topic_count > 0;
+    if (!tail->named)
         for (const struct topic *topic = topics; topic->name && tail->topic_count < TOPICS_NAMED_MAX; topic++)
             tail->topics[tail->topic_count++] = topic->name;
     return -1;
@@ -287,6 +289,13 @@ static void print_json(const rd_kafka_message_t *message, struct text key, struc
     buf_done(&out);
 }
 
+/* As it is: it need not be text. */
+static void print_raw(struct text value)
+{
+    fwrite(value.at, 1, value.bytes, stdout);
+    putchar('\n');
+}
+
 static void show(struct tail *tail, const rd_kafka_message_t *message)
 {
     struct text value = { message->payload ? message->payload : "", message->len };
@@ -300,7 +309,7 @@ static void show(struct tail *tail, const rd_kafka_message_t *message)
     }
     tail->shown++;
     if (tail->form == RAW)
-        printf("%.*s\n", (int)value.bytes, value.at);
+        print_raw(value);
     else if (tail->form == JSON_LINES)
         print_json(message, key, value);
     else
@@ -358,6 +367,14 @@ static bool open_client(struct tail *tail, struct problem *why)
     return true;
 }
 
+static bool is_listed(const rd_kafka_topic_partition_list_t *list, const char *topic)
+{
+    for (int i = 0; i < list->cnt; i++)
+        if (strcmp(list->elems[i].topic, topic) == 0)
+            return true;
+    return false;
+}
+
 /* All partitions of the topics, each with the offset to begin at. */
 static bool list_partitions(struct tail *tail, rd_kafka_topic_partition_list_t *list, struct problem *why)
 {
@@ -375,6 +392,9 @@ static bool list_partitions(struct tail *tail, rd_kafka_topic_partition_list_t *
                                                                                           ? RD_KAFKA_OFFSET_BEGINNING
                                                                                           : RD_KAFKA_OFFSET_END;
     rd_kafka_metadata_destroy(metadata);
+    for (size_t i = 0; i < tail->topic_count && tail->named; i++)
+        if (!is_listed(list, tail->topics[i]))
+            return fail(why, "the topic %s is not in this Kafka", tail->topics[i]);
     if (list->cnt == 0)
         return fail(why, "none of the topics is in this Kafka");
     if (list->cnt > PARTITIONS_MAX)

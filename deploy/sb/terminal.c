@@ -80,6 +80,11 @@ void terminal_add_cell(struct buf *out, struct text text, int columns)
     buf_printf(out, "%*s", columns > shown ? columns - shown : 0, "");
 }
 
+const char *plural(int64_t count, const char *one, const char *more)
+{
+    return count == 1 ? one : more;
+}
+
 char *age_print(int64_t us, char ret[AGE_BYTES])
 {
     static const struct {

@@ -14,6 +14,9 @@ const char *colour_end(void);
  * bytes that are not UTF-8 as U+FFFD. What is cut off is shown by an ellipsis. */
 void terminal_add(struct buf *out, struct text text, int columns);
 
+/* The word for so many: plural(count, "event", "events"). */
+const char *plural(int64_t count, const char *one, const char *more);
+
 #define AGE_BYTES 16
 /* "3 s", "12 min", "4 h", "9 d" */
 char *age_print(int64_t us, char ret[AGE_BYTES]);

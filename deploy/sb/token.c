@@ -9,8 +9,8 @@
 
 #include "common/crypto.h"
 #include "deploy/sb/command.h"
+#include "deploy/sb/listing.h"
 #include "deploy/sb/operator.h"
-#include "deploy/sb/table.h"
 
 #define ROLE               "switchboard_ingest" /* owns the table, and is what reads it */
 #define TOKEN_SECRET_BYTES 32
@@ -26,12 +26,12 @@ static const struct statement insert_token = {
 };
 static const struct statement list_tokens = {
     .name = "sb_list_tokens",
-    .text = "SELECT token_id, tenant, role, coalesce(email, '') AS email, label,"
+    .text = "SELECT token_id, tenant, role, email, label,"
             " to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') AS created,"
-            " coalesce(to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), 'never') AS expires,"
+            " to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') AS expires,"
             " CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'valid' END "
             "AS state"
-            " FROM api_tokens ORDER BY created_at, token_id LIMIT 250",
+            " FROM api_tokens ORDER BY created_at DESC, token_id",
     .params = 0,
 };
 static const struct statement revoke_token = {
@@ -168,31 +168,33 @@ static int create(int argc, char **argv)
 
 static int list(int argc, char **argv)
 {
-    static struct table table;
-    static const char *const titles[] = { "id",    "company",       "role",          "e-mail",
-                                          "label", "created (UTC)", "expires (UTC)", "state",
-                                          NULL };
-    static const char *const columns[] = {
-        "token_id", "tenant", "role", "email", "label", "created", "expires", "state"
+    static const struct option options[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
+    static const struct listing_column columns[] = {
+        { "token_id", "id", LISTING_TEXT },           { "tenant", "company", LISTING_TEXT },
+        { "role", "role", LISTING_TEXT },             { "email", "e-mail", LISTING_TEXT },
+        { "label", "label", LISTING_TEXT },           { "created", "created (UTC)", LISTING_TEXT },
+        { "expires", "expires (UTC)", LISTING_TEXT }, { "state", "state", LISTING_TEXT },
+        { 0 },
     };
     struct session session;
     struct rows rows;
     struct problem why;
+    bool json = false;
 
-    if (argc > 1)
-        return command_misused(argv, "it takes no arguments");
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1; json = true)
+        if (option != 'j')
+            return command_misused(argv, NULL);
+    if (optind < argc)
+        return command_misused(argv, "it takes no arguments besides its options");
     int wrong = session_open(&session, ROLE, argv);
     if (wrong >= 0)
         return wrong;
     if (!session_query(&session, &list_tokens, PARAMS(), &rows, &why))
         return session_close(&session, command_fail(argv, EXIT_FAILED, "%s", why.text));
-    table_begin(&table, titles);
-    for (int row = 0; row < rows.count; row++) {
-        bool valid = strcmp(row_get(&rows, row, "state"), "valid") == 0;
-        for (size_t i = 0; i < LENGTH(columns); i++)
-            table_add(&table, valid ? PLAIN : FAINT, "%s", row_get(&rows, row, columns[i]));
-    }
-    table_print(&table);
+    if (json)
+        listing_print_json(&rows, columns);
+    else
+        listing_print(&rows, columns, "there is no token");
     return session_close(&session, EXIT_FINE);
 }
 
@@ -227,11 +229,11 @@ const struct command command_token = {
     .name = "token",
     .summary = "makes, lists and revokes the API's bearer tokens",
     .help = "Usage: sb token create --tenant TENANT --role ROLE [--email EMAIL] [--expires 30d] [--label TEXT]\n"
-            "       sb token list\n"
+            "       sb token list [--json]\n"
             "       sb token revoke ID\n\n"
             "A token is printed once, alone on standard output; the database keeps its SHA-256. Daemons notice a new "
             "or revoked one\n"
-            "within a minute.\n\n"
+            "within a minute. The list begins with the newest; --json gives it as an array.\n\n"
             "Options of create\n"
             "  --tenant TENANT  the company whose data it opens\n"
             "  --role ROLE      platform (everything, all companies), admin, exec, csr, rep, owner, station\n"

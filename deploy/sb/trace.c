@@ -11,7 +11,7 @@
 #include "deploy/sb/terminal.h"
 #include "deploy/sb/waterfall.h"
 
-#define EVENTS_MAX       1000 /* of a conversation, the first ones; likewise requests */
+#define EVENTS_MAX       1000 /* of a conversation, the last ones; likewise requests */
 #define EVENTS_MAX_TEXT  "1000"
 #define LINES_MAX        (2 * EVENTS_MAX + 16)
 #define COLUMNS          120 /* where standard output is no terminal */
@@ -28,17 +28,17 @@
 _Static_assert(EVENTS_MAX == 1000, "EVENTS_MAX_TEXT is its text");
 
 /* clang-format off */
-/* One more than is shown tells that there are more. */
+/* `of_all`: how many there are, also those that are too old to be shown. */
 static const struct statement find_events = {
     .name = "sb_trace_events",
     .text = "SELECT x.*, " US("received_at") " AS received_us, " US("committed_at") " AS committed_us,"
             " (SELECT string_agg(e->>'type', ', ' ORDER BY at) FROM jsonb_array_elements(x.emits)"
-            "  WITH ORDINALITY AS of_event (e, at)) AS emitted_types, to_jsonb(x) AS json FROM ("
-            " SELECT l.*, (SELECT jsonb_agg(jsonb_build_object('id', payload::jsonb->'id',"
+            "  WITH ORDINALITY AS of_event (e, at)) AS emitted_types, to_jsonb(x) - 'of_all' AS json FROM ("
+            " SELECT l.*, count(*) OVER () AS of_all, (SELECT jsonb_agg(jsonb_build_object('id', payload::jsonb->'id',"
             "   'type', payload::jsonb->'type', 'topic', topic, 'key', key) ORDER BY number) FROM emitted e"
             "   WHERE e.cause_id = l.event_id AND e.stage = l.stage AND e.run = l.run AND e.day = l.day) AS emits"
             " FROM ledger l WHERE correlation_id = $1"
-            " ORDER BY received_at, committed_at, stage LIMIT " EVENTS_MAX_TEXT " + 1) AS x"
+            " ORDER BY received_at DESC, committed_at DESC, stage DESC LIMIT " EVENTS_MAX_TEXT ") AS x"
             " ORDER BY received_at, committed_at, stage",
     .params = 1,
 };
@@ -46,10 +46,10 @@ static const struct statement find_events = {
 static const struct statement find_asks = {
     .name = "sb_trace_asks",
     .text = "SELECT x.*, " US("created_at") " - CASE kind WHEN 'again' THEN took_us ELSE 0 END AS began_us,"
-            " to_jsonb(x) AS json FROM ("
-            " SELECT ask_id, stage, event_id, run, name, kind, provider, purpose, state, attempt, provider_id,"
+            " to_jsonb(x) - 'of_all' AS json FROM ("
+            " SELECT count(*) OVER () AS of_all, ask_id, stage, event_id, run, name, kind, provider, purpose, state, attempt, provider_id,"
             "  provider_status, error_code, error, model, tokens_in, tokens_out, cost_micros, took_us, created_at, updated_at"
-            " FROM asks WHERE correlation_id = $1 ORDER BY created_at, ask_id LIMIT " EVENTS_MAX_TEXT " + 1) AS x"
+            " FROM asks WHERE correlation_id = $1 ORDER BY created_at DESC, ask_id DESC LIMIT " EVENTS_MAX_TEXT ") AS x"
             " ORDER BY created_at, ask_id",
     .params = 1,
 };
@@ -82,9 +82,10 @@ static bool find(struct trace *trace, struct problem *why)
 
 /* --- what happened, as lines --------------------------------------------------------------------------------- */
 
-static int shown_of(const struct rows *rows)
+/* How many older ones are not among the rows. */
+static int64_t left_out_of(const struct rows *rows)
 {
-    return rows->count < EVENTS_MAX ? rows->count : EVENTS_MAX;
+    return rows->count > 0 ? row_integer(rows, 0, "of_all") - rows->count : 0;
 }
 
 static const char *join(struct arena *arena, const char *before, const char *after)
@@ -108,7 +109,7 @@ static const char *event_note(const struct rows *rows, int row, struct arena *ar
     if (types)
         note = join(arena, note, arena_printf(arena, "\u2192 %s", types));
     else if (emitted > 0)
-        note = join(arena, note, arena_printf(arena, "\u2192 %lld events", emitted));
+        note = join(arena, note, arena_printf(arena, "\u2192 %lld %s", emitted, plural(emitted, "event", "events")));
     return note;
 }
 
@@ -186,8 +187,10 @@ static bool is_of(const struct rows *asks, int ask, const struct rows *events, i
 /* What is being handled now has no row in the ledger yet, nor have its requests an event here. */
 static void add_present(struct trace *trace, const bool *asks_shown)
 {
-    for (int row = 0; row < shown_of(&trace->asks); row++)
-        if (!asks_shown[row])
+    int64_t first_us = left_out_of(&trace->events) ? row_integer(&trace->events, 0, "received_us") : 0;
+
+    for (int row = 0; row < trace->asks.count; row++)
+        if (!asks_shown[row] && row_integer(&trace->asks, row, "began_us") >= first_us) /* else of one that is left out */
             add_ask(trace, row, row_get(&trace->asks, row, "stage"));
     for (int row = 0; row < trace->works.count && trace->count < LINES_MAX; row++) {
         int64_t since_us = row_integer(&trace->works, row, "since_us"), now = now_us();
@@ -206,11 +209,11 @@ static void add_present(struct trace *trace, const bool *asks_shown)
 
 static void make_lines(struct trace *trace)
 {
-    bool asks_shown[EVENTS_MAX + 1] = { false };
+    bool asks_shown[EVENTS_MAX] = { false };
 
-    for (int event = 0; event < shown_of(&trace->events); event++) {
+    for (int event = 0; event < trace->events.count; event++) {
         add_event(trace, event);
-        for (int ask = 0; ask < shown_of(&trace->asks); ask++)
+        for (int ask = 0; ask < trace->asks.count; ask++)
             if (!asks_shown[ask] && is_of(&trace->asks, ask, &trace->events, event)) {
                 asks_shown[ask] = true;
                 add_ask(trace, ask, NULL);
@@ -284,19 +287,22 @@ static void print_totals(const struct trace *trace)
         waited_us += line->waited_us;
         worked_us += line->stage ? line->worked_us : 0;
     }
-    for (int row = 0; row < shown_of(&trace->asks); row++) {
+    for (int row = 0; row < trace->asks.count; row++) {
         asked_us += row_integer(&trace->asks, row, "took_us");
         tokens += row_integer(&trace->asks, row, "tokens_in") + row_integer(&trace->asks, row, "tokens_out");
         cost_micros += row_integer(&trace->asks, row, "cost_micros");
     }
-    printf("%d events in %s: waited %s, worked %s; %d requests, %s at providers", shown_of(&trace->events),
-           took_print(last_us - first_us, all), took_print(waited_us, waited), took_print(worked_us, worked),
-           shown_of(&trace->asks), took_print(asked_us, asked));
+    int events = trace->events.count, asks = trace->asks.count;
+    printf("%d %s in %s: waited %s, worked %s; %d %s, %s at providers", events, plural(events, "event", "events"),
+           took_print(last_us - first_us, all), took_print(waited_us, waited), took_print(worked_us, worked), asks,
+           plural(asks, "request", "requests"), took_print(asked_us, asked));
     if (tokens)
         printf(", %" PRId64 " tokens, $%.4f", tokens, (double)cost_micros / 1e6);
     printf("\n");
-    if (trace->events.count > EVENTS_MAX || trace->asks.count > EVENTS_MAX)
-        printf("… only the first %d events and requests are shown\n", EVENTS_MAX);
+    int64_t older = left_out_of(&trace->events), older_asks = left_out_of(&trace->asks);
+    if (older || older_asks)
+        printf("… %" PRId64 " older %s and %" PRId64 " older %s are left out\n", older, plural(older, "event", "events"),
+               older_asks, plural(older_asks, "request", "requests"));
 }
 
 static void print_readable(const struct trace *trace)
@@ -333,7 +339,7 @@ static void write_rows(struct buf *out, const char *name, const struct rows *row
 {
     json_name(out, name);
     buf_add_char(out, '[');
-    for (int row = 0; row < shown_of(rows); row++) {
+    for (int row = 0; row < rows->count; row++) {
         json_separate(out);
         buf_add_string(out, row_get(rows, row, "json"));
     }
@@ -349,7 +355,7 @@ static void write_trace(struct buf *out, const struct trace *trace)
     write_rows(out, "events", &trace->events);
     write_rows(out, "asks", &trace->asks);
     write_rows(out, "in_work", &trace->works);
-    json_add_bool(out, "whole", trace->events.count <= EVENTS_MAX && trace->asks.count <= EVENTS_MAX);
+    json_add_bool(out, "whole", !left_out_of(&trace->events) && !left_out_of(&trace->asks));
     buf_add_char(out, '}');
 }
 
@@ -379,7 +385,9 @@ static bool trace_all(struct session *session, const struct conversations *found
         printf("%s]\n", buf_text(&out).at);
     buf_done(&out);
     if (good && !json && found->left_out)
-        printf("\n%" PRId64 " older conversations are left out: give the id of one of them\n", found->left_out);
+        printf("\n");
+    if (good)
+        conversations_tell_left_out(found, json ? stderr : stdout);
     return good;
 }
 
@@ -407,15 +415,17 @@ const struct command command_trace = {
     .summary = "shows what happened to a conversation, event by event, as a waterfall",
     .help =
         "Usage: sb trace ID [--json]\n\n"
-        "ID is a call or another key, the id of an event, a message's or job's id at its provider, the id of a "
-        "request, a contact or\n"
-        "a lead, or a phone number; a phone number shows its ten newest conversations. For each event that a stage "
-        "handled: when it\n"
-        "came, how long it waited and was worked on, how often it was tried, how it ended, what it emitted; below "
-        "it what was asked\n"
-        "of providers, with time, tokens and cost. A bar's thin part is waiting, its block is work; pauses are "
-        "shortened. All from\n"
-        "the ledger, which keeps it for LEDGER_DAYS; what was emitted is known by type for two days.\n\n"
+        "ID is a call or another key (a visit's session, a salesperson's address), the id of an event, a message's or "
+        "job's id at its\n"
+        "provider, the id of a request, a contact, a lead or a meeting, or a phone number; a phone number shows its "
+        "ten newest\n"
+        "conversations, and a long one its newest 1,000 events. For each event that a stage handled: when it came, how "
+        "long it waited and\n"
+        "was worked on, how often it was tried, how it ended, what it emitted; below it what was asked of providers, "
+        "with time, tokens\n"
+        "and cost. A bar's thin part is waiting, its block is work; pauses are shortened. All from the ledger, which "
+        "keeps it for\n"
+        "LEDGER_DAYS; what was emitted is known by type for two days.\n\n"
         "Examples\n"
         "  sb trace CAL123\n"
         "  sb trace +12025550188\n"

@@ -216,7 +216,8 @@ static void print_readable(const struct verify *verify, const struct report *rep
     }
     if (verify->provider->signs_url)
         printf("     address  %s\n", report->as_given.url.at);
-    printf("     body     %zu bytes\n", report->as_given.body.bytes);
+    size_t bytes = report->as_given.body.bytes;
+    printf("     body     %zu %s\n", bytes, plural((int64_t)bytes, "byte", "bytes"));
     if (report->matched) {
         printf("     would match ");
         print_key(&report->match.verdict);

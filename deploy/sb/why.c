@@ -228,7 +228,8 @@ static void say_unread(struct why *why, const char *stage)
         first = why->unread[i].came_us < first->came_us ? &why->unread[i] : first;
     const char *sentence =
         events < why->unread_count + why->unread_more
-            ? arena_printf(why->arena, "%" PRId64 " more of it are not read yet: %s", events, holdup)
+            ? arena_printf(why->arena, "%" PRId64 " more of it %s not read yet: %s", events, plural(events, "is", "are"),
+                           holdup)
             : arena_printf(why->arena, "%s%s came %s ago and is not handled yet: %s", first->type,
                            events > 1 ? arena_printf(why->arena, " and %" PRId64 " more", events - 1) : "",
                            age_print(now_us() - first->came_us, age), holdup);
@@ -378,8 +379,8 @@ static int answer(struct why *why, const char *given, bool as_json, char **argv)
     buf_done(&json);
     if (!good)
         return command_fail(argv, EXIT_FAILED, "%s", problem.text);
-    if (known && found.left_out && !as_json)
-        printf("%" PRId64 " older conversations are left out: give the id of one of them\n", found.left_out);
+    if (known)
+        conversations_tell_left_out(&found, as_json ? stderr : stdout);
     return known ? EXIT_FINE : conversations_none(argv, given);
 }
 

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import urlparse
 
 import psycopg
 import pytest
@@ -62,7 +63,7 @@ def program(name, *arguments, **more):
 def back_up(url, folder):
     """As deploy/BACKUP.md says: its moment, the roles, the data."""
     moment = datetime.now(timezone.utc)
-    (folder / "roles.sql").write_text(program("pg_dumpall", "--roles-only", "--no-role-passwords", f"--dbname={url}").stdout)
+    (folder / "roles.sql").write_text(program("pg_dumpall", "--roles-only", "--no-role-passwords", f"--database={urlparse(url).path[1:]}", f"--dbname={url}").stdout)
     program("pg_dump", "--format=custom", f"--file={folder / 'switchboard.dump'}", url)
     return moment
 

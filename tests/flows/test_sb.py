@@ -21,7 +21,7 @@ from environment import ROOT, free_port, wait_until
 
 SB = BUILD / "bin" / "sb"
 COMMANDS = ("up", "down", "status", "topics", "tail", "logs", "trace", "why", "impact", "token", "verify", "export", "erase",
-            "doctor")
+            "doctor", "dlq", "replay", "rewind", "pause", "resume", "company", "user", "number", "seed-data", "cleanup-seed-data")
 DAEMONS = ("ingest", "transcribe", "analyze", "notifier")
 FINE, FAILED, WRONG = 0, 1, 2
 UP_S = 180
@@ -164,6 +164,8 @@ def test_the_overview_names_every_command():
     assert all(re.search(rf"^  {command} ", result.stdout, re.M) for command in COMMANDS)
     assert run().returncode == WRONG
     assert run("nonsense").returncode == WRONG and "no command" in run("nonsense").stderr
+    assert run("help", "nonsense").returncode == WRONG and 'no command "nonsense"' in run("help", "nonsense").stderr
+    assert run("help", "tail").stdout == run("tail", "--help").stdout
 
 
 @pytest.mark.parametrize("arguments", [("up", "--without", "x"), ("up", "y"), ("up", "--day", "--without", "sandbox"), ("down", "now"),
@@ -188,6 +190,14 @@ def test_nothing_runs(tmp_path):
     for command in (("tail",), ("token", "list")):
         result = checkout.sb(*command)
         assert result.returncode == WRONG and "sb up" in result.stderr
+
+
+def test_away_from_a_checkout_nothing_is_looked_for_at_random(tmp_path):
+    away = shutil.copy(SB, tmp_path / "sb")
+    env = {"PATH": os.environ["PATH"], "ASAN_OPTIONS": "detect_leaks=0"}
+    for command in ("logs", "down"):
+        done = subprocess.run([away, command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == FAILED and f"sb {command}: this is no checkout of Switchboard" in done.stderr
 
 
 def test_a_kafka_that_is_not_there_is_told(tmp_path):
@@ -397,6 +407,8 @@ def test_a_token_is_shown_once_kept_as_its_hash_and_revoked(up):
         assert token not in listed.stdout and re.search(rf"^{row[0]} +tokens +csr +ann@.* valid$", listed.stdout, re.M)
         assert up.sb("token", "revoke", str(row[0])).returncode == FINE
         assert re.search(rf"^{row[0]} .* revoked$", up.sb("token", "list").stdout, re.M)
+        mine = next(one for one in json.loads(up.sb("token", "list", "--json").stdout) if one["token_id"] == str(row[0]))
+        assert (mine["tenant"], mine["email"], mine["label"], mine["state"]) == ("tokens", "ann@tokens.example", "a 'quoted' \"label\"", "revoked")
         assert connection.execute("SELECT revoked_at IS NOT NULL FROM api_tokens WHERE token_id = %s", (row[0],)).fetchone() == (True,)
 
 
@@ -408,6 +420,17 @@ def test_a_token_is_shown_once_kept_as_its_hash_and_revoked(up):
 def test_what_a_token_cannot_be(up, arguments, expected):
     result = up.sb("token", *arguments)
     assert result.returncode == FAILED and expected in result.stderr and result.stdout == ""
+
+
+def test_a_backup_is_made_with_the_words_of_the_document(up, tmp_path):
+    """Here the user is let into its own database alone."""
+    document = (ROOT / "deploy" / "BACKUP.md").read_text().split("## Backup, while all runs")[1].split("##")[0]
+    commands = "\n".join(line.strip() for line in document.splitlines() if line.startswith("    "))
+    done = subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, env={**os.environ, **up.settings()}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "CREATE ROLE switchboard_analyze" in (tmp_path / "roles.sql").read_text() and "PASSWORD" not in (tmp_path / "roles.sql").read_text()
+    listed = subprocess.run(["pg_restore", "--list", tmp_path / "switchboard.dump"], capture_output=True, text=True, check=True).stdout
+    assert "TABLE DATA public companies" in listed and re.fullmatch(r"[\d-]+T[\d:]+Z\n", (tmp_path / "moment").read_text())
 
 
 def test_what_dies_is_started_again_with_its_last_words(up):

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import time
 from datetime import datetime
@@ -93,6 +94,9 @@ def test_a_paused_stage_begins_nothing_and_says_so(sb, echo, topics, database, k
     listed = json.loads(sb("pause", "--json").stdout)
     assert [(one["kind"], one["name"], one["why"]) for one in listed] == [("stage", "echo", "the moon is full")]
     assert listed[0]["by"].startswith("ada@") and "the moon is full" in sb("pause").stdout
+    seen = wait_until(lambda: "echo is paused" in (seen := sb("status", code=FAILED).stdout) and seen, "the pause in the status")
+    assert re.findall(r"^  echo is paused by ada@\S+: the moon is full, \d+ s ago; \d+ waits? for it$", seen, re.M), seen
+    assert seen.count("is paused") == 1
     echo.ready()                        # a supervisor has no reason to start it again
     time.sleep(2)                       # nothing may come of it, which no event tells
     assert rows(database, key) == []
@@ -160,6 +164,9 @@ def test_a_paused_tenant_waits_in_order_and_the_others_go_on(sb, echo, topics, d
     parked = "SELECT why FROM parked WHERE stage = 'echo' AND subject = %s ORDER BY number"
     wait_until(lambda: len(database.execute(parked, (key,)).fetchall()) == 3, "the tenant's events being parked")
     assert database.execute(parked, (key,)).fetchone() == (f"the tenant {key} is paused by grace",)
+    told, = [stand["sentence"] for stand in json.loads(sb("why", key, "--json").stdout)[0]["stands"] if stand["state"] == "parked"]
+    assert re.fullmatch(rf'echo.asked is parked since \d+ s ago, and resumed after "sb resume {tenant}": the tenant {tenant} is paused by grace;'
+                        r" 2 more behind it", told), told
     time.sleep(3)                       # the sweep looks each second
     assert provider.requests == [] and rows(database, key) == []
     resume(sb, echo, tenant)
@@ -207,6 +214,11 @@ def test_letters_are_listed_by_what_went_wrong(sb, echo, topics, key):
     assert found[0]["reason"].endswith(': chair # of "…" is taken, HTTP status 409')
     assert found[0]["first"] <= found[0]["last"]
     assert found[0]["example"] in {letter_of(topics, f"{key}-{n}")["id"] for n in (1, 22, 333)}
+    for code, number in ((63016, "+12025550101"), (63016, "+12025550102"), (21211, "+12025550103")):
+        tell(topics, f"{key}-codes", n=1, reject=f'{key}: HTTP status 400: {{"code": {code}, "message": "not to {number}", "status": "INVALID", "id": 7}}')
+    letter_of(topics, f"{key}-codes", count=3)
+    kinds = {group["reason"].removeprefix("#: "): group["letters"] for group in groups(sb, "--key", f"{key}-codes")}
+    assert kinds == {f'HTTP status 400: {{"code": {code}, "message": "…", "status": "INVALID", "id": #}}': letters for code, letters in ((63016, 2), (21211, 1))}
     readable = sb("dlq", "list", "--since", "10m", "--reason", key).stdout
     assert "chair # of" in readable and "echo" in readable.splitlines()[1]
     assert groups(sb, "--key", key)[0]["letters"] == 1 and groups(sb, "--type", "nothing") == []
@@ -218,11 +230,11 @@ def test_a_letter_is_shown_whole(sb, echo, topics, key):
     letter = letter_of(topics, key)
     shown = sb("dlq", "show", "echo", "--id", told["id"]).stdout
     assert "it is no good" in shown and '"reject": "it is no good"' in shown and letter["id"] in shown
-    whole = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)
+    whole, = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)
     assert whole["letter"] == letter and whole["actions"] == []
     assert json.loads(whole["letter"]["data"]["event"]) == told
     sb("dlq", "drop", "echo", "--id", letter["id"], "--why", "not ours", "--as", "grace")
-    action = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)["actions"]
+    action = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)[0]["actions"]
     assert [(one["action"], one["who"], one["why"]) for one in action] == [("drop", "grace", "not ours")]
     assert "drop by grace" in sb("dlq", "show", "echo", "--id", letter["id"]).stdout
 
@@ -235,6 +247,8 @@ def test_a_letter_retried_is_handled_as_the_next_run_and_open_no_more(sb, echo, 
     again = json.loads(sb("dlq", "retry", "echo", "--id", letter["id"], "--json", code=FAILED).stdout)
     assert (again["sent"], again["rejected"]) == (1, 1), "it fails again, which is a new letter"
     newer = letter_of(topics, key, count=2)
+    both = json.loads(sb("dlq", "show", "echo", "--id", told["id"], "--json").stdout)
+    assert [(one["letter"]["id"], len(one["actions"])) for one in both] == [(letter["id"], 1), (newer["id"], 0)]
     assert newer["run"] == 1 and newer["id"] != letter["id"]
     work()
     assert "1 sent: 1 done" in sb("dlq", "retry", "echo", "--id", told["id"], "--as", "grace").stdout
@@ -290,13 +304,13 @@ def test_an_edited_event_keeps_its_history(sb, echo, topics, database, key):
     assert "not JSON" in sb("dlq", "edit", "echo", "--id", letter["id"], "--set", "/data/n=one", code=FAILED).stderr
     assert "no /data/m" in sb("dlq", "edit", "echo", "--id", letter["id"], "--set", "/data/m/o=1", code=FAILED).stderr
     changes = ["--set", "/data/n=12345678901234567", "--set", "/data/skip=false"]
-    would = sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--dry-run").stdout.splitlines()[0]
-    assert json.loads(would)["data"] == {"n": 12345678901234567, "skip": False}
+    would = sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--dry-run", "--json")
+    assert "nothing was changed" in would.stderr and json.loads(would.stdout)["data"] == {"n": 12345678901234567, "skip": False}
     assert rows(database, key) == []
     assert "run 1: 1 done" in sb("dlq", "edit", "echo", "--id", letter["id"], *changes, "--as", "grace").stdout
     assert [(n, run) for n, run, _ in rows(database, key)] == [(12345678901234567, 1)]
-    action = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)["actions"][0]
-    assert action["who"] == "grace" and action["before"] == letter["data"]["event"]
+    action = json.loads(sb("dlq", "show", "echo", "--id", letter["id"], "--json").stdout)[0]["actions"][0]
+    assert action["who"] == "grace" and action["run"] == 1 and action["before"] == letter["data"]["event"]
     assert json.loads(action["after"])["data"] == {"n": 12345678901234567, "skip": False}
     assert groups(sb, "--key", key) == []
 
@@ -330,7 +344,7 @@ def test_a_drop_needs_a_reason_and_what_is_wrong_is_told(sb, echo, topics, datab
     tell(topics, key, n=1, reject=key)
     letter_of(topics, key)
     sb("dlq", "drop", "echo", "--key", key, code=WRONG)
-    assert "1 letters would be dropped" in sb("dlq", "drop", "echo", "--key", key, "--why", "test", "--dry-run").stdout
+    assert "1 letter would be dropped" in sb("dlq", "drop", "echo", "--key", key, "--why", "test", "--dry-run").stdout
     assert "1 dropped" in sb("dlq", "drop", "echo", "--key", key, "--why", "test").stdout
     assert groups(sb, "--key", key) == [] and rows(database, key) == []
     assert acted(database, "dlq drop", "echo")[-1][1]["why"] == "test"
@@ -452,7 +466,18 @@ def test_a_dry_run_sends_no_message_even_when_it_would_be_sent_again(sb, echo, t
     tell(topics, key, n=1, once=provider.url + "/once")
     topics.wait("echo.out", key)
     said = sb("replay", "echo", "--key", key, "--dry-run", "--resend").stdout
-    assert "would ask stub (post)" in said and len(provider.asked("/once", "POST")) == 1
+    assert "would ask stub (echo)" in said and len(provider.asked("/once", "POST")) == 1
+
+
+def test_a_dry_run_sums_up_messages_by_their_purpose(sb, echo, topics, database, provider, key):
+    """Not by their names, which hold whom each is about; what such messages have cost is what they would cost again."""
+    for n in (1, 2):
+        tell(topics, f"{key}-{n}", n=n, once=provider.url + "/once")
+        topics.wait("echo.out", f"{key}-{n}")
+    database.execute("UPDATE asks SET cost_micros = 5000, name = 'echo/' || recipient WHERE recipient LIKE %s", (f"{key}-%",))
+    said = sb("replay", "echo", "--id", topics.find("echo.in", f"{key}-1")[0]["id"], "--dry-run", "--resend", "--json").stdout
+    summary = json.loads(said.splitlines()[-1])["summary"]
+    assert summary["asks"] == {"echo": 1} and summary["cost_micros"] > 0
 
 
 def test_a_dry_run_of_a_program_that_ends_is_told(sb, echo, topics, key):
@@ -523,7 +548,7 @@ def test_an_offset_is_of_one_partition_and_never_ahead(sb, echo, topics, key, re
     at = standing(sb, "echo.in", partition)
     ours = ["--topic", "echo.in", "--partition", partition]
     ahead = sb("rewind", "echo", "--to", at + 1, *ours, code=FAILED).stderr
-    assert "1 events would be passed over" in ahead
+    assert "1 event would be passed over" in ahead
     assert "has the offsets 0 to" in sb("rewind", "echo", "--to", 10**9, *ours, code=FAILED).stderr
     assert "reads no such topic" in sb("rewind", "echo", "--to", "1h", "--topic", "echo.out", code=FAILED).stderr
     sb("rewind", "echo", "--to", at - 1, *ours)

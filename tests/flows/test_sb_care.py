@@ -4,6 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import pty
+import re
 import subprocess
 import uuid
 
@@ -88,10 +91,10 @@ def recordings(tmp_path):
 
 @pytest.fixture
 def sb(schema_ready, recordings, tmp_path):
-    def run(*arguments):
+    def run(*arguments, stdin=subprocess.DEVNULL):
         env = {"PATH": "/usr/bin", "DATABASE_URL": schema_ready.database_url, "KAFKA_BROKERS": schema_ready.brokers,
                "RECORDINGS_DIR": str(recordings), "ASAN_OPTIONS": "detect_leaks=0"}
-        return subprocess.run([SB, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+        return subprocess.run([SB, *arguments], cwd=tmp_path, env=env, stdin=stdin, capture_output=True, text=True, timeout=120)
     return run
 
 
@@ -199,6 +202,23 @@ def test_a_dry_run_tells_and_changes_nothing(sb, ana, database, recordings):
     assert told["tables"]["calls"] == {"found": 1, "changed": 0, "fate": "blanked", "why": told["tables"]["calls"]["why"]}
     after = everything(database)
     assert {table for table in after if after[table] != before[table]} <= {"instances"} and len(list(recordings.rglob("*.*"))) == 4
+
+
+def test_a_person_at_a_terminal_is_asked_first(sb, ana, database):
+    def answer(typed, *arguments):
+        ours, its = pty.openpty()
+        os.write(ours, typed.encode() + b"\n")
+        try:
+            return sb("erase", ana.phone, *arguments, stdin=its)
+        finally:
+            os.close(ours)
+            os.close(its)
+
+    refused = answer("n")
+    assert refused.returncode == FAILED and "nothing was done" in refused.stderr and found(database, ana)
+    assert re.search(rf"^erase \{ana.phone} for good: \d\d+ rows, 3 recordings\? \[y/N\]", refused.stderr, re.M)
+    assert answer("", "--dry-run").returncode == FINE and found(database, ana)
+    assert answer("y").returncode == FINE and found(database, ana) == []
 
 
 def test_nothing_of_an_erased_person_is_left(sb, ana, database, recordings, company):

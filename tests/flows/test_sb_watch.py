@@ -78,6 +78,15 @@ def test_status_tells_what_each_stage_is_at(sb, echo, topics, key):
     assert re.search(rf"^  echo: {key}: echo.asked waits after attempt 1", seen, re.M), seen
 
 
+def test_status_counts_the_dead_letters_that_nobody_has_dealt_with(sb, echo, topics, key):
+    dead_before = status_of(sb)[0]["dead"]
+    tell(topics, key, n=1, reject="it is no good")
+    topics.wait("dead.echo", key)
+    assert status_of(sb)[0]["dead"] == dead_before + 1
+    sb("dlq", "drop", "echo", "--key", key, "--why", "a test")
+    assert status_of(sb)[0]["dead"] == dead_before
+
+
 def test_status_tells_of_a_stage_that_nobody_runs(sb, echo, schema_ready, topics, key):
     """Its instance was killed: what waits is counted with its age, and the one last seen is named."""
     wait_until(lambda: status_of(sb)[0]["instances"] >= 1, "the instance being seen")
@@ -281,6 +290,27 @@ def test_whatever_is_in_hand_leads_to_the_conversation(sb, call, by):
     assert [(ask["provider"], ask["cost_micros"]) for ask in asks] == [("gemini", 2100), ("twilio", 0)] and traces[0]["whole"]
 
 
+def test_a_meeting_and_a_message_lead_to_their_salesperson(sb, database):
+    """Meetings are of the conversation of their salesperson, what they write of that of their phone."""
+    call = Call(database, "watch-" + uuid.uuid4().hex[:8])
+    email, meeting, calendar, sid = f"{call.tenant}@a.example", str(uuid.uuid4()), f"AAMk{call.id}", "SM" + uuid.uuid4().hex
+    database.execute("INSERT INTO companies (tenant, name) VALUES (%s, %s)", (call.tenant, call.tenant))
+    client = database.execute("INSERT INTO clients (tenant, client_id, email) VALUES (%s, %s, %s) RETURNING client_id",
+                              (call.tenant, str(uuid.uuid4()), f"{call.tenant}@b.example")).fetchone()[0]
+    database.execute("INSERT INTO meetings (tenant, meeting_id, outlook_event_id, salesperson_email, client_id, title, start_time, end_time,"
+                     " planned_at, source_time) VALUES (%s, %s, %s, %s, %s, 'Ovens', %s, %s, %s, %s)",
+                     (call.tenant, meeting, calendar, email, client, BEGAN, BEGAN, BEGAN, BEGAN))
+    database.execute("INSERT INTO messages (tenant, message_id, email, phone, direction, purpose, message, \"timestamp\")"
+                     " VALUES (%s, %s, %s, %s, 'incoming', 'text', 'done', %s)", (call.tenant, sid, email, call.phone, BEGAN))
+    for conversation in (email, f"whatsapp:{call.phone}"):
+        call.id = conversation
+        call.handled("ingest", "twilio.message.received", 0, 1, 0.1)
+    for given, conversation in ((meeting, email), (calendar, email), (email, email), (sid, f"whatsapp:{call.phone}")):
+        assert [trace["conversation"] for trace in json.loads(sb("trace", given, "--json").stdout)] == [conversation]
+        assert json.loads(sb("why", given, "--json").stdout)[0]["conversation"] == conversation
+    assert sb("trace", sid).stdout.splitlines()[-1].startswith("1 event in 1.0 s: waited 900 ms, worked 100 ms; 0 requests, ")
+
+
 def test_a_phone_number_shows_its_newest_conversations_and_says_what_it_left_out(sb, database, call):
     tenant, phone = call.tenant, "+1202556" + str(uuid.uuid4().int)[:4]
     ids = [f"CAL{number:02}-{uuid.uuid4().hex[:8]}" for number in range(12)]
@@ -290,6 +320,19 @@ def test_a_phone_number_shows_its_newest_conversations_and_says_what_it_left_out
     found = json.loads(sb("trace", phone, "--json").stdout)
     assert [trace["conversation"] for trace in found] == ids[2:]
     assert "2 older conversations are left out" in sb("trace", phone).stdout
+    assert "2 older conversations are left out" in sb("trace", phone, "--json").stderr, "never silently"
+
+
+def test_of_a_long_conversation_the_last_events_are_shown(sb, database):
+    call = Call(database, "watch-" + uuid.uuid4().hex[:8])
+    with database.transaction():
+        ids = [call.handled("ingest", "twilio.message.received", n, n + 1, 0.1) for n in range(1002)]
+        old = call.asked(ids[0], "ingest", "callrail", "calls", 0.5, 0.1)
+    told, = json.loads(sb("trace", call.id, "--json").stdout)
+    assert [event["event_id"] for event in told["events"]] == ids[2:] and not told["whole"] and told["asks"][0]["ask_id"] == old
+    seen = sb("trace", call.id).stdout
+    assert seen.endswith("… 2 older events and 0 older requests are left out\n") and "callrail calls" not in seen
+    assert seen.count("twilio.message.received") == 1000
 
 
 def test_what_is_being_handled_is_in_the_trace_too(sb, echo, topics, key):
@@ -521,7 +564,7 @@ def test_logs_are_merged_by_time_and_stack_traces_stay_with_their_line(logs):
 def test_logs_can_be_chosen_and_what_is_left_out_is_said(logs):
     result = logs("ingest", "--since", "2026-11-21T10:00:01Z", "--grep", "E1")
     assert result.stdout == "2026-11-21 10:00:02.000  ingest      event handled, event_id E1, took_ms 7\n"
-    assert result.stderr == "1 entries shown, 2 left out\n"
+    assert result.stderr == "1 entry shown, 2 left out\n"
     found = [json.loads(line) for line in logs("kafka", "--json", "--since", "2026-11-21T10:00:01Z").stdout.splitlines()]
     assert [(one["part"], one["time"]) for one in found] == [("kafka", "2026-11-21T10:00:03.250000Z"), ("kafka", "2026-11-21T10:00:06.000000Z")]
     assert found[0]["entry"].endswith("\tat Broker.run")
