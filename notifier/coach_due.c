@@ -11,9 +11,8 @@
 
 #define REMINDER_AFTER "interval '1 minute'" /* the end */
 #define DUE_EVERY_MS   1000
-#define DUE_BEYOND_RATE                                                                                                \
-    4 /* a tick finds what may be sent in a second, and a quarter more: nobody who writes                              \
-       * meanwhile waits behind thousands */
+#define DUE_BEYOND_RATE 4 /* a tick finds what may be sent in a second, and a quarter more */
+#define LEFT_TO_ANSWERS 8 /* of the rate, one part in so many: whoever writes does not wait for what is due */
 
 static const struct statement move_check = {
     .name = "move_check",
@@ -123,10 +122,13 @@ static enum outcome try_note(struct work *work, const struct meeting *meeting)
 
 static enum outcome handle(struct work *work, const struct meeting *meeting)
 {
+    struct notifier *notifier = work_context(work);
     if (meeting->note.state && strcmp(meeting->note.state, "waiting") == 0)
         return try_note(work, meeting);
-    if (strcmp(meeting->status, "scheduled") == 0 && meeting->phone)
+    if (strcmp(meeting->status, "scheduled") == 0 && meeting->phone) {
+        TRY(pace_wait(work, &notifier->due, notifier->messages_per_s - notifier->messages_per_s / LEFT_TO_ANSWERS));
         return meeting->ended ? remind(work, meeting) : plan_again(work, meeting);
+    }
     effect_row(work, &end_check, meeting->id, meeting->revision);
     return DONE;
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static struct notifier notifier = { .messages = PACE_NEW, .searches = PACE_NEW };
+static struct notifier notifier = { .messages = PACE_NEW, .due = PACE_NEW, .searches = PACE_NEW };
 
 #define OFFSET(field) offsetof(struct notifier, field)
 static const struct setting settings[] = {

@@ -14,7 +14,7 @@ struct notifier {
     const char *hubspot_token, *hubspot_url, *hubspot_path;
     int64_t twilio_timeout_ms, hubspot_timeout_ms;
     int64_t messages_per_s;         /* of our sender, by all instances; 0: no limit */
-    struct pace messages, searches; /* at Twilio; at HubSpot */
+    struct pace messages, due, searches; /* at Twilio, and of these what is due; at HubSpot */
 };
 
 /* Whose talk with the coach a message belongs to. */

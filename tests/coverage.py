@@ -14,7 +14,7 @@ import run
 ROOT = run.ROOT
 BUILD = ROOT / "build" / "coverage"
 REPORT = BUILD / "report"
-FOLDERS = ("common", "common/stage", "ingest", "transcribe", "analyze", "notifier", "vision", "deploy/sb")
+FOLDERS = ("common", "common/stage", "ingest", "transcribe", "analyze", "notifier", "deploy/sb")
 LEAST_SHOWN = 10        # files of which the fewest lines were gone through
 
 
@@ -25,7 +25,7 @@ def forget_earlier_runs():
 
 def run_tests():
     count = run.unit_of(BUILD)
-    run.run_pytest(count, "tests/flows", "-n", "2", "--dist", "loadfile", SWITCHBOARD_BUILD=str(BUILD))
+    run.flows(count, BUILD)
     return count
 
 

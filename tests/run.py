@@ -131,13 +131,12 @@ def threads(count):
     run_pytest(count, "tests/flows/test_stage.py", "tests/flows/test_ingest.py", "-n", "2", SWITCHBOARD_BUILD=str(BUILD / "thread"))
 
 
-def flows(count):
+def flows(count, build=BUILD / "address-undefined"):
     """Three files at a time, each worker with a Kafka and a Postgres of its own: they mostly wait.  A file's daemons live as long as its
     tests, so it stays with one worker; the longest come first, so that none of them is alone at the end."""
     files = {path.stem.removeprefix("test_"): path for path in sorted((ROOT / "tests" / "flows").glob("test_*.py"))}
     longest_first = [files.pop(name) for name in LONG_FILES] + list(files.values())
-    run_pytest(count, *longest_first, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder",
-               SWITCHBOARD_BUILD=str(BUILD / "address-undefined"))
+    run_pytest(count, *longest_first, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", SWITCHBOARD_BUILD=str(build))
 
 
 def faults(count):

@@ -29,8 +29,9 @@ from stand import Stand  # noqa: E402
 
 # in this order: idle means that nothing waits in the topics either, after ack the broker is as slow as any program just started, and api
 # fills the disk's cache
-PARTS = {"idle": stage.idle, "webhooks": door.webhooks, "linger": door.linger, "hop": stage.hop, "commit": stage.commit,
-         "slow": stage.slow, "flat": stage.flat, "coach": coach.coach, "ack": door.ack, "api": api.api, "reminders": reminders.reminders}
+# in this order; the coach's ingest would first record what webhooks and linger left in the topic
+PARTS = {"idle": stage.idle, "coach": coach.coach, "webhooks": door.webhooks, "linger": door.linger, "hop": stage.hop, "commit": stage.commit,
+         "slow": stage.slow, "flat": stage.flat, "ack": door.ack, "api": api.api, "reminders": reminders.reminders}
 RESULT = ROOT / ".run" / "bench" / "RESULT.json"
 FILES_MIN = 8192                # 1,000 calls in flight, and the load's own connections
 

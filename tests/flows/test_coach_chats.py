@@ -171,6 +171,7 @@ def test_who_is_not_let_in_and_what_cannot_be_read(ingest, topics):
     assert post(ingest, message(phone), body="MessageSid=SM1&From=somebody+else").status_code == 401
     assert post(ingest, {"From": "whatsapp:" + phone, "Body": phone}).status_code == 200
     assert post(ingest, {"MessageSid": "SM1", "Body": phone}).status_code == 200
-    letters = [event for event in topics.wait("dead.ingest", type="event.rejected", count=2) if phone.lstrip("+") in event["data"]["event"]]
+    letters = wait_until(lambda: (found := [event for event in topics.find("dead.ingest", type="event.rejected")
+                                            if phone.lstrip("+") in event["data"]["event"]]) and len(found) == 2 and found, "two dead letters")
     assert sorted(letter["data"]["pointer"] for letter in letters) == ["/From", "/MessageSid"]
     assert not topics.find("inbound.twilio", "whatsapp:" + phone)

@@ -13,6 +13,7 @@ from sandbox_process import process  # noqa: F401 (a fixture)
 
 COACH = "coach@acme.test"
 TENANT = "graph-acme"
+ORGANIZER = "ana@graph-acme.test"     # of no other company
 SECRETS = KEYS["GRAPH_CLIENT_SECRET"].split(",")
 
 
@@ -51,7 +52,7 @@ class Calendar:
         names = "".join(f", {name} = {value}" for name, value in columns.items())
         self.cursor.execute(f"UPDATE graph_subscriptions SET next_check_at = now(){names}")
 
-    def put(self, number, organizer="ana@acme.test", hours=3, subject="Roof", notify=True, **more):
+    def put(self, number, organizer=ORGANIZER, hours=3, subject="Roof", notify=True, **more):
         start = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(hours=hours)
         event = {"subject": subject, "start": {"dateTime": start.strftime("%Y-%m-%dT%H:%M:%S.0000000"), "timeZone": "UTC"},
                  "end": {"dateTime": (start + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.0000000"), "timeZone": "UTC"},
@@ -105,7 +106,7 @@ def test_a_meeting_in_the_calendar_is_recorded_moved_and_cancelled(calendar):
     number = a_number()
     start = calendar.put(number)
     meeting = calendar.meeting(number, status="scheduled")
-    assert (meeting["tenant"], meeting["salesperson_email"], meeting["title"], meeting["start_time"]) == (TENANT, "ana@acme.test", "Roof", start)
+    assert (meeting["tenant"], meeting["salesperson_email"], meeting["title"], meeting["start_time"]) == (TENANT, ORGANIZER, "Roof", start)
     client = calendar.cursor.execute("SELECT email, name FROM clients WHERE client_id = %s", [meeting["client_id"]]).fetchone()
     assert client == {"email": "bo@client.test", "name": "Bo Lee"}
     moved = calendar.put(number, hours=30)
@@ -113,7 +114,7 @@ def test_a_meeting_in_the_calendar_is_recorded_moved_and_cancelled(calendar):
     calendar.remove(number)
     assert calendar.meeting(number, status="cancelled")["next_check_at"] is None
     assert {answer["status"] for hook in ("created", "updated", "deleted") for answer in calendar.told(hook)} == {202}
-    changes = [event["data"]["change"] for event in calendar.topics.wait("meetings", "ana@acme.test", count=3, meeting_id=str(meeting["meeting_id"]))]
+    changes = [event["data"]["change"] for event in calendar.topics.wait("meetings", ORGANIZER, count=3, meeting_id=str(meeting["meeting_id"]))]
     assert changes == ["scheduled", "moved", "cancelled"]
 
 

@@ -36,7 +36,7 @@ class Person:
 
 
 def some_number():
-    return "+1202555" + str(uuid.uuid4().int)[:4]
+    return "+1202" + str(2_000_000 + uuid.uuid4().int % 7_999_999)
 
 
 def webhook(ingest, call, phone, tracking, hook="call.completed", **facts):
