@@ -12,7 +12,7 @@
 #define SECOND_US       INT64_C(1000000)
 #define DAY_SECONDS     INT64_C(86400)
 #define FRACTION_DIGITS 6                                       /* microseconds: what Postgres keeps */
-#define TIME_US_MIN     (INT64_C(-62167219200) * SECOND_US)     /* 0000-01-01T00:00:00Z */
+#define TIME_US_MIN     (INT64_C(-62135596800) * SECOND_US)     /* 0001-01-01T00:00:00Z: Postgres knows no year 0 */
 #define TIME_US_MAX     (INT64_C(253402300800) * SECOND_US - 1) /* end of 9999: RFC 3339 has four-digit years */
 
 /* --- views -------------------------------------------------------------------------------------------------------- */

@@ -42,7 +42,7 @@ int64_t monotonic_us(void);         /* for durations and deadlines; unaffected b
 #define TIME_BYTES sizeof("2026-11-21T06:29:49.123456Z")
 /* RFC 3339, UTC, microseconds; `ret` must hold TIME_BYTES; returns `ret`. */
 char *time_print(int64_t us, char *ret);
-/* Reads RFC 3339 (any offset, any fraction) into microseconds UTC; false when it is not one. */
+/* Reads RFC 3339 (any offset, any fraction) of the years 1 to 9999 into microseconds UTC; false when it is not one. */
 bool time_read(struct text text, int64_t *ret_us);
 
 /* malloc family that ends the process when memory is out: the supervisor restarts it, Kafka delivers again. */

@@ -31,8 +31,10 @@ bool email_read(const char *text, char ret[EMAIL_BYTES])
     static const char blanks[] = " \t\r\n";
     char address[EMAIL_BYTES];
 
-    text += text ? strspn(text, blanks) : 0;
-    size_t bytes = text ? strlen(text) : 0;
+    if (text == NULL)
+        return false;
+    text += strspn(text, blanks);
+    size_t bytes = strlen(text);
     while (bytes > 0 && strchr(blanks, text[bytes - 1]))
         bytes--;
     if (bytes == 0 || bytes >= sizeof(address))

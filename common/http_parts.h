@@ -136,7 +136,7 @@ struct http_server {
     struct http_list phases[HTTP_PHASES];
     size_t connections;
     int64_t clients_checked_us;
-    size_t in_flight_bytes;
+    size_t in_flight_bytes;                 /* of bodies beyond HTTP_SMALL_BODY_BYTES */
     struct http_exchange *spare;
     size_t spares;
     struct http_linger *first_linger, *last_linger;

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define BODY_ROOM_AT_FIRST  (16 * 1024) /* a larger Content-Length has to send bytes before it gets memory */
-#define SPARE_EXCHANGES_MAX 128         /* each keeps a body's room up to the above, and an arena's first chunk */
+#define BODY_ROOM_AT_FIRST  HTTP_SMALL_BODY_BYTES /* a larger Content-Length has to send bytes before it gets memory */
+#define SPARE_EXCHANGES_MAX 128                   /* each keeps a body's room up to the above, and an arena's first chunk */
 
 static const struct http_answer_header retry_soon[] = { { "Retry-After", "1" }, { NULL, NULL } };
 
@@ -248,6 +248,7 @@ static bool route_is_found(struct http_exchange *exchange)
     return refuse(exchange, 404, "there is nothing at this path");
 }
 
+/* Nothing is counted yet: who only says how much is to come takes the room of nobody. */
 static bool body_is_welcome(struct http_exchange *exchange, const struct head *head, uint64_t length)
 {
     struct http_server *server = exchange->connection->server;
@@ -258,12 +259,8 @@ static bool body_is_welcome(struct http_exchange *exchange, const struct head *h
     if (length > bytes_max || (head->codings > 0 && bytes_max == 0))
         return refuse(exchange, 413, "the body is larger than this path takes");
     exchange->body_bytes_max = head->codings > 0 ? bytes_max : length;
-    if (length == 0)
-        return true;
-    if (length > server->settings.in_flight_bytes_max - server->in_flight_bytes)
+    if (length > HTTP_SMALL_BODY_BYTES && length > server->settings.in_flight_bytes_max - server->in_flight_bytes)
         return refuse_with(exchange, 503, "too much is being received at the moment", retry_soon);
-    exchange->counted_bytes = length;
-    server->in_flight_bytes += length;
     return true;
 }
 
@@ -291,7 +288,7 @@ static bool body_make_room(struct http_exchange *exchange, size_t more)
     struct http_server *server = exchange->connection->server;
     size_t need = exchange->body_bytes + more;
 
-    if (need > exchange->counted_bytes) { /* chunked: it is counted as it comes */
+    if (need > HTTP_SMALL_BODY_BYTES) {
         if (need - exchange->counted_bytes > server->settings.in_flight_bytes_max - server->in_flight_bytes)
             return false;
         server->in_flight_bytes += need - exchange->counted_bytes;

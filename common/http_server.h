@@ -28,6 +28,7 @@ struct http_route {
     const struct websocket_events *websocket;
 };
 
+#define HTTP_SMALL_BODY_BYTES (16 * 1024)
 #define HTTP_ROUTE_NONE "none"
 #define HTTP_STATUS_CLIENT_LEFT 499
 
@@ -37,7 +38,9 @@ struct http_server_settings {
     int64_t connections_per_address_max;
     int64_t request_deadline_ms;        /* from the first byte of a request to its last; also idle keep-alive */
     int64_t answer_deadline_ms;         /* a kept exchange nobody answered by then gets 503 */
-    size_t in_flight_bytes_max;         /* bodies held at once; beyond it 503 with Retry-After */
+    /* larger bodies held at once, as much of them as has come; beyond it 503 with Retry-After.  Small ones are limited by
+     * the connections, and so are let in whatever else is under way */
+    size_t in_flight_bytes_max;
     /* called for each request's final status, on the loop thread; may be NULL (metrics and log).  `route` is the
      * route's path, or HTTP_ROUTE_NONE; a client that left before there was an answer gives HTTP_STATUS_CLIENT_LEFT */
     void (*on_answer)(void *context, const char *route, int status, int64_t took_us);

@@ -17,6 +17,7 @@
 #define TOKEN_BYTES_MAX 16384
 #define TOKEN_ANSWER_BYTES_MAX (64 * 1024)
 #define TOKEN_MARGIN_US (60 * INT64_C(1000000))     /* before its end a new one is asked for */
+#define TOKEN_LASTS_S_MAX 86400                     /* whatever Microsoft says */
 #define ANSWER_BYTES_MAX (4 * 1024 * 1024)
 #define PREFER "Prefer: outlook.timezone=\"UTC\", IdType=\"ImmutableId\""
 
@@ -160,7 +161,7 @@ static enum outcome token_get(struct work *work, const char **ret)
     int64_t lasts_s = lasts ? atoll(lasts) : tree_count(json, "expires_in");
     if (!text || !*text || strlen(text) >= TOKEN_BYTES_MAX || strpbrk(text, "\r\n") || lasts_s <= 0)
         return retry(work, 0, "Microsoft's answer has no token that can be used");
-    token_keep(text, lasts_s * 1000000);
+    token_keep(text, (lasts_s < TOKEN_LASTS_S_MAX ? lasts_s : TOKEN_LASTS_S_MAX) * 1000000);
     *ret = text;
     return DONE;
 }

@@ -76,7 +76,12 @@ bool graph_notices_find(struct text body, struct json_value *ret_items, struct p
         return false;
     if (!json_find(root, "value", ret_items) || ret_items->kind != JSON_ARRAY)
         return fail_at(why, "/value", "must be a list of notices");
-    return true;
+    struct json_scan scan;
+    struct json_value item;
+    size_t count = 0;
+    for (json_enter(&scan, *ret_items); json_element(&scan, &item);)
+        count++;
+    return count <= GRAPH_ITEMS_MAX || fail_at(why, "/value", "must have at most %d notices, has %zu", GRAPH_ITEMS_MAX, count);
 }
 
 /* NULL: it is no text, or longer. */
@@ -85,6 +90,12 @@ static const char *text_member(struct json_value object, const char *name, size_
     struct json_value value;
     const char *text = json_find(object, name, &value) ? json_string(value, arena) : NULL;
     return text && *text && strlen(text) <= bytes_max ? text : NULL;
+}
+
+const char *graph_notice_state(struct json_value item, struct arena *arena)
+{
+    const char *state = text_member(item, "clientState", STATE_BYTES_MAX, arena);
+    return state ? state : "";
 }
 
 /* The item without what must not be kept. */
@@ -140,15 +151,12 @@ static const char *event_id_in(const char *resource)
 bool graph_notice_read(struct json_value item, struct arena *arena, struct graph_notice *ret, struct problem *why)
 {
     struct json_value data;
-    *ret = (struct graph_notice){ .client_state = "", .subscription_id = "unknown", .change = "updated",
-                                  .item = TEXT("{}") };
+    *ret = (struct graph_notice){ .subscription_id = "unknown", .change = "updated", .item = TEXT("{}") };
     if (item.kind != JSON_OBJECT)
         return fail(why, "an item is not an object");
     ret->item = without_state(item, arena);
-    const char *state = text_member(item, "clientState", STATE_BYTES_MAX, arena);
     const char *subscription = text_member(item, "subscriptionId", SUBSCRIPTION_BYTES_MAX, arena);
     const char *change = change_of(item, arena);
-    ret->client_state = state ? state : "";
     if (!subscription)
         return fail_at(why, "/subscriptionId", "must be a text of at most %d bytes", SUBSCRIPTION_BYTES_MAX);
     ret->subscription_id = subscription;
@@ -263,20 +271,20 @@ static void receive(struct http_exchange *exchange, struct ingest *ingest, struc
     struct source *source = NULL;
     struct json_value item;
     struct json_scan scan;
-    int count = 0, wrong = 0;
+    int wrong = 0;
 
     graph_client_states(ingest->graph_client_secret, tenant ? tenant : "", ingest->coach_mailbox, states);
     *batch = (struct batch){ .exchange = exchange, .left = 1 };
     json_enter(&scan, items);
-    while (json_element(&scan, &item) && count++ < GRAPH_ITEMS_MAX) {
+    while (json_element(&scan, &item)) {
         struct graph_notice notice;
         struct problem why = { 0 };
-        bool readable = graph_notice_read(item, ingest->scratch, &notice, &why);
-        int key = graph_state_find(states, notice.client_state);
+        int key = graph_state_find(states, graph_notice_state(item, ingest->scratch));
         if (key == SIGNATURE_WRONG) {
             wrong++;
             continue;
         }
+        bool readable = graph_notice_read(item, ingest->scratch, &notice, &why);
         if (!source && !(source = inbound_source(ingest, exchange, SOURCE, NULL, key)))
             return; /* answered 429, before anything was kept */
         keep(ingest, source, batch, &notice, readable ? NULL : &why);
@@ -306,6 +314,6 @@ static void notify(struct http_exchange *exchange, void *context)
 
 /* ?tenant=… is the company, as the subscription was told. */
 const struct http_route graph_hook_routes[] = {
-    { "POST", GRAPH_NOTIFY_PATH, notify, WEBHOOK_BYTES_MAX, NULL },
+    { "POST", GRAPH_NOTIFY_PATH, notify, GRAPH_BODY_BYTES_MAX, NULL },
     { 0 },
 };

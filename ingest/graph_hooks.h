@@ -7,7 +7,8 @@
 #include "common/json.h"
 
 #define GRAPH_NOTIFY_PATH "/graph/notify"
-#define GRAPH_ITEMS_MAX 1000                /* of one body */
+#define GRAPH_ITEMS_MAX 1000                /* of one body; with more of them none is taken, so that none is lost */
+#define GRAPH_BODY_BYTES_MAX (GRAPH_ITEMS_MAX * 2048)   /* small, as it must be parsed to know whose it is */
 #define GRAPH_STATE_BYTES (2 * SHA256_BYTES + 1)
 #define GRAPH_STATES_BYTES_MAX 1024         /* of all secrets in use */
 
@@ -23,7 +24,6 @@ int graph_state_find(const char *states, const char *given);
 
 /* One item; terminated texts in the arena. */
 struct graph_notice {
-    const char *client_state;               /* "" when it has none */
     const char *subscription_id;
     const char *change;                     /* as in graph.change.received */
     const char *event_id;                   /* of the calendar's event; NULL: it is about the subscription */
@@ -33,6 +33,8 @@ struct graph_notice {
 
 /* The items of a body.  False with the reason when it is no list of notices. */
 bool graph_notices_find(struct text body, struct json_value *ret_items, struct problem *why);
+/* What an item says to be ours by; "" when it says nothing.  It is looked at before anything else. */
+const char *graph_notice_state(struct json_value item, struct arena *arena);
 /* False with pointer and reason when it cannot be understood; what was read until then stands in `ret`. */
 bool graph_notice_read(struct json_value item, struct arena *arena, struct graph_notice *ret, struct problem *why);
 /* The id of an inbound event: the same notice twice has the same one.  `received_at` tells those apart that have no

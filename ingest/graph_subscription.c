@@ -435,13 +435,15 @@ static const char *link_of(struct work *work, const cJSON *json, const char *nam
     return link && strlen(link) <= LINK_BYTES_MAX && http_leads_to(link, ingest->graph_url) ? link : NULL;
 }
 
-/* One page. */
+/* One page.  A link of another GRAPH_BASE_URL than is set by now leads to its beginning. */
 static enum outcome read_page(struct work *work, struct subscription *row, struct asking *asking)
 {
+    const struct ingest *ingest = work_context(work);
     const cJSON *json, *item;
     int count = 0;
+    bool goes_on = row->delta_link && http_leads_to(row->delta_link, ingest->graph_url);
     asking->request = (struct graph_request){ .method = "GET",
-                                              .url = row->delta_link ? row->delta_link : window_url(work, row),
+                                              .url = goes_on ? row->delta_link : window_url(work, row),
                                               .prefer = "odata.maxpagesize=50" };
     TRY(ask_graph(work, "page", asking, &json));
     if (asking->gone) {                 /* Graph forgot where it was: from the beginning */

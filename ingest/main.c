@@ -75,7 +75,7 @@ static const struct setting settings[] = {
     { "INGEST_REQUEST_DEADLINE", SET_DURATION, AT(request_deadline_ms), "10s", 100, 600000,
       .help = "from a request's first byte to its last, then 408" },
     { "INGEST_IN_FLIGHT_BYTES_MAX", SET_BYTES, AT(in_flight_bytes_max), "256MiB", .least = 32 * 1024 * 1024,
-      .help = "bodies held at once, then 503" },
+      .help = "bodies above 16 KiB held at once, then 503" },
     { "INGEST_IN_FLIGHT_PER_KEY_MAX", SET_COUNT, AT(in_flight_per_key_max), "10000", 1, 1000000,
       .help = "webhooks of one source without an answer, then 429" },
     { "API_THREADS", SET_COUNT, AT(api_threads), "4", 1, 64, .help = "API requests that ask Postgres at once" },

@@ -332,6 +332,15 @@ def test_a_calendar_is_read_page_by_page_and_from_its_beginning_when_graph_forgo
     assert sizes == {"50"}
 
 
+def test_a_calendar_whose_place_is_at_another_address_is_read_from_its_beginning(calendar):
+    """As after a trial with a server of one's own: GRAPH_BASE_URL is another one, and the database is the same."""
+    number = a_number()
+    calendar.put(number, organizer="jo@acme.test", hours=10, notify=False)
+    calendar.due(missed_at="now()", delta_link="'http://127.0.0.1:1/v1.0/users/x/calendarView/delta?$deltatoken=7'")
+    calendar.meeting(number)
+    assert calendar.settle()["delta_link"].startswith(calendar.sandbox.url)
+
+
 def test_days_come_into_sight(calendar):
     number = a_number()
     calendar.put(number, organizer="ida@acme.test", hours=24 * 10, notify=False)

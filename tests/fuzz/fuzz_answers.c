@@ -1,10 +1,12 @@
 /* Whatever comes back from a provider, headers and body, byte by byte: the request ends, and so does its handler, with
  * what it makes of it or with a reason.  The first byte chooses who answers so: Twilio to a message or with its list of
- * messages, HubSpot to a note or with those it has, the host of a recording, OpenAI to an upload, or Shunya to an order. */
+ * messages, HubSpot to a note or with those it has, the host of a recording, OpenAI to an upload, Shunya to an order, or
+ * Microsoft Graph: with a calendar's event or a page of it, or to a subscription or with those it has. */
 #include "tests/fuzz/fuzz.h"
 
 #include "common/crypto.h"
 #include "common/stage/runtime.h"
+#include "ingest/graph.h"
 #include "notifier/notifier.h"
 #include "tests/unit/scripted_server.h"
 #include "transcribe/audio.h"
@@ -33,6 +35,7 @@ static struct server server;
 static struct text answer_bytes; /* under the server's mutex */
 static struct notifier notifier;
 static struct transcribe transcribe;
+static struct ingest ingest;
 static char who;
 
 /* --- the other side ----------------------------------------------------------------------------------------------- */
@@ -87,6 +90,18 @@ static const char *const meeting_values[LENGTH(meeting_names)] = {
     NULL, NULL, NULL, NULL, NULL, "f", NULL
 };
 
+/* A subscription that is not there yet, or whose calendar is to be read. */
+static const char *const subscription_names[] = { "now_us",     "next_check_at", "subscription_id", "state_sha256",
+                                                  "delta_link", "expires_us",    "renew_us",        "window_us",
+                                                  "missed_us",  "made",          "failures",        "has_company" };
+static const char *const absent_subscription[LENGTH(subscription_names)] = {
+    "1795242589000000", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "0", "0", "t"
+};
+static const char *const missed_subscription[LENGTH(subscription_names)] = {
+    "1795242589000000", NULL, "S1", NULL, "http://elsewhere.test/page", "1795342589000000", "1795342589000000", NULL,
+    "1795242589000000", "1", "0", "t"
+};
+
 static enum outcome answer_query(void *unused, const struct statement *statement, struct params params,
                                  struct arena *arena, struct rows *ret)
 {
@@ -106,6 +121,13 @@ static enum outcome answer_query(void *unused, const struct statement *statement
         };
         return DONE;
     }
+    if (strcmp(statement->name, "find_subscription") == 0) {
+        *ret = (struct rows){ .count = 1,
+                              .columns = LENGTH(subscription_names),
+                              .values = who == 'c' ? missed_subscription : absent_subscription,
+                              .names = subscription_names };
+        return DONE;
+    }
     bool known = strcmp(statement->name, "find_message") != 0 && strcmp(statement->name, "job_find") != 0;
     *ret = (struct rows){ .count = known, .columns = LENGTH(names), .values = values, .names = names };
     return DONE;
@@ -117,7 +139,7 @@ static enum outcome make_ask(void *unused, const char *name, const struct ask *a
 {
     bool found, recording = strcmp(name, "recording") == 0, words = strncmp(name, "transcri", 8) == 0;
     bool note = strcmp(ask->provider, "hubspot") == 0;
-    bool of_hubspot = who == 'h' || who == 'n', looks = who == 'l' || who == 'n';
+    bool of_hubspot = who == 'h' || who == 'n', looks = who == 'l' || who == 'n' || who == 'k';
     (void)unused, (void)arena;
     *ret = (struct answer){ .body = recording ? TEXT(RECORDING)
                                     : words   ? TEXT(TRANSCRIPT)
@@ -178,6 +200,20 @@ static void note_a_meeting(void)
     try_handler(&stage, tell_answer, &EVENT_CHAT_ANSWERED,
                 "{\"message_id\":\"SM1\",\"from\":\"+15550100147\",\"act\":\"complete\",\"meeting_id\":\"" ASK_ID
                 "\",\"outcome\":\"Signed.\"}");
+}
+
+static void read_an_event(void)
+{
+    static const struct stage stage = { .name = "ingest", .context = &ingest };
+    try_handler(&stage, record_graph_change, &EVENT_GRAPH_CHANGE_RECEIVED,
+                "{\"subscription_id\":\"S1\",\"change\":\"updated\",\"event_id\":\"E1\","
+                "\"received_at\":\"2026-11-21T14:30:00Z\",\"item\":\"{}\"}");
+}
+
+static void look_after_a_calendar(void)
+{
+    static const struct stage stage = { .name = "ingest", .context = &ingest };
+    try_handler(&stage, look_after_subscription, &EVENT_SUBSCRIPTION_DUE, "{\"mailbox\":\"coach@acme.test\"}");
 }
 
 /* A copy that was kept is not fetched again. */
@@ -246,6 +282,14 @@ int LLVMFuzzerInitialize(int *count, char ***arguments)
                                   .messages = PACE_NEW,
                                   .searches = PACE_NEW,
                                   .twilio_timeout_ms = TIMEOUT_MS };
+    ingest = (struct ingest){ .public_url = "https://sb.test",
+                              .default_tenant = "acme",
+                              .coach_mailbox = "coach@acme.test",
+                              .graph_tenant_id = "T1",
+                              .graph_client_id = "C1",
+                              .graph_client_secret = "secret",
+                              .graph_url = url,
+                              .graph_login_url = url };
     transcribe = (struct transcribe){ .with = TRANSCRIBE_OPENAI,
                                       .openai_key = "sk",
                                       .shunya = { .key = "sk", .url = url, .timeout_ms = TIMEOUT_MS },
@@ -276,12 +320,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    who = strchr("slrwjhn", data[0]) && data[0] ? (char)data[0] : 's';
+    who = strchr("slrwjhngcmk", data[0]) && data[0] ? (char)data[0] : 's';
     answer_with((struct text){ (const char *)data + 1, size - 1 });
     if (who == 's' || who == 'l')
         tell_of_a_call();
     else if (who == 'h' || who == 'n')
         note_a_meeting();
+    else if (who == 'g')
+        read_an_event();
+    else if (who == 'c' || who == 'm' || who == 'k')
+        look_after_a_calendar();
     else
         hear_a_call();
     answer_with((struct text){ NULL, 0 }); /* a connection that the client gave up may be answered yet */

@@ -8,6 +8,7 @@
 
 #define KEPT_MAX  512
 #define BIG_BYTES (16 * 1024 * 1024)
+#define LARGE_BYTES (40 * 1024) /* of a body that is not small */
 #define HOST      "Host: x\r\n"
 
 static struct http_server *server;
@@ -111,8 +112,9 @@ static const struct http_route routes[] = {
     { "POST", "/echo", echo, 1000, NULL },         { "GET", "/hello", hello, 0, NULL },
     { "GET", "/calls/{id}", show, 0, NULL },       { "PUT", "/calls/{id}", show, 0, NULL },
     { "GET", "/calls/{id}/parts", show, 0, NULL }, { "GET", "/show", show, 0, NULL },
-    { "POST", "/keep", keep, 1000, NULL },         { "GET", "/big", big, 0, NULL },
-    { "GET", "/refuse", refuse, 0, NULL },         { 0 },
+    { "POST", "/keep", keep, LARGE_BYTES, NULL },  { "GET", "/big", big, 0, NULL },
+    { "GET", "/refuse", refuse, 0, NULL },         { "POST", "/large", echo, LARGE_BYTES, NULL },
+    { 0 },
 };
 
 static inline struct http_server_settings usual_settings(void)

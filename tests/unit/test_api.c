@@ -230,6 +230,10 @@ static void a_cursor_needs_a_time_and_an_id_of_its_kind(void **state)
     } cases[] = {
         { &calls_order, { "infinity", "a", "b" }, false },
         { &calls_order, { "soon", "a", "b" }, false },
+        { &calls_order, { "0000-01-01T00:00:00.000000Z", "a", "b" }, false },
+        { &calls_order, { "0001-01-01T00:00:00.000000Z", "a", "b" }, true },
+        { &calls_order, { "2026-11-21T06:29:49.000000Z", "\xFF", "b" }, false },
+        { &calls_order, { "2026-11-21T06:29:49.000000Z", "a", "\xC3" }, false },
         { &leads_order, { "2026-11-21T06:29:49.000000Z", "a", "b" }, false },
         { &leads_order, { "2026-11-21T06:29:49.000000Z", "886313e1-3b8a-5372-9b90-0c9aee199e5d", "b" }, true },
         { &appointments_order, { "9999-12-31T00:00:00.000000Z", "886313e1-3b8a-5372-9b90-0c9aee199e5d", "b" }, true },

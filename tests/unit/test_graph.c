@@ -65,9 +65,10 @@ static void each_item_is_known_by_its_state(void **state)
             assert_true(json_element(&scan, &item));
             assert_true(graph_notice_read(item, arena, &notice, &why));
             int wanted = cJSON_IsTrue(expected) ? 0 : SIGNATURE_WRONG;
-            assert_int_equal(graph_state_find(member(vector, "secret"), notice.client_state), wanted);
+            const char *given = graph_notice_state(item, arena);
+            assert_int_equal(graph_state_find(member(vector, "secret"), given), wanted);
             const char *several = arena_printf(arena, "another,%s,third", member(vector, "secret"));
-            assert_int_equal(graph_state_find(several, notice.client_state), wanted == 0 ? 1 : SIGNATURE_WRONG);
+            assert_int_equal(graph_state_find(several, given), wanted == 0 ? 1 : SIGNATURE_WRONG);
             assert_null(strstr(notice.item.at, "clientState"));
         }
         assert_false(json_element(&scan, &item));
@@ -158,7 +159,7 @@ static void an_item_is_kept_without_its_state(void **state)
                            &value, &why));
     graph_notice_read(value, arena, &notice, &why);
     assert_string_equal(notice.item.at, "{\"a\":[1, {\"clientState\":2}],\"changeType\":\"created\"}");
-    assert_string_equal(notice.client_state, "c");
+    assert_string_equal(graph_notice_state(value, arena), "c");
     char *large = arena_alloc(arena, 70001);
     memset(large, 'x', 70000);
     assert_true(json_parse(text_of(arena_printf(arena, "{\"a\":\"%s\"}", large)), &value, &why));
@@ -203,6 +204,28 @@ static void a_body_that_is_no_list_of_notices(void **state)
     }
 }
 
+/* What is not looked at must not be acknowledged. */
+static void a_list_is_taken_whole_or_not_at_all(void **state)
+{
+    struct json_value items;
+    struct problem why = { 0 };
+    struct buf body;
+    (void)state;
+    buf_init(&body, 64 * 1024);
+    buf_add_string(&body, "{\"value\":[");
+    for (int i = 0; i < GRAPH_ITEMS_MAX; i++)
+        buf_add_string(&body, i > 0 ? ",{}" : "{}");
+    size_t bytes = body.bytes;
+    buf_add_string(&body, "]}");
+    assert_true(graph_notices_find(buf_text(&body), &items, &why));
+    body.bytes = bytes;
+    buf_add_string(&body, ",{}]}");
+    assert_false(graph_notices_find(buf_text(&body), &items, &why));
+    assert_string_equal(why.pointer, "/value");
+    assert_non_null(strstr(why.text, "at most 1000 notices, has 1001"));
+    buf_done(&body);
+}
+
 #define TEST_OF(name) cmocka_unit_test_setup_teardown(name, start, finish)
 int main(void)
 {
@@ -213,6 +236,7 @@ int main(void)
         TEST_OF(an_item_is_kept_without_its_state),
         TEST_OF(the_same_notice_has_the_same_id),
         TEST_OF(a_body_that_is_no_list_of_notices),
+        TEST_OF(a_list_is_taken_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,16 @@ static int start_narrow(void **state)
     (void)state;
     settings.connections_max = 6;
     settings.connections_per_address_max = 4;
-    settings.in_flight_bytes_max = 1000;
+    start(&settings);
+    return 0;
+}
+
+static int start_cramped(void **state)
+{
+    struct http_server_settings settings = usual_settings();
+
+    (void)state;
+    settings.in_flight_bytes_max = LARGE_BYTES * 3 / 2;
     start(&settings);
     return 0;
 }
@@ -242,42 +251,70 @@ static void connections_are_limited_in_all(void **state)
         wire_close(wires[i]);
 }
 
-static void bodies_in_flight_are_limited(void **state)
+static void send_large(struct wire *wire, const char *path, bool chunked)
 {
-    static const char *const too_many[] = {
-        "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 500\r\n\r\n",
-        "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1F4\r\n"
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-        "aaaaaaaaaa"
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-        "aaaaaaaaaa"
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-        "aaaaaaaaaa"
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-        "aaaaaaaaaa",
-    };
-    struct wire *first = wire_open(port);
+    char *body = malloc(LARGE_BYTES), head[200];
+
+    assert_non_null(body);
+    memset(body, 'a', LARGE_BYTES);
+    if (chunked)
+        snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n%x\r\n", path,
+                 LARGE_BYTES);
+    else
+        snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n", path, LARGE_BYTES);
+    wire_send(wire, head);
+    wire_try_send(wire, body, LARGE_BYTES); /* it may be refused before it is sent */
+    free(body);
+}
+
+/* The room is that of one and a half. */
+static void large_bodies_in_flight_are_limited(void **state)
+{
+    struct wire *first = wire_open(port), *small = wire_open(port);
     struct wire_answer answer;
 
     (void)state;
-    char body[601] = { 0 };
-    memset(body, 'a', 600);
-    wire_send(first, "POST /keep HTTP/1.1\r\n" HOST "Content-Length: 600\r\n\r\n");
-    wire_send(first, body);
+    send_large(first, "/keep", false);
     struct http_exchange *exchange = take_kept();
-    for (size_t i = 0; i < LENGTH(too_many); i++) {
+    for (int i = 0; i < 2; i++) {
         struct wire *second = wire_open(port);
-        assert_int_equal(wire_ask(second, too_many[i], &answer), 503);
+        send_large(second, "/large", i == 1);
+        wire_answer(second, true, &answer);
+        assert_int_equal(answer.status, 503);
         assert_non_null(strstr(answer.head, "Retry-After: 1\r\n"));
         shutdown(second->fd, SHUT_WR);
         wire_ends(second);
         wire_close(second);
     }
+    assert_int_equal(wire_ask(small, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nabcd", &answer), 200);
     http_answer(exchange, 202, NULL, TEXT(""), NULL);
     wire_answer(first, true, &answer);
-    wire_send(first, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 600\r\n\r\n");
-    assert_int_equal(wire_ask(first, body, &answer), 200);
+    send_large(first, "/large", false);
+    wire_answer(first, true, &answer);
+    assert_int_equal(answer.status, 200);
+    wire_close(small);
     wire_close(first);
+}
+
+/* Sixteen strangers with a line of text each must not shut the door for everybody. */
+static void what_was_only_announced_takes_no_room(void **state)
+{
+    struct wire *idlers[16], *wire = wire_open(port);
+    struct wire_answer answer;
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(idlers); i++) {
+        idlers[i] = wire_open(port);
+        wire_send(idlers[i], "POST /large HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 40000\r\n\r\n");
+        wire_answer(idlers[i], false, &answer);
+        assert_int_equal(answer.status, 100);
+    }
+    send_large(wire, "/large", false);
+    wire_answer(wire, true, &answer);
+    assert_int_equal(answer.status, 200);
+    for (size_t i = 0; i < LENGTH(idlers); i++)
+        wire_close(idlers[i]);
+    wire_close(wire);
 }
 
 /* --- drain -------------------------------------------------------------------------------------------------------- */
@@ -471,7 +508,8 @@ int main(void)
         WITH(start_usual, clients_may_leave_at_any_point),
         WITH(start_narrow, connections_are_limited_per_address),
         WITH(start_narrow, connections_are_limited_in_all),
-        WITH(start_narrow, bodies_in_flight_are_limited),
+        WITH(start_cramped, large_bodies_in_flight_are_limited),
+        WITH(start_cramped, what_was_only_announced_takes_no_room),
         WITH(start_usual, drain_waits_for_answers),
         WITH(start_usual, drain_gives_up_in_the_end),
         WITH(start_usual, threads_answer_at_once),

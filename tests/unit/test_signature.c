@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <setjmp.h>
 #include <cmocka.h> /* last: it has a macro named fail */
@@ -281,6 +282,7 @@ static void shunya_signs_time_and_body(void **state)
         { " t=1700000000 , v1=" SHUNYA_TIMED " ", "whsec", SHUNYA_BODY, -300, 0 },
         { "v1=" SHUNYA_TIMED ",t=1700000000", "whsec", SHUNYA_BODY, 0, 0 },
         { "t=1700000000,v1=" SHUNYA_PLAIN ",v1=" SHUNYA_TIMED ",v2=x", "whsec", SHUNYA_BODY, 0, 0 },
+        { "t=1700000000,v1=" SHUNYA_TIMED ",v1=x", "new,whsec", SHUNYA_BODY, 0, 1 },
         { "t=1700000000,v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY, 301, SIGNATURE_WRONG },
         { "t=1700000000,v1=" SHUNYA_TIMED, "whsec", SHUNYA_BODY, -301, SIGNATURE_WRONG },
         { "t=1700000000,v1=" SHUNYA_TIMED, "other", SHUNYA_BODY, 0, SIGNATURE_WRONG },
@@ -324,6 +326,37 @@ static void shunya_once_signed_the_body_alone(void **state)
     assert_int_equal(signature_shunya(TEXT(""), hex_of(TEXT(""), "b", printed), TEXT("b"), 0, true), SIGNATURE_WRONG);
 }
 
+static int64_t cpu_us(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
+}
+
+/* Whoever sends it needs no secret to give many; each must not cost a hash of the whole body. */
+static void many_signatures_cost_as_much_as_one(void **state)
+{
+    const size_t body_bytes = 8 * 1024 * 1024;
+    const struct text body = { calloc(1, body_bytes), body_bytes };
+    struct buf header;
+    (void)state;
+    assert_non_null(body.at);
+    buf_init(&header, 8192);
+    buf_add_string(&header, "t=1700000000,v1=" SHUNYA_PLAIN);
+    int64_t began_us = cpu_us();
+    assert_int_equal(signature_shunya(TEXT("whsec"), buf_text(&header), body, 1700000000, false), SIGNATURE_WRONG);
+    int64_t one_us = cpu_us() - began_us;
+    for (int i = 0; i < 100; i++)
+        buf_add_string(&header, ",v1=" SHUNYA_PLAIN);
+    began_us = cpu_us();
+    assert_int_equal(signature_shunya(TEXT("whsec"), buf_text(&header), body, 1700000000, false), SIGNATURE_WRONG);
+    int64_t hundred_us = cpu_us() - began_us;
+    print_message("one: %lld us, a hundred: %lld us\n", (long long)one_us, (long long)hundred_us);
+    assert_true(hundred_us < 10 * one_us);
+    buf_done(&header);
+    free((char *)body.at);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -362,7 +395,7 @@ int main(void)
         cmocka_unit_test(an_empty_secret_signs_nothing), cmocka_unit_test(twilio_signs_url_and_fields),
         cmocka_unit_test(twilio_names_its_hash),         cmocka_unit_test(twilio_forms_have_a_limit),
         cmocka_unit_test(shunya_signs_time_and_body),    cmocka_unit_test(shunya_once_signed_the_body_alone),
-        cmocka_unit_test(a_secret_as_it_is),
+        cmocka_unit_test(a_secret_as_it_is),             cmocka_unit_test(many_signatures_cost_as_much_as_one),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }
