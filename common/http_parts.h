@@ -24,7 +24,8 @@
 
 #define HTTP_HEAD_BYTES_MAX (8 * 1024)          /* request line and header fields; more is answered 431 */
 #define HTTP_HEADERS_MAX 100
-/* libmicrohttpd's memory for one connection: the head, 56 bytes for each field, and the head of the answer */
+#define HTTP_PARAMETERS_MAX 100                 /* of the query; more are answered 414 */
+/* libmicrohttpd's memory for one connection: the head, 56 bytes for each field and parameter, and the head of the answer */
 #define HTTP_CONNECTION_POOL_BYTES (16 * 1024)
 #define HTTP_ARENA_BYTES_MAX (64 * 1024 * 1024)
 #define HTTP_PATH_SEGMENTS_MAX 16

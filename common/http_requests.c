@@ -356,6 +356,24 @@ static enum MHD_Result request_hand_over(struct http_exchange *exchange)
     return MHD_YES;
 }
 
+static size_t count_parameters(const char *query)
+{
+    size_t count = 0;
+
+    for (const char *at = query; at != NULL; at = strchr(at + 1, '&'))
+        count++;
+    return count;
+}
+
+/* The only moment at which too many parameters can be answered: libmicrohttpd goes on to read them, and where its memory
+ * ends says nothing and waits. */
+static void refuse_parameters(struct http_connection *connection)
+{
+    exchange_report(connection->exchange, 414);
+    connection_refuse(connection, 414, "the query has more than 100 parameters");
+    shutdown(connection->fd, SHUT_RDWR);
+}
+
 void *request_begin(void *cls, const char *target, struct MHD_Connection *mhd)
 {
     struct http_connection *connection = connection_of(mhd);
@@ -382,6 +400,8 @@ void *request_begin(void *cls, const char *target, struct MHD_Connection *mhd)
         path[path_bytes] = '\0';
         exchange->path = path;
     }
+    if (count_parameters(query) > HTTP_PARAMETERS_MAX)
+        refuse_parameters(connection);
     return exchange;
 }
 

@@ -8,7 +8,8 @@
  * What libmicrohttpd leaves to us is done here: an absolute deadline per request (head and body; 408), refusal of
  * duplicate or conflicting Content-Length (400), 413 before the body is read, a connection limit per address (closed)
  * and in all (waits to be accepted), suspended connections whose client left, and drain (stop accepting, wait for
- * answers, answer the rest 503, stop).  The head of a request has at most 8 KiB and 100 fields (431). */
+ * answers, answer the rest 503, stop).  The head of a request has at most 8 KiB and 100 fields (431), its query 100
+ * parameters (414). */
 #pragma once
 
 #include "common/arena.h"

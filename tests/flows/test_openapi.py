@@ -45,11 +45,12 @@ def point_to_what_is_there(case, ids):
 
 
 def left_out(case, response):
-    """An empty parameter is as if it were not there, a head of more than 8 KiB refused whatever it says, and a handshake has no body that
-    anybody reads; and to GET, …/sessions/start is a visit like any other."""
+    """An empty parameter is as if it were not there, and an empty list of values is not there; a head of more than 8 KiB is refused whatever
+    it says, and a handshake has no body that anybody reads; and to GET, …/sessions/start is a visit like any other."""
     sent = parse_qs(urlsplit(response.request.url).query, keep_blank_values=True)
     handshake = case.path == "/graph/notify" and "validationToken" in sent
-    unread = [negative_data_rejection] if [""] in sent.values() or response.status_code == 431 or handshake else []
+    empty = [""] in sent.values() or [] in (case.query or {}).values()
+    unread = [negative_data_rejection] if empty or response.status_code in (414, 431) or handshake else []
     start = [allow_header_conformance, unsupported_method] if case.path.endswith("/sessions/start") else []
     return [positive_data_acceptance, *unread, *start]
 

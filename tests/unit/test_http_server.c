@@ -180,6 +180,33 @@ static void large_heads(void **state)
     }
 }
 
+static void queries_of_many_parameters(void **state)
+{
+    static const struct {
+        size_t parameters, bytes;
+        int status;
+    } cases[] = { { 1, 1, 200 },   { 100, 1, 200 },  { 100, 70, 200 },  { 60, 130, 200 },
+                  { 101, 1, 414 }, { 101, 70, 414 }, { 1000, 1, 414 }, { 4000, 1, 414 } };
+    struct wire_answer answer;
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct wire *wire = wire_open(port);
+        struct buf request;
+        buf_init(&request, 1024 * 1024);
+        buf_add_string(&request, "GET /hello");
+        for (size_t j = 0; j < cases[i].parameters; j++)
+            buf_printf(&request, "%c%0*d", j == 0 ? '?' : '&', (int)cases[i].bytes, 0);
+        buf_add_string(&request, " HTTP/1.1\r\n" HOST "\r\n");
+        wire_try_send(wire, request.at, request.bytes);
+        wire_answer(wire, true, &answer);
+        if (answer.status != cases[i].status)
+            fail_msg("case %zu: %d", i, answer.status);
+        buf_done(&request);
+        wire_close(wire);
+    }
+}
+
 static void pipelined_requests_are_answered_in_order(void **state)
 {
     struct wire *wire = wire_open(port);
@@ -272,6 +299,7 @@ int main(void)
         WITH(start_usual, each_request_gets_its_answer),
         WITH(start_usual, nothing_hides_behind_a_nul),
         WITH(start_usual, large_heads),
+        WITH(start_usual, queries_of_many_parameters),
         WITH(start_usual, pipelined_requests_are_answered_in_order),
         WITH(start_usual, expectation_is_met),
         WITH(start_usual, refused_bodies_do_not_reset_the_answer),
