@@ -172,6 +172,9 @@ static bool check_signer(struct http_exchange *exchange, const struct signer *si
     if (signer->kind == SIGNER_NO_KEY)
         inbound_refuse(exchange, SOURCE, "no_key", "there is no key to check it with: CALLRAIL_SIGNING_KEY is not set, "
                                                    "and the company has no key of its own");
+    else if (signer->kind == SIGNER_UNTRIED)
+        http_answer_problem(exchange, 413, "the body is too large to be tried with the key of every company: send it to "
+                                           "the path of its company", NULL);
     else if (signer->kind == SIGNER_UNKNOWN)
         inbound_refuse(exchange, SOURCE, "wrong", "the header Signature is missing, or no active key made it");
     return signer->kind == SIGNER_SHARED || signer->kind == SIGNER_COMPANY;

@@ -453,6 +453,10 @@ static struct signer signer_of_any(const struct ring *ring, struct text signatur
     struct signer signer = { .kind = SIGNER_NO_KEY };
     if (ring->key_count == 0)
         return signer;
+    if (body.bytes > KEYS_TRIED_BYTES_MAX / (size_t)ring->key_count) {
+        signer.kind = SIGNER_UNTRIED;
+        return signer;
+    }
     signer.kind = SIGNER_UNKNOWN;
     int key = signature_callrail((struct text){ ring->secrets, ring->secrets_bytes }, signature, body);
     if (key == SIGNATURE_WRONG || key >= ring->key_count)

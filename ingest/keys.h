@@ -28,6 +28,7 @@ void keyring_close(struct keyring *keyring);        /* NULL is fine */
 
 enum signer_kind {
     SIGNER_UNKNOWN, /* nobody we know */
+    SIGNER_UNTRIED, /* the body is too long to be hashed with each of so many keys: see KEYS_TRIED_BYTES_MAX */
     SIGNER_NO_KEY,  /* there is no key to check with */
     SIGNER_SHARED,  /* the shared key: speaks for any number */
     SIGNER_COMPANY, /* a company's key, or the shared key on a company's path: speaks for its own numbers */
@@ -42,7 +43,9 @@ struct signer {
 /* Has Postgres answered?  Until it has, the keys are the last known ones, or the shared ones alone. */
 bool keyring_is_known(struct keyring *keyring);
 
-/* Whose key made the signature?  `company` NULL: any active key will do (the fixed paths). */
+/* Whose key made the signature?  `company` NULL: any active key will do (the fixed paths), and each is tried over the
+ * whole body, which anybody can send: with 8 keys over one of 16 MiB, with 200 over one of 640 KiB. */
+#define KEYS_TRIED_BYTES_MAX (128 * 1024 * 1024)
 struct signer keyring_signer(struct keyring *keyring, const char *company, struct text signature, struct text body);
 
 #define COMPANY_NAME_BYTES 256              /* a longer name is cut */

@@ -10,6 +10,7 @@
 #include "ingest/inbound.h"
 
 #define SOURCE "twilio"
+#define BODY_BYTES_MAX (1024 * 1024)    /* a form, sorted to know whether it is authentic; Twilio's have some KiB */
 #define URL_BYTES_MAX 4096              /* as in the schema, as are the next two */
 #define CONTENT_TYPE_BYTES_MAX 256
 #define SIGNATURE_BYTES_MAX 256
@@ -213,7 +214,7 @@ static void message_webhook(struct http_exchange *exchange, void *context)
 
 /* ?delivery=… is our own marker: it is part of the signed address, and the recorder reads it from there. */
 const struct http_route twilio_hook_routes[] = {
-    { "POST", "/twilio-status", status_callback, WEBHOOK_BYTES_MAX, NULL },
-    { "POST", "/whatsapp-webhook", message_webhook, WEBHOOK_BYTES_MAX, NULL },
+    { "POST", "/twilio-status", status_callback, BODY_BYTES_MAX, NULL },
+    { "POST", "/whatsapp-webhook", message_webhook, BODY_BYTES_MAX, NULL },
     { 0 },
 };

@@ -73,6 +73,9 @@ static struct verdict callrail_check(struct verify *verify, const struct candida
     } else if (candidate->signature.at == NULL) {
         verdict.reason = "the header Signature is missing";
         verdict.mend = "give all headers; if CallRail sends none, turn signing on in its webhook integration";
+    } else if (signer.kind == SIGNER_UNTRIED) {
+        verdict.reason = "the body is too large to be tried with the key of every company";
+        verdict.mend = "send the webhooks of such length to the path of their company";
     } else if (signer.kind == SIGNER_UNKNOWN) {
         verdict.can_match = true;
         verdict.reason = company ? arena_printf(verify->arena, "no key of the company \"%s\" made this signature",

@@ -62,6 +62,8 @@ static const char *signer_of(struct keyring *keyring, const char *company, const
     switch (signer.kind) {
     case SIGNER_UNKNOWN:
         return "unknown";
+    case SIGNER_UNTRIED:
+        return "untried";
     case SIGNER_NO_KEY:
         return "no key";
     case SIGNER_SHARED:
@@ -94,6 +96,21 @@ static void the_right_key_for_the_right_path(void **state)
     (void)state;
     for (size_t i = 0; i < LENGTH(cases); i++)
         assert_string_equal(signer_of(keyring, cases[i].company, cases[i].key), cases[i].wanted);
+    keyring_close(keyring);
+}
+
+static void a_long_body_is_not_tried_with_every_key(void **state)
+{
+    struct keyring *keyring = open_with("new, old", copy_of_two);   /* five keys in all */
+    size_t bytes = KEYS_TRIED_BYTES_MAX / 5;
+    struct text body = { must_alloc(bytes + 1), bytes };
+    struct text signature = TEXT("c2lnbmF0dXJl");
+    (void)state;
+    assert_int_equal(keyring_signer(keyring, NULL, signature, body).kind, SIGNER_UNKNOWN);
+    body.bytes++;
+    assert_int_equal(keyring_signer(keyring, NULL, signature, body).kind, SIGNER_UNTRIED);
+    assert_int_equal(keyring_signer(keyring, "acme", signature, body).kind, SIGNER_UNKNOWN);
+    free((char *)body.at);
     keyring_close(keyring);
 }
 
@@ -171,6 +188,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_right_key_for_the_right_path, start, finish),
+        cmocka_unit_test_setup_teardown(a_long_body_is_not_tried_with_every_key, start, finish),
         cmocka_unit_test_setup_teardown(numbers_have_owners, start, finish),
         cmocka_unit_test_setup_teardown(companies_are_known, start, finish),
         cmocka_unit_test_setup_teardown(without_a_usable_copy_the_shared_key_holds, start, finish),
