@@ -110,10 +110,11 @@ static enum outcome answer_query(void *unused, const struct statement *statement
                                          "day",    "customer_name", "customer_number", "service_type",
                                          "starts", "count",         "event_id",        "run",
                                          "other",  "stopped",       "open",            "begun",
-                                         "live",   "removed_at" };
+                                         "live",   "removed_at",    "salesperson_email" };
     static const char *const values[] = { "acme",       "Acme", "t",  "+15550100147", NULL, NULL, NULL,   NULL,
                                           "2026-11-21", NULL,   NULL, NULL,           NULL, "0",  ASK_ID, "1",
-                                          "SM1",        "f",    "t",  NULL,           "1",  NULL };
+                                          "SM1",        "f",    "t",  NULL,           "1",  NULL,
+                                          "ana@acme.test" };
     (void)unused, (void)params, (void)arena;
     if (strcmp(statement->name, "find_meeting") == 0) {
         *ret = (struct rows){
