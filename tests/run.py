@@ -10,6 +10,7 @@
 
 Ends with "N passed, N failed" of all parts together; what skips says why."""
 
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 sys.path.insert(0, str(ROOT / "tests" / "flows"))
 UNIT_TIMEOUT_S = 300
+PYTEST_CACHE = ROOT / ".run" / "pytest"
+LAST_FAILED = PYTEST_CACHE / "v" / "cache" / "lastfailed"
 JAVA = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1"}      # brokers live for minutes here: compiling them well takes longer than it saves
 MALLOC_LIMIT_MB = {"fuzz_audio": 64}     # what a header says of itself must not be allocated
 PYTHON = {"PYTHONDONTWRITEBYTECODE": ""}      # each of pytest's workers would compile all that it imports
@@ -97,19 +100,23 @@ def unit(count):
             count.add(one.passed, one.failed, one.skipped)
 
 
-def run_pytest(count, *arguments, **environment):
-    """What fails is tried once more: a machine that stood still for a minute is no fault of ours.  It is said when that was needed."""
-    failed = pytest_once(count, arguments, environment)
-    if failed:
+def run_pytest(count, paths, *options, **environment):
+    """What fails is tried once more: a machine that stood still for a minute is no fault of ours.  It is said when that was needed.
+    (By name: --last-failed passes over the names that have blanks.)"""
+    LAST_FAILED.unlink(missing_ok=True)
+    failed = pytest_once(count, [*paths, *options], environment)
+    names = list(json.loads(LAST_FAILED.read_text())) if LAST_FAILED.exists() else []
+    if failed and names:
         say(f"-- {failed} failed; they are tried once more")
         again = Count()
-        pytest_once(again, [*arguments, "--last-failed"], environment)
+        pytest_once(again, [*names, *options], environment)
         say(f"-- at the second try {again.passed} passed and {again.failed} failed")
-        count.add(again.passed, again.failed - failed)
+        mended = min(again.passed, failed)
+        count.add(mended, -mended)
 
 
 def pytest_once(count, arguments, environment):
-    command = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={ROOT}/.run/pytest", "--durations=10", *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir={PYTEST_CACHE}", "--durations=10", *arguments]
     process = subprocess.Popen(command, env={**os.environ, **JAVA, **PYTHON, **environment}, cwd=ROOT, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
     tail = ""
@@ -128,7 +135,7 @@ def pytest_once(count, arguments, environment):
 def threads(count):
     for program in unit_programs(BUILD / "thread"):
         run_unit(program, count)
-    run_pytest(count, "tests/flows/test_stage.py", "tests/flows/test_ingest.py", "-n", "2", SWITCHBOARD_BUILD=str(BUILD / "thread"))
+    run_pytest(count, ["tests/flows/test_stage.py", "tests/flows/test_ingest.py"], "-n", "2", SWITCHBOARD_BUILD=str(BUILD / "thread"))
 
 
 def flows(count, build=BUILD / "address-undefined"):
@@ -136,13 +143,13 @@ def flows(count, build=BUILD / "address-undefined"):
     tests, so it stays with one worker; the longest come first, so that none of them is alone at the end."""
     files = {path.stem.removeprefix("test_"): path for path in sorted((ROOT / "tests" / "flows").glob("test_*.py"))}
     longest_first = [files.pop(name) for name in LONG_FILES] + list(files.values())
-    run_pytest(count, *longest_first, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", SWITCHBOARD_BUILD=str(build))
+    run_pytest(count, longest_first, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", SWITCHBOARD_BUILD=str(build))
 
 
 def faults(count):
     """A failing round is not tried again: it says its seed."""
     build = {"SWITCHBOARD_BUILD": str(BUILD / "faults")}
-    run_pytest(count, "tests/faults", "-n", "3", **build)
+    run_pytest(count, ["tests/faults"], "-n", "3", **build)
     done = subprocess.run([sys.executable, "tests/faults/fire.py", "--short", "--seed", os.environ.get("FAULTS_SEED", "7")],
                           env={**os.environ, **build}, cwd=ROOT)
     count.add(*((1, 0) if done.returncode == 0 else (0, 1)))

@@ -268,8 +268,7 @@ def test_what_cannot_be_read_is_kept_and_acknowledged(ingest, topics, known, cas
 
     def letter():
         for event in topics.find("dead.ingest"):
-            kept = json.loads(event["data"]["event"])
-            if kept["type"] == "outlook.meeting.received" and kept_body(kept) == body:
+            if "outlook.meeting.received" in event["data"]["event"] and kept_body(json.loads(event["data"]["event"])) == body:
                 return event["data"]
         return None
 
