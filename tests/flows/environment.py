@@ -115,7 +115,10 @@ class Postgres:
 
     def run(self, program, *arguments):
         as_owner = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-        subprocess.run([*as_owner, str(self.programs / program), *arguments], cwd=self.folder, check=True, capture_output=True)
+        done = subprocess.run([*as_owner, str(self.programs / program), *arguments], cwd=self.folder, capture_output=True, text=True)
+        log = self.folder / "postgres.log"
+        said = done.stdout + done.stderr + (log.read_text(errors="replace")[-1000:] if log.exists() else "")
+        assert done.returncode == 0, f"{program} {arguments[-1]} failed: {said}"
 
     def start(self):
         options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=300 -c shared_buffers=128MB"
