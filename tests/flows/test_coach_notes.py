@@ -92,8 +92,8 @@ def said(sandbox, sid, lines=LINES):
 
 
 def is_nowhere(transcribe, audio):
-    """Neither in the folder of recordings nor open."""
-    left = [path for path in Path(transcribe.settings["RECORDINGS_DIR"]).rglob("*") if path.is_file()]
+    """Neither in the folder of recordings, whole or begun, nor open."""
+    left = [path for path in Path(transcribe.settings["RECORDINGS_DIR"]).rglob("*") if path.is_file() and path.read_bytes()[:1000] == audio[:1000]]
     return not left and hashlib.sha256(audio).hexdigest() not in transcribe.log()
 
 
