@@ -264,9 +264,9 @@ def test_a_number_that_has_opted_out_is_not_written_to_again(stand):
     refusal = {"code": 21610, "message": "Attempt to send to unsubscribed recipient", "status": 400}
     stand.sandbox.fault(provider="twilio", method="POST", what="status", status=400, body=refusal)
     first, second = stand.meeting(ana), stand.meeting(ana, title="Gutter")
-    stand.plan_made(ana, first)
+    stand.settled(stand.plan_made(ana, first))
     assert stand.deliveries(subject=first)[0]["error_code"] == "21610"
-    stand.plan_made(ana, second)
+    stand.settled(stand.plan_made(ana, second))
     assert stand.deliveries(subject=second)[0]["error"] == "the person wants no messages at this number"
     asked = stand.sandbox.control("GET", "/requests", params={"provider": "twilio", "method": "POST"})["requests"]
     assert len([request for request in asked if request["body"]["To"] == "whatsapp:" + ana.phone]) == 1
