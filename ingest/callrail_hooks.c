@@ -216,15 +216,15 @@ static void receive(struct http_exchange *exchange, struct ingest *ingest, const
         inbound_refuse(exchange, SOURCE, "another_company", "a company's key signed for a number of another company");
         return;
     }
-    struct source *source =
-        inbound_source(ingest, exchange, SOURCE, signer.kind == SIGNER_COMPANY ? signer.tenant : NULL, signer.key);
+    const char *speaks_for = signer.kind == SIGNER_COMPANY ? signer.tenant : NULL;
+    struct source *source = inbound_source(ingest, exchange, SOURCE, speaks_for, signer.key);
     if (!source)
         return;
     struct inbound inbound = { .type = &EVENT_CALLRAIL_CALL_RECEIVED, .subject = readable ? call.call_id : NULL };
     struct inbound_body kept_body = inbound_body(body, ingest->scratch);
     struct callrail_call_received received = {
         .hook = hook,
-        .company = company,
+        .company = speaks_for,
         .received_at = time_print(now_us(), inbound.received_at),
         .content_type = inbound_header(content_type, CONTENT_TYPE_BYTES_MAX, ingest->scratch),
         .signature = inbound_header(signature, SIGNATURE_BYTES_MAX, ingest->scratch),

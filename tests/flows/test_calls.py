@@ -149,6 +149,22 @@ def test_a_call_to_a_number_of_nobody_is_kept_as_unassigned(pipeline):
         assert pipeline.row(table, call_id)["tenant"] == "unassigned"
 
 
+def test_a_companys_key_reaches_no_call_of_another(pipeline):
+    """Nor on the fixed paths, where the key alone tells whose it is: not by the call's id, and not with a number of its own beside it."""
+    company, call_id = pipeline.company(callrail_keys="the-key-of-this-company"), pipeline.call(pipeline.company(), BOOKED)
+    pipeline.settled("notifier", call_id, "call.analyzed")
+    call = pipeline.row("calls", call_id)
+    meddling = {"call": {"call_id": call_id, "caller_number": a_number(), "tracking_number": company.number, "answered": False, "duration": 1},
+                "webhooks": {"target": pipeline.ingest.url + "/api/v1/callrail", "hooks": ["call.completed"], "signing_key": "the-key-of-this-company"}}
+
+    def is_known():
+        answer, = pipeline.sandbox.control("POST", "/calls", json=meddling)["webhooks"]
+        return answer["status"] == 200
+    wait_until(is_known, "the company's key being known")
+    assert pipeline.dead_letter("ingest", call_id)["reason"] == f'the key of company "{company.tenant}" speaks for a call of another company'
+    assert pipeline.row("calls", call_id) == call and len(pipeline.rows("call_reports", call_id)) == len(HOOKS)
+
+
 @pytest.mark.parametrize("lines,columns,told,why", [
     (BOOKED, {}, "rep", None),
     (HOT, {}, "admin", None),

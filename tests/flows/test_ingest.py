@@ -150,6 +150,7 @@ def test_a_company_has_its_own_path_and_key(ingest, topics, database, key):
     assert status(1, mine, company=name, key="older acme key") == 200
     assert topics.wait("inbound.callrail", f"{key}-1")[0]["data"]["company"] == name
     assert status(2, mine, key="acme key") == 200, "the fixed paths try each active key"
+    assert topics.wait("inbound.callrail", f"{key}-2")[0]["data"]["company"] == name, "and the key tells whose it is"
     assert status(3, mine, company=name) == 401, "the shared key is not the company's, which has its own"
     assert status(4, a_number(), company=name, key="acme key") == 200, "a number nobody has is nobody else's"
     assert status(5, mine, company=other) == 401, "not the number of the path's company"
