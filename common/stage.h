@@ -152,6 +152,7 @@ struct answer {
     int64_t tokens_in, tokens_out;
     int64_t cost_micros;            /* millionths of a US dollar */
     const char *ask_id;             /* set by ask(): the id of its row */
+    const char *content;            /* set by ask(), of ASK_ONCE: the words under which it was asked, perhaps by an earlier run; or NULL */
     bool recorded;                  /* set by ask(): this is a recorded answer, nobody was asked now */
 };
 #define ASK_ANSWER_BYTES_MAX (8 * 1024 * 1024)
@@ -162,7 +163,8 @@ struct ask {
     bool no_circuit;                /* whom it asks differs from event to event: the failures of one say nothing of the others */
     /* ASK_ONCE: what it is for, in business terms, so that no replay repeats it: recipient, purpose, subject, version */
     const char *recipient, *purpose, *subject, *version;
-    const char *content;            /* ASK_ONCE: what is said, in words, for the operator; may be NULL */
+    const char *content;            /* ASK_ONCE: what is said; recorded before it leaves, and a try whose end is not known is looked for,
+                                     * and repeated, in these words, whatever the handler would say by then; may be NULL */
     int64_t timeout_ms;             /* of the whole request; the lease is this + 30 s */
     bool unrecorded;                /* ASK_AGAIN: that it was asked is recorded, and not the answer: it holds what is none of the event's, and
                                      * what matters of it stands in the effects; a replay asks anew */
@@ -180,6 +182,8 @@ enum outcome ask(struct work *work, const char *name, const struct ask *ask, str
 enum outcome ask_uncertain(struct work *work, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Inside an ask's `call` and `look_up`: the id of its row, a marker to find the thing by at the provider. */
 const char *ask_id(const struct work *work);
+/* There, too: the ask's `content`, or that of the earlier try which may have arrived. */
+const char *ask_content(const struct work *work);
 
 /* One HTTP request from inside an ask's `call`: 2xx is DONE; 408, 425, 429, 5xx and what was not sent RETRY (Retry-After honoured);
  * 401 and 403 RETRY and open the circuit at once (our credentials are wrong: everyone would fail); what was sent and broke off is

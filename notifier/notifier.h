@@ -34,7 +34,7 @@ struct whatsapp_message {
     const char *content_setting;  /* the setting that names its template; NULL: there is none for it, only text */
     const char *content_sid;      /* its value; NULL: not set */
     const char *const *variables; /* of the template, from 1; NULL-terminated */
-    const char *content;          /* what the template says, in words, for the operator */
+    const char *content;          /* what the template says, in words, for the person's list of messages */
     const char *lacking;          /* the name of a setting without which it cannot be written; NULL: nothing lacks */
     bool by_template;             /* although text might be sent: it was, and came too late */
     bool although_stopped;        /* the confirmation that nothing is sent any more */
@@ -65,13 +65,15 @@ void whatsapp_start(struct work *work, const char *number);
 struct twilio_message {
     const struct whatsapp_message *message;
     const char *recipient; /* "whatsapp:+…" */
-    const char *body;      /* NULL: the template */
+    bool by_template;      /* what is said (ask_content) is a template's variables, else the text itself */
     const char *ask_id;    /* set when it was asked for: of its row … */
     const char *code;      /* … and Twilio's code when it refused; NULL: none */
     bool for_good;         /* the code says that this message will never go out, and no other is concerned */
 };
 #define TWILIO_OPTED_OUT      "21610"
 #define TWILIO_OUTSIDE_WINDOW "63016"
+/* A template's variables as what is said: a line each, as Twilio takes them. */
+const char *twilio_variables(struct work *work, const char *const *variables);
 enum outcome twilio_send(struct work *work, void *request, struct answer *ret);
 enum outcome twilio_look_up(struct work *work, void *request, struct answer *ret, bool *ret_found);
 /* Twilio's form of a number; a setting may have it already.  And without it. */

@@ -76,14 +76,34 @@ static const char *variable(struct arena *arena, const char *value)
     return *copy ? copy : "-";
 }
 
-static const char *variables_json(struct work *work, const struct whatsapp_message *message)
+const char *twilio_variables(struct work *work, const char *const *variables)
+{
+    const char *lines = variable(work_arena(work), variables[0]);
+    for (int i = 1; variables[i]; i++)
+        lines = arena_printf(work_arena(work), "%s\n%s", lines, variable(work_arena(work), variables[i]));
+    return lines;
+}
+
+/* The next of the lines; NULL after the last. */
+static const char *next_variable(struct work *work, const char **lines)
+{
+    const char *line = *lines;
+    if (!line)
+        return NULL;
+    size_t bytes = strcspn(line, "\n");
+    *lines = line[bytes] ? line + bytes + 1 : NULL;
+    return arena_copy_text(work_arena(work), (struct text){ line, bytes });
+}
+
+static const char *variables_json(struct work *work, const char *lines)
 {
     struct buf json;
     buf_init(&json, TWILIO_BODY_BYTES_MAX);
     buf_add_char(&json, '{');
-    for (int i = 0; message->variables[i]; i++) {
-        json_name(&json, arena_printf(work_arena(work), "%d", i + 1));
-        json_write_string(&json, variable(work_arena(work), message->variables[i]));
+    const char *line;
+    for (int i = 1; (line = next_variable(work, &lines)); i++) {
+        json_name(&json, arena_printf(work_arena(work), "%d", i));
+        json_write_string(&json, line);
     }
     buf_add_char(&json, '}');
     const char *text = arena_copy_text(work_arena(work), buf_text(&json));
@@ -99,11 +119,11 @@ static struct text message_form(struct work *work, const struct twilio_message *
     buf_init(&form, TWILIO_BODY_BYTES_MAX);
     add_field(&form, "To", sending->recipient);
     add_field(&form, "From", twilio_address(work, notifier->whatsapp_from));
-    if (sending->body) {
-        add_field(&form, "Body", sending->body);
-    } else {
+    if (sending->by_template) {
         add_field(&form, "ContentSid", sending->message->content_sid);
-        add_field(&form, "ContentVariables", variables_json(work, sending->message));
+        add_field(&form, "ContentVariables", variables_json(work, ask_content(work)));
+    } else {
+        add_field(&form, "Body", ask_content(work));
     }
     if (notifier->public_url)
         add_field(&form, "StatusCallback",
@@ -165,16 +185,16 @@ enum outcome twilio_send(struct work *work, void *request, struct answer *ret)
                : ask_uncertain(work, "twilio answered HTTP status %ld without a message sid", reply.status);
 }
 
-/* Whether a listed message says what ours says: its very words, or each of the template's variables. */
+/* Whether a listed message says what ours said: its very words, or each of the template's variables. */
 static bool says_the_same(struct work *work, const struct twilio_message *sending, const char *body)
 {
-    const struct whatsapp_message *message = sending->message;
-    if (sending->body && strcmp(sending->body, body) == 0)
-        return true;
-    for (int i = 0; message->variables && message->variables[i]; i++)
-        if (!strstr(body, variable(work_arena(work), message->variables[i])))
+    const char *said = ask_content(work), *line;
+    if (!sending->by_template)
+        return strcmp(said, body) == 0;
+    while ((line = next_variable(work, &said)))
+        if (!strstr(body, line))
             return false;
-    return message->variables != NULL;
+    return true;
 }
 
 static bool is_another(const struct rows *sent, const char *sid)

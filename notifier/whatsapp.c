@@ -1,7 +1,8 @@
 /* whatsapp.c: a message to a person, as WhatsApp lets a business write: freely within 24 hours of the person's last
  * message, in parts when it is long, else by a template; nothing to who wants nothing.
  *
- * In which form it was begun is kept: a repeat goes on in that form, whatever the clock says by then.
+ * In which form and words it was begun is kept: a repeat goes on in them, whatever the clock says by then and whatever
+ * has changed of what it tells.
  *     version            "3"; in parts "3/1", "3/2", …; by template, when it might have been text, "3/template" */
 #include "notifier/notifier.h"
 #include "notifier/parts.h"
@@ -17,10 +18,10 @@ static const struct statement find_recipient = {
     .text = "SELECT EXISTS (SELECT 1 FROM user_phones WHERE phone = $1 AND stopped_at IS NOT NULL) AS stopped,"
             " coalesce(greatest((SELECT max(last_received_at) FROM user_phones WHERE phone = $1),"
             " (SELECT max(\"timestamp\") FROM messages WHERE tenant = $7 AND phone = $1 AND direction = 'incoming'))"
-            " > now() - " WINDOW ", false) AS open,"
-            " (SELECT max(version) FROM asks WHERE kind = 'once' AND recipient = $2 AND purpose = $3 AND subject = $4"
-            "  AND version IN ($5, $5 || '/1', $5 || '/template') AND resend = $6::integer AND state <> 'refused') AS "
-            "begun",
+            " > now() - " WINDOW ", false) AS open, begun.version AS begun, begun.content AS begun_with"
+            " FROM (SELECT) AS one LEFT JOIN LATERAL (SELECT version, content FROM asks WHERE kind = 'once'"
+            "  AND recipient = $2 AND purpose = $3 AND subject = $4 AND version IN ($5, $5 || '/1', $5 || '/template')"
+            "  AND resend = $6::integer AND state <> 'refused' ORDER BY version DESC LIMIT 1) AS begun ON true",
     .params = 7,
 };
 /* What the answer says of it; reports may have said more already. */
@@ -116,7 +117,7 @@ static void describe_sent(struct work *work, const struct twilio_message *sendin
     if (talk && work_tenant(work))
         effect_row(work, &insert_outgoing, work_tenant(work), answer->ask_id, talk->email, twilio_number(message->to),
                    talk->client_id, talk->meeting_id, message->purpose,
-                   sending->body ? sending->body : message->content);
+                   sending->by_template ? message->content : answer->content);
     tell_delivery(work, message, sending->recipient, answer->ask_id, answer->provider_id, status, NULL);
 }
 
@@ -161,12 +162,12 @@ static enum outcome block(struct work *work, const struct whatsapp_message *mess
 
 /* --- sending ------------------------------------------------------------------------------------------------------ */
 
-/* One of its parts, or its template. */
+/* One of its parts; NULL: its template. */
 static enum outcome send_one(struct work *work, const struct whatsapp_message *message, const char *recipient,
-                             const char *body, const char *version, bool *ret_sent)
+                             const char *part, const char *version, bool *ret_sent)
 {
     struct notifier *notifier = work_context(work);
-    struct twilio_message sending = { .message = message, .recipient = recipient, .body = body };
+    struct twilio_message sending = { .message = message, .recipient = recipient, .by_template = !part };
     struct answer answer;
     TRY(pace_wait(work, &notifier->messages, notifier->messages_per_s));
     enum outcome outcome = ask(work, ask_name(work, message, version),
@@ -177,7 +178,7 @@ static enum outcome send_one(struct work *work, const struct whatsapp_message *m
                                    .purpose = message->purpose,
                                    .subject = message->subject,
                                    .version = version,
-                                   .content = body ? body : message->content,
+                                   .content = part ? part : twilio_variables(work, message->variables),
                                    .timeout_ms = notifier->twilio_timeout_ms,
                                    .call = twilio_send,
                                    .look_up = twilio_look_up,
@@ -196,15 +197,17 @@ static enum outcome send_one(struct work *work, const struct whatsapp_message *m
     return DONE;
 }
 
+/* `begun`: the version under which it was, and what it said; NULL: it was not. */
 static enum outcome send_text(struct work *work, const struct whatsapp_message *message, const char *recipient,
-                              struct whatsapp_end *ret)
+                              const char *begun, const char *begun_with, struct whatsapp_end *ret)
 {
+    bool as_one = begun && strcmp(begun, message->version) == 0;
     const char *parts[WHATSAPP_PARTS_MAX];
-    int count = parts_of(work_arena(work), message->text, parts);
+    int count = parts_of(work_arena(work), as_one ? begun_with : message->text, parts);
+    as_one = as_one || (count == 1 && !begun);
     ret->sent = true;
     for (int i = 0; i < count && ret->sent; i++) {
-        const char *version =
-            count == 1 ? message->version : arena_printf(work_arena(work), "%s/%d", message->version, i + 1);
+        const char *version = as_one ? message->version : arena_printf(work_arena(work), "%s/%d", message->version, i + 1);
         TRY(send_one(work, message, recipient, parts[i], version, &ret->sent));
     }
     return DONE;
@@ -260,7 +263,8 @@ enum outcome whatsapp_send(struct work *work, const struct whatsapp_message *mes
                    arena_printf(work_arena(work), "%d", event->resend ? event->run : 0), work_tenant(work)));
     if (strcmp(row_get(&rows, 0, "stopped"), "t") == 0 && !message->although_stopped)
         return block(work, message, recipient, "the person wants no messages at this number", ret);
-    return goes_as_text(message, &rows) ? send_text(work, message, recipient, ret)
+    return goes_as_text(message, &rows) ? send_text(work, message, recipient, row_get(&rows, 0, "begun"),
+                                                    row_get(&rows, 0, "begun_with"), ret)
                                         : send_template(work, message, recipient, ret);
 }
 

@@ -27,13 +27,13 @@
 
 const struct statement find_answer = {
     .name = "runtime_find_answer",
-    .text = "SELECT ask_id, answer, provider_id, model, tokens_in, tokens_out, cost_micros FROM asks"
+    .text = "SELECT ask_id, content, answer, provider_id, model, tokens_in, tokens_out, cost_micros FROM asks"
             " WHERE event_id = $1::uuid AND stage = $2 AND name = $3 AND run < $4::integer AND state = 'answered'"
             " ORDER BY run DESC LIMIT 1",
     .params = 4,
 };
 #define PURPOSE_COLUMNS \
-    "ask_id, state, attempt, answer, provider_id, model, tokens_in, tokens_out, cost_micros, error," \
+    "ask_id, state, attempt, content, answer, provider_id, model, tokens_in, tokens_out, cost_micros, error," \
     " greatest(0, ceil(extract(epoch FROM lease_until - now()) * 1000))::bigint AS lease_ms"
 const struct statement find_purpose = {
     .name = "runtime_find_purpose",
@@ -51,13 +51,14 @@ static const struct statement begin_once = {
             " ON CONFLICT DO NOTHING RETURNING ask_id, created_at < now() AS may_be_sent",
     .params = 17,
 };
-/* `attempt` is the lease's number: whoever takes it over raises it, and writes only under the number it took; but an answer is a fact. */
+/* `attempt` is the lease's number: whoever takes it over raises it, and writes only under the number it took; but an answer is a fact.
+ * $4: the words of this try; those of a try that may have arrived stay. */
 static const struct statement take_lease = {
     .name = "runtime_take_lease",
     .text = "UPDATE asks SET state = 'sent', attempt = attempt + 1, lease_until = now() + $3::interval, updated_at = now(),"
-            " error = NULL, content = coalesce($4, content)"
+            " error = NULL, content = CASE state WHEN 'refused' THEN $4 ELSE coalesce(content, $4) END"
             " WHERE ask_id = $1::uuid AND attempt = $2::integer"
-            " AND (state = 'refused' OR state = 'sent' AND lease_until <= now()) RETURNING attempt",
+            " AND (state = 'refused' OR state = 'sent' AND lease_until <= now()) RETURNING attempt, content",
     .params = 4,
 };
 static const struct statement end_once = {
@@ -73,6 +74,12 @@ const char *ask_id(const struct work *work)
 {
     assert(work->asking && "only inside an ask's call or look_up");
     return work->asking;
+}
+
+const char *ask_content(const struct work *work)
+{
+    assert(work->asking && "only inside an ask's call or look_up");
+    return work->asking_content;
 }
 
 enum outcome ask_uncertain(struct work *work, const char *format, ...)
@@ -116,6 +123,7 @@ static struct kept_answer *kept_add(struct work *work, const char *name, const c
     kept->answer.body.at = arena_copy_text(work->keep, answer->body);
     kept->answer.provider_id = arena_copy(work->keep, answer->provider_id);
     kept->answer.model = arena_copy(work->keep, answer->model);
+    kept->answer.content = arena_copy(work->keep, answer->content);
     kept->answer.ask_id = kept->ask_id;
     work->answers = kept;
     return kept;
@@ -125,7 +133,8 @@ void answer_from_row(const struct rows *rows, struct answer *ret)
 {
     const char *body = row_get(rows, 0, "answer");
     *ret = (struct answer){
-        .body = text_of(body ? body : ""), .provider_id = row_get(rows, 0, "provider_id"), .model = row_get(rows, 0, "model"),
+        .body = text_of(body ? body : ""), .content = row_get(rows, 0, "content"), .provider_id = row_get(rows, 0, "provider_id"),
+        .model = row_get(rows, 0, "model"),
         .tokens_in = integer(rows, "tokens_in"), .tokens_out = integer(rows, "tokens_out"), .cost_micros = integer(rows, "cost_micros"),
         .recorded = true };
 }
@@ -219,6 +228,7 @@ struct once {
     const char *id;
     const char *attempt;                /* the lease's number */
     const char *lease;
+    const char *content;                /* ask_content() */
     int64_t taken_us;                   /* monotonic, from before the row was written */
     const char *resend;
 };
@@ -244,6 +254,7 @@ static enum outcome once_save(struct work *work, const struct once *once, const 
 static enum outcome once_answered(struct work *work, const char *name, const struct ask *ask, const struct once *once,
                                   struct answer *answer, int64_t took_us)
 {
+    answer->content = once->content;
     struct kept_answer *kept = kept_add(work, name, once->id, ask, answer, took_us, false);
     *answer = kept->answer;
     kept->attempt = arena_copy(work->keep, once->attempt);
@@ -260,6 +271,7 @@ static enum outcome once_call(struct work *work, const char *name, const struct 
     if (monotonic_us() - once->taken_us > LEASE_BEYOND_TIMEOUT_MS * 1000)       /* frozen meanwhile: another may have sent it */
         return retry(work, 0, "its lease was over before the request could leave");
     int64_t took_us;
+    work->asking_content = once->content;
     enum outcome outcome = ask_now(work, ask, once->id, circuit, ret, &took_us);
     struct problem why = work->why;
     int64_t retry_ms = work->retry_ms;
@@ -287,6 +299,7 @@ static enum outcome once_look_up(struct work *work, const char *name, const stru
     }
     *ret = (struct answer){ .body = TEXT("") };
     work->asking = once->id;
+    work->asking_content = once->content;
     work->asked = ask;
     enum outcome outcome = ask->look_up(work, ask->request, ret, ret_found);
     work->asking = NULL;
@@ -330,6 +343,7 @@ static enum outcome once_go_on(struct work *work, const char *name, const struct
     if (taken.count == 0)
         return retry(work, 0, "another instance goes on with it");
     once->attempt = row_get(&taken, 0, "attempt");
+    once->content = row_get(&taken, 0, "content");
     return once_send(work, name, ask, once, was_sent, circuit, ret);
 }
 
@@ -338,7 +352,7 @@ static enum outcome ask_once(struct work *work, const char *name, const struct a
     struct circuit *circuit;
     struct once once = {
         .id = id, .attempt = "1", .lease = arena_printf(work->arena, "%lld ms", (long long)ask->timeout_ms + LEASE_BEYOND_TIMEOUT_MS),
-        .resend = number(work, work->event.resend ? work->event.run : 0) };
+        .content = ask->content, .resend = number(work, work->event.resend ? work->event.run : 0) };
     struct rows rows;
     char kafka_time[TIME_BYTES];
     TRY(work_query(work, &find_purpose, &rows, ask->recipient, ask->purpose, ask->subject, ask->version, once.resend));
@@ -375,8 +389,11 @@ static enum outcome kept_give(struct work *work, struct kept_answer *kept, struc
 enum outcome ask(struct work *work, const char *name, const struct ask *ask, struct answer *ret)
 {
     assert(ask->kind == ASK_AGAIN || (ask->recipient && ask->purpose && ask->subject && ask->version));
-    if (work->try)
-        return probe_ask(work, name, ask, ret);
+    if (work->try) {
+        enum outcome outcome = probe_ask(work, name, ask, ret);
+        ret->content = ret->content ? ret->content : ask->content;
+        return outcome;
+    }
     struct kept_answer *kept = kept_find(work, name);
     if (kept)
         return kept_give(work, kept, ret);

@@ -9,6 +9,7 @@ enum outcome probe_ask(struct work *work, const char *name, const struct ask *as
     if (work->try->ask)
         return work->try->ask(work->try->context, name, ask, work->arena, ret);
     work->asking = "00000000-0000-5000-8000-000000000000";
+    work->asking_content = ask->content;
     work->asked = ask;
     enum outcome outcome = ask->call(work, ask->request, ret);
     work->asking = NULL;

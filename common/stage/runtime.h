@@ -161,6 +161,7 @@ struct work {
     bool conflict;                      /* this is a rerun after one */
     char constraint[64];
     const char *asking;                 /* ask_id() */
+    const char *asking_content;         /* ask_content() */
     const struct ask *asked;            /* the ask being made */
     bool uncertain;                     /* its end is not known */
 

@@ -170,6 +170,22 @@ def test_a_note_that_was_written_although_the_answer_was_lost_is_found_and_not_w
     assert "Signed, for 9,000." in note["properties"]["hs_note_body"], "with the words it was changed to meanwhile"
 
 
+def test_an_answer_that_was_begun_in_other_words_is_found_in_those(stand, known):
+    """By the second try HubSpot is back, and it would be told otherwise."""
+    ana, meeting, contact = known
+    stand.sandbox.fault(provider="hubspot", method="POST", path="/notes$", what="status", status=502)
+    stand.sandbox.fault(provider="twilio", what="no_webhook", count=4)
+    stand.sandbox.fault(provider="twilio", method="POST", what="cut", when="after")
+    assert stand.settled(said(stand, ana, "complete", meeting, "Signed."))["outcome"] == "done"
+    message, = ana.gets(1)
+    assert "HubSpot cannot take your note just now" in message["body"]
+    assert stand.note(meeting, state="logged") and len(stand.notes(contact)) == 1
+    delivery, = stand.deliveries(tenant=ana.tenant, channel="whatsapp")
+    assert delivery["provider_id"] == message["sid"]
+    kept, = stand.rows("SELECT message FROM messages WHERE tenant = %s AND direction = 'outgoing'", ana.tenant)
+    assert kept["message"] == message["body"], "what was said is what is kept"
+
+
 def test_done_twice_is_noted_once(stand, known):
     ana, meeting, contact = known
     said(stand, ana, "complete", meeting, "Signed.")

@@ -27,13 +27,14 @@ static const struct query_rows usual_rows[TABLES + 1] = {
                 1 },
     [MESSAGES] = { "find_message", { "ask_id", "provider_status" }, { DELIVERY, NULL }, 0 },
     [SENT] = { "find_sent", { "provider_id", "day", "other" }, { NULL, "2026-11-21", "SMold" }, 1 },
-    [RECIPIENT] = { "find_recipient", { "stopped", "open", "begun" }, { "f", "f", NULL }, 1 },
+    [RECIPIENT] = { "find_recipient", { "stopped", "open", "begun", "begun_with" }, { "f", "f", NULL, NULL }, 1 },
 };
 static struct query_rows rows[TABLES + 1];
 
 /* The ask, made as the runtime would: with an id, its request made or looked up. */
 static const struct answer *recorded;   /* given instead */
 static bool look_up, found, uncertain;
+static const char *begun_with;          /* an earlier try said that */
 static struct ask asked;
 
 static enum outcome make_ask(void *context, const char *name, const struct ask *asking, struct arena *of,
@@ -46,6 +47,7 @@ static enum outcome make_ask(void *context, const char *name, const struct ask *
     for (size_t i = 0; i < LENGTH(kept); i++)
         *kept[i] = arena_copy(arena, *kept[i]);
     trying->asking = DELIVERY;
+    trying->asking_content = begun_with ? begun_with : asking->content;
     trying->asked = look_up ? NULL : asking;
     enum outcome outcome = DONE;
     if (recorded)
@@ -57,6 +59,7 @@ static enum outcome make_ask(void *context, const char *name, const struct ask *
     trying->asking = NULL;
     trying->asked = NULL;
     ret->ask_id = DELIVERY;
+    ret->content = arena_copy(of, trying->asking_content);
     return outcome;
 }
 
@@ -412,6 +415,26 @@ static void it_is_looked_for_in_the_list(void **state)
     (void)state;
 }
 
+static void what_was_begun_in_other_words_is_found_and_sent_in_those(void **state)
+{
+    begun_with = "Acme\nHot\nA boiler";
+    look_up = true;
+    provider_answers("200 OK", "", "{\"messages\":[" LISTED("SM8", OURS) "]}");
+    tell(BOOKED);
+    assert_false(found);
+    provider_answers("200 OK", "", "{\"messages\":[" LISTED("SM9", "New lead for Acme! Hot. A boiler. Call now.") "]}");
+    tell(BOOKED);
+    assert_true(found);
+    look_up = false;
+    provider_answers("201 Created", "", "{\"sid\":\"" MESSAGE "\",\"status\":\"queued\"}");
+    expect(tell(BOOKED), DONE);
+    const cJSON *variables = tree_read(arena, text_of(sent_field("ContentVariables")));
+    assert_string_equal(tree_string(variables, "2"), "Hot");
+    assert_string_equal(tree_string(variables, "3"), "A boiler");
+    assert_null(tree_get(variables, "4"));
+    (void)state;
+}
+
 static void a_look_up_that_fails_is_tried_again(void **state)
 {
     static const char *const unreadable[] = { "", "upstream error", "{\"messages\":[", "{}", "[]", "{\"messages\":null}" };
@@ -528,6 +551,7 @@ int main(void)
         TEST(who_wants_no_messages_gets_none),
         TEST(a_report_told_of_it),
         TEST(it_is_looked_for_in_the_list),
+        TEST(what_was_begun_in_other_words_is_found_and_sent_in_those),
         TEST(a_look_up_that_fails_is_tried_again),
         TEST(reports_move_a_message_forward),
         TEST(reports_of_others_are_passed_over),

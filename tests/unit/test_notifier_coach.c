@@ -102,6 +102,7 @@ static enum outcome make_ask(void *context, const char *name, const struct ask *
     ret->provider_id = arena_copy(of, ret->provider_id);
     ret->recorded = look_up && asking->look_up != NULL;
     ret->ask_id = DELIVERY;
+    ret->content = arena_copy(of, asking->content);
     trying->asking = NULL;
     trying->asked = NULL;
     return outcome;
@@ -164,7 +165,7 @@ static int start(void **state)
         meeting[i] = usual[i].value;
     rows[ROW_INSTANCES] = (struct query_rows){ "count_instances", { "live" }, { "3" }, 1 };
     rows[ROW_RECIPIENT] =
-        (struct query_rows){ "find_recipient", { "stopped", "open", "begun" }, { "f", "t", NULL }, 1 };
+        (struct query_rows){ "find_recipient", { "stopped", "open", "begun", "begun_with" }, { "f", "t", NULL, NULL }, 1 };
     rows[ROW_ANNOUNCED] = (struct query_rows){ "find_announced", { "meeting_id" }, { MEETING }, 0 };
     contact_known = look_up = found = uncertain = twilio_away = false;
     provider_answers("200 OK", "", "{\"id\":\"101\",\"results\":[{\"id\":\"101\"}]}");
