@@ -78,7 +78,7 @@ static rd_kafka_resp_err_t read_committed(rd_kafka_topic_partition_list_t *list)
         rd_kafka_resp_err_t error = rd_kafka_committed(runtime.consumer, list, left_ms > 0 ? (int)left_ms : 0);
         for (int i = 0; i < list->cnt && !error; i++)
             error = list->elems[i].err;
-        if (!error || monotonic_us() >= deadline)
+        if (!error || monotonic_us() >= deadline || daemon_stopping())
             return error;
         nanosleep(&pause, NULL);
     }
@@ -86,7 +86,9 @@ static rd_kafka_resp_err_t read_committed(rd_kafka_topic_partition_list_t *list)
 
 static void assigned(rd_kafka_topic_partition_list_t *list)
 {
-    rd_kafka_resp_err_t error = read_committed(list);
+    rd_kafka_resp_err_t error = daemon_stopping() ? RD_KAFKA_RESP_ERR__DESTROY : read_committed(list);
+    if (error && daemon_stopping())     /* nothing of them would be begun */
+        return;
     if (error) {
         log_error("could not learn the committed offsets", LOG_TEXT("why", rd_kafka_err2str(error)));
         daemon_stop("the committed offsets could not be read");
