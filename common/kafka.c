@@ -18,6 +18,7 @@
 #define RECONNECT_MS "50"
 #define RECONNECT_MS_MAX "1000"             /* a broker that restarts is back in seconds, and the spool waits for it */
 #define METADATA_POLL_MS 50                 /* between looks for topics just made */
+#define COMMITTED_PAUSE_MS 100              /* between questions for what a group committed */
 #define REPLICAS 1                          /* topics are made in local mode and in tests only */
 #define TOPICS_MAX 256
 #define CREATE_MS_MIN 1000                  /* even when the look took all the time: -1 would wait for ever */
@@ -325,4 +326,19 @@ bool kafka_topics_check(rd_kafka_t *client, const char *const *names, bool creat
             return false;
     }
     return true;
+}
+
+rd_kafka_resp_err_t kafka_committed(rd_kafka_t *consumer, rd_kafka_topic_partition_list_t *list, int64_t timeout_ms, bool (*leave)(void))
+{
+    const struct timespec pause = { .tv_nsec = COMMITTED_PAUSE_MS * 1000000L };
+    int64_t deadline = monotonic_us() + timeout_ms * 1000;
+    for (;;) {
+        int64_t left_ms = (deadline - monotonic_us()) / 1000;
+        rd_kafka_resp_err_t error = rd_kafka_committed(consumer, list, left_ms > 0 ? (int)left_ms : 0);
+        for (int i = 0; i < list->cnt && !error; i++)
+            error = list->elems[i].err;
+        if (!error || monotonic_us() >= deadline || (leave && leave()))
+            return error;
+        nanosleep(&pause, NULL);
+    }
 }

@@ -23,3 +23,8 @@ rd_kafka_t *kafka_producer(const char *brokers, const char *client_id, const cha
 /* Makes the topics that are missing (only when `create`, i.e. local mode and tests) and refuses a partition count other than the
  * map's. `names` NULL-terminated, or NULL for all. */
 bool kafka_topics_check(rd_kafka_t *client, const char *const *names, bool create, int64_t timeout_ms, struct problem *why);
+
+/* The committed offsets of the consumer's group, each partition's error looked at: asked again for `timeout_ms`, since a coordinator that
+ * moves or has just started says so, and librdkafka does not ask its successor by itself.  An offset that could not be read must not look
+ * like one that was never committed.  `leave`: asked between two tries; may be NULL. */
+rd_kafka_resp_err_t kafka_committed(rd_kafka_t *consumer, rd_kafka_topic_partition_list_t *list, int64_t timeout_ms, bool (*leave)(void));

@@ -11,7 +11,6 @@
 
 #define UPKEEP_MS 100                   /* offsets are stored, and the group is polled at least so often */
 #define COMMITTED_TIMEOUT_MS 10000
-#define COMMITTED_PAUSE_MS 100
 #define SESSION_TIMEOUT_MS "45000"
 #define PREFETCH_KIB "4096"             /* of each partition */
 #define PREFETCH_MESSAGES "1000"
@@ -67,33 +66,17 @@ static void close_queue(struct partition *partition)
     partition->queue = NULL;
 }
 
-/* A coordinator that moves says so, and librdkafka does not ask its successor by itself.  An offset that could not be read must not look
- * like one that was never committed. */
-static rd_kafka_resp_err_t read_committed(rd_kafka_topic_partition_list_t *list)
-{
-    const struct timespec pause = { .tv_nsec = COMMITTED_PAUSE_MS * 1000000L };
-    int64_t deadline = monotonic_us() + COMMITTED_TIMEOUT_MS * 1000;
-    for (;;) {
-        int64_t left_ms = (deadline - monotonic_us()) / 1000;
-        rd_kafka_resp_err_t error = rd_kafka_committed(runtime.consumer, list, left_ms > 0 ? (int)left_ms : 0);
-        for (int i = 0; i < list->cnt && !error; i++)
-            error = list->elems[i].err;
-        if (!error || monotonic_us() >= deadline || daemon_stopping())
-            return error;
-        nanosleep(&pause, NULL);
-    }
-}
-
 static void assigned(rd_kafka_topic_partition_list_t *list)
 {
-    rd_kafka_resp_err_t error = daemon_stopping() ? RD_KAFKA_RESP_ERR__DESTROY : read_committed(list);
-    if (error && daemon_stopping())     /* nothing of them would be begun */
+    if (daemon_stopping())              /* nothing of them would be begun */
         return;
-    if (error) {
+    rd_kafka_resp_err_t error = kafka_committed(runtime.consumer, list, COMMITTED_TIMEOUT_MS, daemon_stopping);
+    if (error && !daemon_stopping()) {
         log_error("could not learn the committed offsets", LOG_TEXT("why", rd_kafka_err2str(error)));
         daemon_stop("the committed offsets could not be read");
-        return;
     }
+    if (error)
+        return;
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *item = &list->elems[i];
         pthread_mutex_lock(&runtime.lock);

@@ -155,7 +155,7 @@ static rd_kafka_topic_partition_list_t *ask_committed(rd_kafka_t *client, const 
     for (const char *const *name = stage->reads; *name; name++)
         for (int partition = 0; partition < topic_find(*name)->partitions; partition++)
             rd_kafka_topic_partition_list_add(list, *name, partition);
-    rd_kafka_resp_err_t error = rd_kafka_committed(client, list, LOOK_MS);
+    rd_kafka_resp_err_t error = kafka_committed(client, list, LOOK_MS, NULL);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR)
         return list;
     fail(why, "could not ask Kafka how far the group \"%s\" is: %s", stage->stage, rd_kafka_err2str(error));

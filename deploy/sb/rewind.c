@@ -119,7 +119,7 @@ static bool find_places(const struct rewind *rewind, rd_kafka_t *client, struct 
 {
     rd_kafka_topic_partition_list_t *now = rd_kafka_topic_partition_list_new(16), *then;
     bool done = list_partitions(rewind, now, why);
-    rd_kafka_resp_err_t error = done ? rd_kafka_committed(client, now, ANSWER_MS) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_resp_err_t error = done ? kafka_committed(client, now, ANSWER_MS, NULL) : RD_KAFKA_RESP_ERR_NO_ERROR;
 
     then = rd_kafka_topic_partition_list_copy(now);
     for (int i = 0; i < then->cnt; i++)
