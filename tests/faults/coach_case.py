@@ -147,7 +147,12 @@ class Coach:
 
     # --- what must come of it
 
-    ROWS_OF = {"register": ("salesperson",), "hello": ("incoming",), "scheduled": ("meeting", "plan"), "cancelled": ("cancelled",),
+    @staticmethod
+    def plans(course):
+        """The step that the meeting's first plan follows from: before anybody knows its organizer there is none."""
+        return "register" if course == "late" else "scheduled"
+
+    ROWS_OF = {"register": ("salesperson",), "hello": ("incoming",), "scheduled": ("meeting",), "cancelled": ("cancelled",),
                "done": ("incoming", "completed", "note", "crm note")}
     CHANGED = ("scheduled", "moved", "shortened", "cancelled")
     EVENTS = ("meeting.changed", "plan.made", "chat.received", "chat.answered", "salesperson.registered")
@@ -155,7 +160,7 @@ class Coach:
     def expect(self, operation):
         because, course = operation.identity, operation.how
         step = because.rpartition("/")[2]
-        for kind in self.ROWS_OF.get(step, ()):
+        for kind in (*self.ROWS_OF.get(step, ()), *(("plan",) if step == self.plans(course) else ())):
             yield Expected(kind, because, because)
         if step in self.CHANGED:
             yield Expected("inbound.outlook", because, because, most=MANY)
@@ -181,14 +186,14 @@ class Coach:
             yield "salesperson.registered", 1, MANY
             if course == "late":
                 yield "meeting.changed", 1, 1           # claimed
-        if step in ("scheduled", "moved"):
+        if step in (Coach.plans(course), "moved"):
             yield "plan.made", 1, 1
 
     @staticmethod
     def messages(step, course):
         """How many a step leads to; nobody is told of a meeting that was cancelled."""
-        if course == "late" and step in ("scheduled", "hello"):
-            return 2, 2                                 # the administrator and the announcement; the plan and the answer
+        if course == "late" and step in ("register", "hello"):
+            return 2, 2                                 # the welcome and the announcement; the plan and the answer
         return (0, 0) if step == "cancelled" else (1, 1)
 
     # --- what came of it
@@ -196,7 +201,7 @@ class Coach:
     ROWS = {
         "salesperson": "SELECT email, 'register', phone FROM user_phones WHERE email LIKE %s",
         "meeting": "SELECT salesperson_email, 'scheduled', meeting_id::text FROM meetings WHERE salesperson_email LIKE %s",
-        "plan": "SELECT salesperson_email, 'scheduled', meeting_id::text FROM meeting_plans JOIN meetings USING (tenant, meeting_id)"
+        "plan": "SELECT salesperson_email, NULL, meeting_id::text FROM meeting_plans JOIN meetings USING (tenant, meeting_id)"
                 " WHERE salesperson_email LIKE %s",
         "completed": "SELECT salesperson_email, 'done', meeting_id::text FROM meetings WHERE salesperson_email LIKE %s"
                      " AND status = 'completed' AND last_client_reply = 'outcome of ' || salesperson_email",
@@ -219,12 +224,12 @@ class Coach:
             yield from self.observe_arrival(topic, offset, key, json.loads(value), numbers, sids, known)
         emitted = {}
         for topic, offset, key, value in load.records(world, self.TOPICS, belongs):
-            yield from self.observe_event(topic, offset, key, json.loads(value), sids, known, emitted)
+            yield from self.observe_event(topic, offset, key, json.loads(value), people, sids, known, emitted)
         like = load.prefix + ".%@fire.example"
         with world.connect_when_there() as database:
             for kind, statement in self.ROWS.items():
                 for person, step, unique in database.execute(statement, (like,)):
-                    yield Observed(kind, person, f"{person}/{step}", unique)
+                    yield Observed(kind, person, f"{person}/{step or self.plans(people[person][0])}", unique)
             for person, sid in database.execute(self.INCOMING, (like,)):
                 yield Observed("incoming", person, sids.get(sid, sid), sid)
             asks = database.execute(self.ASKED, (list(numbers), ADMIN)).fetchall()
@@ -250,8 +255,7 @@ class Coach:
         known[event["id"]] = identity
         yield Observed("inbound.coach", person, identity, event["id"])
 
-    @staticmethod
-    def observe_event(topic, offset, key, event, sids, known, emitted):
+    def observe_event(self, topic, offset, key, event, people, sids, known, emitted):
         """`emitted`: which of a type each cause has led to; another one of the same is one too many."""
         data, cause = event["data"], event.get("causationid")
         if topic.startswith("dead."):
@@ -260,7 +264,7 @@ class Coach:
         if event["type"] in ("chat.received", "chat.answered"):
             identity = sids.get(data["message_id"], data["message_id"])
         elif event["type"] == "plan.made":
-            identity = f"{key}/{'moved' if data['plan_version'] > 1 else 'scheduled'}"
+            identity = f"{key}/{'moved' if data['plan_version'] > 1 else self.plans(people[key][0])}"
         else:
             identity = known.get(cause, cause)
         first = emitted.setdefault((event["type"], cause), event["id"])
@@ -273,7 +277,7 @@ class Coach:
         """Which step a message follows from."""
         followed = course == "late" and "Reply to read it" not in body
         return ("moved" if body.startswith("Your plan for \"Visit two")
-                else ("hello" if followed else "scheduled") if body.startswith("Your plan for")
+                else ("hello" if followed else Coach.plans(course)) if body.startswith("Your plan for")
                 else "shortened" if body.startswith("How did") else "register" if body.startswith("Hello")
                 else "done" if "is completed" in body else "note" if "your note is in HubSpot" in body else "hello")
 
@@ -281,7 +285,7 @@ class Coach:
         statuses = {ask[5]: ask[6] for ask in asks}
         for ask_id, recipient, purpose, subject, version, *_ in asks:
             person = next((person for person in people if purpose == "unknown_organizer" and subject == person), numbers.get(recipient))
-            plan = "moved" if version.startswith("2") else "hello" if "/reply/" in version else "scheduled"
+            plan = "moved" if version.startswith("2") else "hello" if "/reply/" in version else person and self.plans(people[person][0])
             step = {"welcome": "register", "unknown_organizer": "scheduled", "reminder": "shortened", "note_news": "note",
                     "plan": plan}.get(purpose)
             if person:
