@@ -582,6 +582,8 @@ enum http_result transfer_result(struct transfer *transfer, CURLcode code)
     if (call_was_sent(call)) {
         if (code == CURLE_ABORTED_BY_CALLBACK)
             said = "the connection was lost, and a request of this method is not sent twice";
+        if (code == CURLE_OUT_OF_MEMORY) /* what libcurl calls a line beyond its limit of 100 KiB */
+            said = "a header of its answer is too long";
         fail(call->why, "%s took the request and gave no whole answer: %s", transfer->origin, said);
         return HTTP_BROKEN;
     }

@@ -145,7 +145,7 @@ static const char *format_name(int format)
 /* libsndfile's sentences are several, and end in a full stop; some are about itself and not about the file. */
 static void say_why(struct problem *why, const char *said)
 {
-    if (strstr(said, "Internal error") || strstr(said, "does not exist"))
+    if (strcasestr(said, "internal error") || strstr(said, "does not exist"))
         said = "nothing can be made of it";
     fail(why, "the recording has a broken header: %.*s", (int)strcspn(said, ".\n"), said);
 }

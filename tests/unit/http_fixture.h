@@ -252,6 +252,14 @@ static bool behave_endless(const struct exchange *exchange)
     return false;
 }
 
+static bool behave_endless_header(const struct exchange *exchange)
+{
+    server_printf(exchange->fd, "HTTP/1.1 200 OK\r\nX-Long: ");
+    while (server_printf(exchange->fd, "and so on "))
+        ;
+    return false;
+}
+
 /* Answers the first request of each connection and drops the second one, once it is read. */
 static bool behave_dies_when_reused(const struct exchange *exchange)
 {
@@ -292,6 +300,7 @@ static bool server_behave(const struct exchange *exchange)
         { "/stalled ", behave_stalled },
         { "/declared ", behave_declared },
         { "/endless ", behave_endless },
+        { "/endless-header ", behave_endless_header },
         { "/dies-when-reused ", behave_dies_when_reused },
         { "/hold ", behave_hold },
         { "/redirect/", behave_redirect },

@@ -237,6 +237,8 @@ static void bounds_the_answer(void **state)
     assert_why(&asked, HTTP_TOO_LARGE, "larger than");
     asked = get(&server, "/declared"); /* known before the first byte of it */
     assert_why(&asked, HTTP_TOO_LARGE, "larger than");
+    asked = get(&server, "/endless-header");
+    assert_why(&asked, HTTP_BROKEN, "a header of its answer is too long");
 }
 
 static void writes_to_a_file(void **state)
