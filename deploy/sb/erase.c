@@ -28,6 +28,15 @@ static const char remember_erased[] =
     " FROM person_subjects LEFT JOIN person_addresses ON address = subject"
     " ON CONFLICT (subject_sha256) DO UPDATE SET until = EXCLUDED.until, erased_at = now()";
 
+/* Who did it and how much it was; not of whom: who asked to be forgotten can be found by the hash of what they gave. */
+static const struct statement note_erased = {
+    .name = "sb_note_erased",
+    .text = "INSERT INTO operator_actions (who, command, what, detail)"
+            " SELECT $1, 'erase', 'a person by ' || $2, jsonb_build_object('sha256', encode(sha256(convert_to($3, 'UTF8')), "
+            "'hex'), 'rows', $4::bigint, 'recordings', $5::bigint)",
+    .params = 5,
+};
+
 struct outcome_line {
     const struct person_table *table;
     int64_t found, changed;
@@ -42,7 +51,7 @@ struct report {
 };
 
 struct erase_options {
-    const char *person;
+    const char *person, *as;
     bool dry_run, yes, json;
 };
 
@@ -202,7 +211,22 @@ static bool erase_once(struct person *person, struct report *report, const struc
     for (size_t i = 0; i < report->line_count; i++)
         if (!erase_rows(person, &report->lines[i], why))
             return false;
-    return remove_files(person, files, report, why) && person_run(person, "COMMIT", why);
+    return remove_files(person, files, report, why);
+}
+
+static bool note(struct person *person, const char *as, const struct report *report, struct problem *why)
+{
+    char who[OPERATOR_BYTES_MAX + 1], rows[24], recordings[24];
+    int64_t changed = 0;
+
+    for (size_t i = 0; i < report->line_count; i++)
+        changed += report->lines[i].changed;
+    snprintf(rows, sizeof(rows), "%" PRId64, changed);
+    snprintf(recordings, sizeof(recordings), "%zu", report->files);
+    PGresult *result = person_query(person, note_erased.text,
+                                    PARAMS(operator_name(as, who), person->kind, person->value, rows, recordings), why);
+    PQclear(result);
+    return result != NULL;
 }
 
 /* What a handler wrote that had begun before. */
@@ -213,7 +237,7 @@ static bool erase_later(struct person *person, struct report *report, struct pro
 
     nanosleep(&(struct timespec){ .tv_sec = SETTLE_MS / 1000 }, NULL);
     if (!person_run(person, "BEGIN", why) || !look(person, &later, &files, why) ||
-        !erase_once(person, &later, &files, why))
+        !erase_once(person, &later, &files, why) || !person_run(person, "COMMIT", why))
         return false;
     for (size_t i = 0; i < later.line_count; i++)
         if (later.lines[i].table->fate == ROW_DELETED)
@@ -240,6 +264,7 @@ static int read_options(struct erase_options *options, int argc, char **argv)
     static const struct option names[] = { { "dry-run", no_argument, NULL, 'n' },
                                            { "yes", no_argument, NULL, 'y' },
                                            { "json", no_argument, NULL, 'j' },
+                                           { "as", required_argument, NULL, 'a' },
                                            { 0 } };
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (option == '?')
@@ -247,6 +272,8 @@ static int read_options(struct erase_options *options, int argc, char **argv)
         options->dry_run |= option == 'n';
         options->yes |= option == 'y';
         options->json |= option == 'j';
+        if (option == 'a')
+            options->as = optarg;
     }
     if (optind != argc - 1)
         return command_misused(argv, "it takes one person: a phone number, an e-mail address or an id");
@@ -273,7 +300,8 @@ static int erase_run(int argc, char **argv)
         if (options.dry_run)
             report.files = files.count;
         else
-            done = done && erase_once(&person, &report, &files, &why) && erase_later(&person, &report, &why);
+            done = done && erase_once(&person, &report, &files, &why) && note(&person, options.as, &report, &why) &&
+                   person_run(&person, "COMMIT", &why) && erase_later(&person, &report, &why);
         if (done)
             (options.json ? print_json : print_readable)(&report, options.dry_run);
         code = done ? EXIT_FINE : command_fail(argv, EXIT_FAILED, "%s", why.text);
@@ -286,7 +314,7 @@ const struct command command_erase = {
     .name = "erase",
     .summary = "forgets one person: rows, recordings, messages; what the figures count stays, and is nobody's",
     .help =
-        "Usage: sb erase PERSON [--dry-run] [--yes] [--json]\n\n"
+        "Usage: sb erase PERSON [--dry-run] [--yes] [--json] [--as NAME]\n\n"
         "PERSON is a phone number, an e-mail address, or an id (of a contact, a lead, a call, a user): all that hangs "
         "on the person\n"
         "behind it, in all companies. It tells by table how many rows were found, and what was deleted, blanked or "
@@ -296,12 +324,14 @@ const struct command command_erase = {
         "A new call\n"
         "from the same number is a new matter. It is run as the owner of the tables (DATABASE_URL's user), where "
         "RECORDINGS_DIR is,\n"
-        "or with the settings of the bucket.\n"
+        "or with the settings of the bucket. Who did it, when and how much it was stays in operator_actions, and of the\n"
+        "person the SHA-256 of the number, address or id alone.\n"
         "After a backup was restored, what was erased since must be erased again.\n\n"
         "Options\n"
         "  --dry-run  tell what would be done\n"
         "  --yes      does not ask, at a terminal, whether it is meant\n"
-        "  --json     the same as one JSON object\n\n"
+        "  --json     the same as one JSON object\n"
+        "  --as NAME  who does it; else the user at the host\n\n"
         "Examples\n"
         "  sb erase +12025550188 --dry-run\n"
         "  sb erase +12025550188\n"

@@ -25,7 +25,7 @@ static const struct statement find_impact = {
         " SELECT l.tenant, l.correlation_id AS conversation, 'dead' AS what, l.why, NULL::interval AS late"
         "  FROM ledger l, since WHERE l.outcome = 'rejected' AND l.committed_at >= since.at"
         "  AND NOT EXISTS (SELECT 1 FROM ledger n WHERE n.event_id = l.event_id AND n.stage = l.stage AND n.run > l.run"
-        "   AND n.outcome IN ('done', 'skipped'))"
+        "   AND n.outcome IN ('done', 'skipped')) AND NOT " DROPPED("l")
         " UNION ALL"
         " SELECT coalesce(p.tenant, l.tenant), coalesce(l.correlation_id, p.subject), 'parked', p.why,"
         "  now() - coalesce(l.received_at, p.first_at)"

@@ -7,6 +7,11 @@
 
 #include "deploy/sb/session.h"
 
+/* SQL: whether the dead letter that this row of the ledger led to was dropped by an operator. */
+#define DROPPED(row)                                                                                                   \
+    "EXISTS (SELECT 1 FROM letter_actions WHERE letter_actions.stage = " row ".stage"                                  \
+    " AND letter_actions.event_id = " row ".event_id AND action = 'drop' AND done_at >= " row ".committed_at)"
+
 #define STANDING_ROLE    "switchboard_ingest" /* a stage's role: sees every tenant, and only reads here */
 #define INSTANCE_LIVE_MS 15000 /* seen less long ago it lives: it says so every 2 s, if no statement holds it up */
 

@@ -34,14 +34,14 @@ static const struct statement find_done = {
             " FROM ledger WHERE correlation_id = $1 ORDER BY stage, committed_at DESC) AS x",
     .params = 1,
 };
-/* Given up, and not done by a later run. */
+/* Given up, and neither done by a later run nor dropped. */
 static const struct statement find_dead = {
     .name = "sb_why_dead",
     .text = "SELECT x.*, " US("committed_at") " AS committed_us, to_jsonb(x) AS json FROM ("
             " SELECT DISTINCT ON (stage, event_id) stage, event_id, event_type AS type, run, outcome, why, attempts,"
             "  committed_at"
             " FROM ledger WHERE correlation_id = $1 ORDER BY stage, event_id, run DESC) AS x"
-            " WHERE outcome = 'rejected' ORDER BY committed_at LIMIT " ROWS_MAX,
+            " WHERE outcome = 'rejected' AND NOT " DROPPED("x") " ORDER BY committed_at LIMIT " ROWS_MAX,
     .params = 1,
 };
 static const struct statement find_handled = {

@@ -84,6 +84,14 @@ def acted(database, command, what):
                             (command, what)).fetchall()
 
 
+def told_as_dead(sb, key):
+    """Which commands tell of a dead letter of that conversation."""
+    stands = json.loads(sb("why", key, "--json").stdout)[0]["stands"]
+    struck = json.loads(sb("impact", "--since", "1h", "--json").stdout)["impact"]
+    return (["why"] if "dead" in [one["state"] for one in stands] else []) + \
+        (["impact"] if any(key in (one["failed"] or []) for one in struck) else [])
+
+
 # --- pause and resume ----------------------------------------------------------------------------------------------------
 
 
@@ -343,11 +351,13 @@ def test_what_the_door_could_not_read_is_given_to_the_stage(sb, echo, topics, da
 def test_a_drop_needs_a_reason_and_what_is_wrong_is_told(sb, echo, topics, database, key):
     tell(topics, key, n=1, reject=key)
     letter_of(topics, key)
+    assert told_as_dead(sb, key) == ["why", "impact"]
     sb("dlq", "drop", "echo", "--key", key, code=WRONG)
     assert "1 letter would be dropped" in sb("dlq", "drop", "echo", "--key", key, "--why", "test", "--dry-run").stdout
     assert "1 dropped" in sb("dlq", "drop", "echo", "--key", key, "--why", "test").stdout
     assert groups(sb, "--key", key) == [] and rows(database, key) == []
     assert acted(database, "dlq drop", "echo")[-1][1]["why"] == "test"
+    assert told_as_dead(sb, key) == [], "nobody has to see to it any more"
     for wrong in (["dlq"], ["dlq", "list", "nothing"], ["dlq", "retry", "echo"], ["dlq", "edit", "echo"], ["dlq", "burn", "echo"],
                   ["dlq", "retry", "echo", "--all", "--key", "x"], ["dlq", "retry", "echo", "--all", "--rate", "0"]):
         sb(*wrong, code=WRONG)

@@ -234,6 +234,13 @@ def test_nothing_of_an_erased_person_is_left(sb, ana, database, recordings, comp
     assert {topic["topic"] for topic in told["topics"]} >= {"inbound.callrail", "messages"}
 
 
+def test_who_erased_somebody_is_noted_and_not_whom(sb, ana, database):
+    assert sb("erase", ana.phone, "--as", "grace").returncode == FINE
+    who, what, detail = database.execute("SELECT who, what, detail FROM operator_actions WHERE command = 'erase' ORDER BY action_id DESC LIMIT 1").fetchone()
+    assert (who, what, detail["recordings"]) == ("grace", "a person by phone", 3) and detail["rows"] > 0
+    assert detail["sha256"] == hashlib.sha256(ana.phone.encode()).hexdigest(), "who asks whether it was done can be told"
+
+
 def test_what_the_figures_count_stays(sb, ana, database, company):
     rep = database.execute("SELECT phone FROM users WHERE tenant = %s", (company[0],)).fetchone()[0]
     assert sb("erase", ana.lead).returncode == FINE
