@@ -12,7 +12,7 @@ static const struct statement find_meeting = {
         "SELECT m.meeting_id, m.tenant, m.title, m.salesperson_email, coalesce(u.phone, m.salesperson_phone) AS phone,"
         " to_char(m.start_time AT TIME ZONE co.time_zone, 'FMDay, FMDD FMMonth, HH24:MI') AS starts,"
         " m.client_id, coalesce(c.name, c.email) AS client, c.company, c.email AS client_email, c.hubspot_contact_id,"
-        " m.revision, m.plan_version, m.status, m.plan_state, m.plan_sent_version,"
+        " coalesce($3::integer, m.revision) AS revision, m.plan_version, m.status, m.plan_state, m.plan_sent_version,"
         " coalesce(m.next_check_at <= now(), false) AS due, m.start_time <= now() AS begun, m.end_time <= now() AS "
         "ended,"
         " extract(epoch FROM (date_trunc('day', now() AT TIME ZONE co.time_zone) + interval '1 day') AT TIME ZONE "
@@ -22,14 +22,16 @@ static const struct statement find_meeting = {
         "step3,"
         " p.provider, n.state AS note_state, n.outcome AS note_outcome, n.hubspot_note_id, n.version AS note_version,"
         " n.source_time AS note_source_time, coalesce(n.source_time > $2::timestamptz, false) AS note_newer,"
+        " coalesce(n.state = 'waiting' AND n.next_check_at <= now(), false) AS note_due,"
         " extract(epoch FROM now() - n.created_at)::bigint AS note_age_s"
         " FROM meetings m JOIN companies co USING (tenant)"
         " JOIN clients c ON c.tenant = m.tenant AND c.client_id = m.client_id"
         " LEFT JOIN users u ON u.tenant = m.tenant AND u.email = m.salesperson_email"
         " LEFT JOIN meeting_plans p ON p.tenant = m.tenant AND p.meeting_id = m.meeting_id"
-        " LEFT JOIN meeting_notes n ON n.tenant = m.tenant AND n.meeting_id = m.meeting_id AND n.revision = m.revision"
+        " LEFT JOIN meeting_notes n ON n.tenant = m.tenant AND n.meeting_id = m.meeting_id"
+        "  AND n.revision = coalesce($3::integer, m.revision)"
         " WHERE m.meeting_id = $1::uuid",
-    .params = 2,
+    .params = 3,
 };
 /* Of this event's messages one that left, perhaps, and of which nobody knows yet. */
 static const struct statement find_begun = {
@@ -81,13 +83,15 @@ static void read_plan_and_note(const struct rows *rows, struct meeting *ret)
     ret->note.version = row_get(rows, 0, "note_version");
     ret->note.source_time = row_get(rows, 0, "note_source_time");
     ret->note.newer = is_true(rows, "note_newer");
+    ret->note.due = is_true(rows, "note_due");
     ret->note.age_s = seconds(rows, "note_age_s");
 }
 
-enum outcome meeting_read(struct work *work, const char *id, struct meeting *ret)
+/* `revision` NULL: as it stands. */
+static enum outcome read(struct work *work, const char *id, const char *revision, struct meeting *ret)
 {
     struct rows rows;
-    TRY(work_query(work, &find_meeting, &rows, id, work_event(work)->time));
+    TRY(work_query(work, &find_meeting, &rows, id, work_event(work)->time, revision));
     if (rows.count == 0)
         return reject(work, "meeting \"%s\" is not there", id);
     *ret = (struct meeting){
@@ -115,6 +119,16 @@ enum outcome meeting_read(struct work *work, const char *id, struct meeting *ret
     read_plan_and_note(&rows, ret);
     work_set_tenant(work, ret->tenant);
     return DONE;
+}
+
+enum outcome meeting_read(struct work *work, const char *id, struct meeting *ret)
+{
+    return read(work, id, NULL, ret);
+}
+
+enum outcome meeting_read_note(struct work *work, const char *id, int64_t revision, struct meeting *ret)
+{
+    return read(work, id, arena_printf(work_arena(work), "%lld", (long long)revision), ret);
 }
 
 /* --- the welcome -------------------------------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@ struct meeting {
     struct {
         const char *state, *outcome, *hubspot_note_id, *version, *source_time; /* state NULL: there is none */
         bool newer; /* it is from a message after the one that is handled */
+        bool due;   /* it waits, and its next_check_at is over */
         int64_t age_s;
     } note;
 };
@@ -29,6 +30,8 @@ struct meeting {
 /* --- coach.c */
 /* REJECT when there is none of that id; sets the tenant. */
 enum outcome meeting_read(struct work *work, const char *id, struct meeting *ret);
+/* The same with the note of an earlier revision, which `revision` then is, too. */
+enum outcome meeting_read_note(struct work *work, const char *id, int64_t revision, struct meeting *ret);
 /* The plan in words; NULL: there is none. */
 const char *plan_text(struct work *work, const struct meeting *meeting);
 /* Sends the plan: its text, or, when the person may not be written to freely, that it is ready (then it is `announced`,
@@ -45,7 +48,7 @@ enum outcome reminder_send(struct work *work, const struct meeting *meeting, boo
 
 /* --- coach_note.c: the note of a meeting, in the CRM or here alone.  Each describes its rows and gives what is to be
  * said of it (NULL: nothing).  None waits for the CRM: a note it does not take now is `waiting`, and tried again when
- * meetings.next_check_at says. */
+ * its next_check_at says (note.due), whatever becomes of the meeting. */
 const char *note_complete(struct work *work, const struct meeting *meeting, const char *outcome);
 const char *note_amend(struct work *work, const struct meeting *meeting, const char *outcome);
 const char *note_undo(struct work *work, const struct meeting *meeting);

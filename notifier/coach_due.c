@@ -1,8 +1,8 @@
 /* coach_due.c: what happens to a meeting because time went by: the plan once more shortly before, the reminder one
- * minute after the end, and a note that the CRM did not take yet.
+ * minute after the end; and to a note that the CRM did not take yet.
  *
- * When is the next of them stands in meetings.next_check_at.  Each of them is done once: the event's id holds that
- * moment, handling it moves it on, and the message is known by meeting and revision. */
+ * When is the next of them stands in meetings.next_check_at, and in meeting_notes.next_check_at.  Each of them is done
+ * once: the event's id holds that moment, handling it moves it on, and the message is known by meeting and revision. */
 #include "notifier/coach.h"
 
 #include <stdio.h>
@@ -40,6 +40,20 @@ static const struct statement find_due_meetings = {
     .params = 1,
 };
 
+static const struct statement end_note_check = {
+    .name = "end_note_check",
+    .text = "UPDATE meeting_notes SET next_check_at = NULL, updated_at = now() WHERE meeting_id = $1::uuid AND revision = "
+            "$2::integer",
+    .params = 2,
+};
+static const struct statement find_due_notes = {
+    .name = "find_due_notes",
+    .text = "SELECT n.meeting_id || '/' || n.revision AS id, n.next_check_at, m.salesperson_email AS subject, n.tenant,"
+            " json_build_object('meeting_id', n.meeting_id, 'revision', n.revision)::text AS data"
+            " FROM meeting_notes n JOIN meetings m USING (tenant, meeting_id)"
+            " WHERE n.state = 'waiting' AND n.next_check_at <= now() ORDER BY n.next_check_at LIMIT 500",
+};
+
 /* As many as the senders can send until it looks again. */
 static const char *due_at_once(void *context)
 {
@@ -57,6 +71,7 @@ const struct sweep coach_sweeps[] = {
       .due = &find_due_meetings,
       .type = &EVENT_MEETING_DUE,
       .parameter = due_at_once },
+    { .name = "due_notes", .every_ms = DUE_EVERY_MS, .due = &find_due_notes, .type = &EVENT_NOTE_DUE },
     { 0 },
 };
 
@@ -123,8 +138,6 @@ static enum outcome try_note(struct work *work, const struct meeting *meeting)
 static enum outcome handle(struct work *work, const struct meeting *meeting)
 {
     struct notifier *notifier = work_context(work);
-    if (meeting->note.state && strcmp(meeting->note.state, "waiting") == 0)
-        return try_note(work, meeting);
     if (strcmp(meeting->status, "scheduled") == 0 && meeting->phone) {
         TRY(pace_wait(work, &notifier->due, notifier->messages_per_s - notifier->messages_per_s / LEFT_TO_ANSWERS));
         return meeting->ended ? remind(work, meeting) : plan_again(work, meeting);
@@ -146,4 +159,17 @@ enum outcome handle_due_meeting(struct work *work, const struct event *event)
     enum outcome outcome = handle(work, &meeting);
     /* refused for good or given up, as is in the dead letter: the sweep shall not find it again */
     return outcome == DONE ? DONE : noting(work, outcome, &end_check, meeting.id, meeting.revision);
+}
+
+enum outcome handle_due_note(struct work *work, const struct event *event)
+{
+    struct note_due due;
+    struct meeting meeting;
+    TRY(work_read_data(work, event, note_due_read, &due));
+    TRY(meeting_read_note(work, due.meeting_id, due.revision, &meeting));
+    bool waits = meeting.note.state && strcmp(meeting.note.state, "waiting") == 0;
+    if (!waits || (!meeting.note.due && work_run(work) == 0))
+        return skip(work, "the note does not wait any more");
+    enum outcome outcome = try_note(work, &meeting);
+    return outcome == DONE ? DONE : noting(work, outcome, &end_note_check, meeting.id, meeting.revision);
 }

@@ -12,28 +12,30 @@
 #define WAIT_DAYS_MOST 7 /* then it is given up */
 #define DAY_S          (24 * 60 * 60)
 
-/* $3 the person's words; $4 when something is to be looked at again. */
+/* $3 the person's words. */
 static const struct statement complete_meeting = {
     .name = "complete_meeting",
     .text =
         "UPDATE meetings SET status = CASE status WHEN 'cancelled' THEN status ELSE 'completed' END, last_client_reply "
         "= $3,"
-        " next_check_at = $4::timestamptz, updated_at = now() WHERE meeting_id = $1::uuid AND revision = $2::integer",
-    .params = 4,
+        " next_check_at = NULL, updated_at = now() WHERE meeting_id = $1::uuid AND revision = $2::integer",
+    .params = 3,
     .must = 1,
 };
+/* $11 after how long one that waits is tried again: by Postgres' clock, since ours may be off. */
 static const struct statement write_note = {
     .name = "write_note",
     .text =
         "INSERT INTO meeting_notes (tenant, meeting_id, revision, outcome, state, hubspot_contact_id, hubspot_note_id, "
         "error, version,"
-        " source_time) VALUES ($1, $2::uuid, $3::integer, $4, $5, $6, $7, $8, $9::integer, $10::timestamptz)"
+        " source_time, next_check_at) VALUES ($1, $2::uuid, $3::integer, $4, $5, $6, $7, $8, $9::integer, $10::timestamptz,"
+        " now() + $11::interval)"
         " ON CONFLICT (tenant, meeting_id, revision) DO UPDATE SET outcome = EXCLUDED.outcome, state = EXCLUDED.state,"
         " hubspot_contact_id = coalesce(EXCLUDED.hubspot_contact_id, meeting_notes.hubspot_contact_id),"
         " hubspot_note_id = EXCLUDED.hubspot_note_id, error = EXCLUDED.error, version = EXCLUDED.version, updated_at = "
         "now(),"
-        " source_time = greatest(EXCLUDED.source_time, meeting_notes.source_time)",
-    .params = 10,
+        " source_time = greatest(EXCLUDED.source_time, meeting_notes.source_time), next_check_at = EXCLUDED.next_check_at",
+    .params = 11,
 };
 
 /* How the states are called in the table, and how it is said. */
@@ -53,8 +55,8 @@ static bool has_token(struct work *work)
     return notifier->hubspot_token != NULL;
 }
 
-/* When a note that waits is tried again. */
-static const char *again_at(struct work *work, const struct meeting *meeting, const struct hubspot_result *result)
+/* After how long a note that waits is tried again. */
+static const char *again_after(struct work *work, const struct meeting *meeting, const struct hubspot_result *result)
 {
     int64_t wait_ms = meeting->note.age_s * 1000 / 2;
     wait_ms = wait_ms < WAIT_MS_LEAST ? WAIT_MS_LEAST : wait_ms > WAIT_MS_MOST ? WAIT_MS_MOST : wait_ms;
@@ -62,7 +64,7 @@ static const char *again_at(struct work *work, const struct meeting *meeting, co
         wait_ms = result->later_ms;
     if (result->tomorrow)
         wait_ms = meeting->tomorrow_s * 1000 + WAIT_MS_LEAST;
-    return work_time(work, now_us() + wait_ms * 1000);
+    return arena_printf(work_arena(work), "%lld ms", (long long)wait_ms);
 }
 
 static struct noted noted_as(struct work *work, const struct meeting *meeting, const struct hubspot_result *result)
@@ -100,7 +102,7 @@ static struct hubspot_result write_to_hubspot(struct work *work, const struct me
     return result;
 }
 
-/* Writes the note under that version, and describes its row and the meeting's.  `time`: of the message it is from. */
+/* Writes the note under that version, and describes its row.  `time`: of the message it is from. */
 static struct noted log_note(struct work *work, const struct meeting *meeting, const char *note_id, const char *outcome,
                              const char *version, const char *time)
 {
@@ -112,11 +114,18 @@ static struct noted log_note(struct work *work, const struct meeting *meeting, c
             result.end = HUBSPOT_REFUSED;
         noted = noted_as(work, meeting, &result);
     }
-    const char *next = is(noted.state, "waiting") ? again_at(work, meeting, &result) : NULL;
-    effect_row(work, &complete_meeting, meeting->id, meeting->revision, outcome, next);
     effect_row(work, &write_note, meeting->tenant, meeting->id, meeting->revision, outcome, noted.state,
-               result.contact_id, result.note_id, result.why, version, time);
+               result.contact_id, result.note_id, result.why, version, time,
+               is(noted.state, "waiting") ? again_after(work, meeting, &result) : NULL);
     return noted;
+}
+
+/* What the person says now: the meeting is over with it. */
+static struct noted complete_with(struct work *work, const struct meeting *meeting, const char *note_id,
+                                  const char *outcome, const char *version)
+{
+    effect_row(work, &complete_meeting, meeting->id, meeting->revision, outcome);
+    return log_note(work, meeting, note_id, outcome, version, work_event(work)->time);
 }
 
 static const char *next_version(struct work *work, const struct meeting *meeting)
@@ -141,7 +150,7 @@ const char *note_complete(struct work *work, const struct meeting *meeting, cons
             "%s is completed already%s. Write \"change\" and other words to change the note, \"undo\" to"
             " take it back.",
             meeting->about, logged ? ", and noted in HubSpot" : "");
-    struct noted noted = log_note(work, meeting, NULL, outcome, next_version(work, meeting), work_event(work)->time);
+    struct noted noted = complete_with(work, meeting, NULL, outcome, next_version(work, meeting));
     return arena_printf(work_arena(work), "%s is completed, %s %s", meeting->about,
                         is(noted.state, "logged") ? "and" : "but", noted.said);
 }
@@ -156,8 +165,7 @@ const char *note_amend(struct work *work, const struct meeting *meeting, const c
                             meeting->about);
     /* one that was not written yet keeps the version under which it is being written */
     const char *version = is(state, "waiting") ? meeting->note.version : next_version(work, meeting);
-    struct noted noted =
-        log_note(work, meeting, meeting->note.hubspot_note_id, outcome, version, work_event(work)->time);
+    struct noted noted = complete_with(work, meeting, meeting->note.hubspot_note_id, outcome, version);
     return arena_printf(work_arena(work), "The note of %s is changed, %s %s", meeting->about,
                         is(noted.state, "logged") ? "and" : "but", noted.said);
 }
@@ -186,7 +194,7 @@ const char *note_undo(struct work *work, const struct meeting *meeting)
         return arena_printf(work_arena(work), "The note of %s could not be taken back: %s. Please try again later.",
                             meeting->about, reason);
     effect_row(work, &write_note, meeting->tenant, meeting->id, meeting->revision, meeting->note.outcome, "withdrawn",
-               NULL, NULL, NULL, next_version(work, meeting), work_event(work)->time);
+               NULL, NULL, NULL, next_version(work, meeting), work_event(work)->time, NULL);
     return arena_printf(work_arena(work),
                         "The note of %s is taken back. Write \"done\" and other words to note it anew.",
                         meeting->about);

@@ -50,6 +50,7 @@ static const struct route routes[] = {
     { .type = &EVENT_PLAN_MADE, .handle = tell_plan },
     { .type = &EVENT_CHAT_ANSWERED, .handle = tell_answer },
     { .type = &EVENT_MEETING_DUE, .handle = handle_due_meeting },
+    { .type = &EVENT_NOTE_DUE, .handle = handle_due_note },
     { 0 },
 };
 

@@ -88,4 +88,5 @@ enum outcome tell_of_unknown_organizer(struct work *work, const struct event *ev
 enum outcome tell_plan(struct work *work, const struct event *event);
 enum outcome tell_answer(struct work *work, const struct event *event);        /* coach_chat.c */
 enum outcome handle_due_meeting(struct work *work, const struct event *event); /* coach_due.c */
+enum outcome handle_due_note(struct work *work, const struct event *event);
 extern const struct sweep coach_sweeps[];

@@ -40,6 +40,7 @@ REWRITE(job_finished)
 REWRITE(meeting_changed)
 REWRITE(meeting_due)
 REWRITE(message_reported)
+REWRITE(note_due)
 REWRITE(outlook_meeting_received)
 REWRITE(plan_made)
 REWRITE(reconcile_due)
@@ -90,6 +91,7 @@ static const struct reader readers[] = {
     { "meeting.changed", meeting_changed_rewrite },
     { "meeting.due", meeting_due_rewrite },
     { "message.reported", message_reported_rewrite },
+    { "note.due", note_due_rewrite },
     { "outlook.meeting.received", outlook_meeting_received_rewrite },
     { "plan.made", plan_made_rewrite },
     { "reconcile.due", reconcile_due_rewrite },

@@ -320,8 +320,9 @@ class World:
                 open_jobs = database.execute("SELECT count(*) FROM jobs WHERE finished_at IS NULL").fetchone()[0]
                 asked = database.execute("SELECT count(*) FROM asks WHERE state = 'sent'").fetchone()[0]
                 due = database.execute("SELECT count(*) FROM meetings WHERE next_check_at <= now() + interval '2 minutes'").fetchone()[0]
+                notes = database.execute("SELECT count(*) FROM meeting_notes WHERE next_check_at <= now() + interval '2 minutes'").fetchone()[0]
                 behind += self.unreconciled(database)
-            behind += [f"{due} meetings are due"] * bool(due)
+            behind += [f"{due} meetings are due"] * bool(due) + [f"{notes} notes wait"] * bool(notes)
             behind += [f"{open_jobs} jobs are open"] * bool(open_jobs)
             behind += [f"{parked} parked"] * bool(parked) + [f"{asked} asks without an end"] * bool(asked)
             for daemon in self.fleet.all():

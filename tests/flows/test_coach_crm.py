@@ -35,7 +35,7 @@ def time_goes_by(stand, meeting):
     """Until the note is tried again, by when HubSpot has done with whatever it got."""
     wait_until(lambda: all(request["took_ms"] is not None for request in asked(stand)), "HubSpot being done")
     stand.execute("UPDATE asks SET lease_until = now() WHERE subject = %s", meeting)
-    stand.execute("UPDATE meetings SET next_check_at = now() WHERE meeting_id = %s", meeting)
+    stand.execute("UPDATE meeting_notes SET next_check_at = now() WHERE meeting_id = %s AND state = 'waiting'", meeting)
 
 
 @pytest.fixture
@@ -143,14 +143,30 @@ def test_a_bad_day_of_hubspot_holds_up_nobody_and_the_note_follows(stand, known,
     assert first.startswith(f"{ABOUT} is completed, but HubSpot cannot take your note just now.") and second == "Well done."
     note = stand.note(meeting, state="waiting")
     row = stand.meeting_row(meeting, status="completed")
-    wait_s = (row["next_check_at"] - note["created_at"]).total_seconds()
+    wait_s = (note["next_check_at"] - note["created_at"]).total_seconds()
     tomorrow = stand.rows("SELECT extract(epoch FROM (date_trunc('day', now() AT TIME ZONE 'America/New_York') + interval '1 day')"
                           " AT TIME ZONE 'America/New_York' - now()) AS s")[0]["s"]
     assert abs(wait_s - {"moving": 7200, "too many today": float(tomorrow) + 60}.get(day, 60)) < 10
     time_goes_by(stand, meeting)
     assert ana.gets(3)[2]["body"] == f"{ABOUT}: your note is in HubSpot."
-    stand.note(meeting, state="logged")
-    assert len(stand.notes(contact)) == 1 and stand.meeting_row(meeting)["next_check_at"] is None
+    note = stand.note(meeting, state="logged")
+    assert len(stand.notes(contact)) == 1 and (row["next_check_at"], note["next_check_at"]) == (None, None)
+
+
+def test_a_note_that_waits_follows_also_when_the_meeting_is_moved(stand, known):
+    ana, meeting, contact = known
+    stand.sandbox.fault(provider="hubspot", method="POST", path="/notes$", what="status", status=503)
+    said(stand, ana, "complete", meeting, "They want it a week later.")
+    ana.gets(1)
+    stand.note(meeting, state="waiting")
+    stand.execute("UPDATE meetings SET revision = 2, status = 'scheduled', start_time = now() + interval '7 days', end_time = now() + interval"
+                  " '7 days 1 hour', next_check_at = now() + interval '7 days 1 hour 1 minute' WHERE meeting_id = %s", meeting)
+    time_goes_by(stand, meeting)
+    assert ana.gets(2)[1]["body"] == f"{ABOUT}: your note is in HubSpot."
+    note, = stand.notes(contact)
+    assert "They want it a week later." in note["properties"]["hs_note_body"] and stand.note(meeting, state="logged")["revision"] == 1
+    row = stand.meeting_row(meeting)
+    assert (row["status"], row["revision"]) == ("scheduled", 2) and row["next_check_at"] > in_minutes(60), "it has its reminder before it"
 
 
 @pytest.mark.parametrize("rule", [{"what": "status", "status": 500}, {"what": "cut"}, {"what": "stall", "seconds": 1.5}, {"what": "empty", "when": None}])

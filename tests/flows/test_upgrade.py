@@ -122,6 +122,7 @@ ROWS = {
                                   "expires_at": NOW, "renew_at": NOW, "delta_link": "https://graph.microsoft.com/v1.0/d", "window_at": NOW,
                                   "missed_at": NOW, "failures": 1, "error": "HTTP status 503", "next_check_at": "2999-01-01T00:00:00Z", **TIMES})],
     18: ["UPDATE companies SET recordings_days = 90", f"UPDATE recordings SET removed_at = '{NOW}'", f"UPDATE session_recordings SET removed_at = '{NOW}'"],
+    20: [f"UPDATE meeting_notes SET next_check_at = '{NOW}'"],
 }
 
 
@@ -189,6 +190,16 @@ def test_all_data_is_kept_from_every_older_version(environment, topics, filled, 
         assert stage.stop() == 0, stage.log()[-3000:]
     for table, rows in before.items():
         assert [row for row in rows if row not in after[table]] == [], f"what {table} held is there, as it was"
+
+
+def test_a_note_that_waited_for_the_crm_waits_on_and_not_for_ever(environment, topics, filled, tmp_path):
+    url = filled(19)
+    with psycopg.connect(url, autocommit=True) as connection:
+        stage = Daemon("ingest", At(environment, url), tmp_path)
+        wait_until(lambda: connection.execute("SELECT max(number) FROM schema_migrations").fetchone()[0] == len(MIGRATIONS), "the migrations")
+        note = "SELECT state, next_check_at > now(), next_check_at <= now() + interval '1 hour' FROM meeting_notes"
+        assert connection.execute(note).fetchall() == [("waiting", True, True)]
+        assert stage.stop() == 0, stage.log()[-3000:]
 
 
 def test_a_database_that_is_newer_is_left_alone(environment, topics, filled, tmp_path):
