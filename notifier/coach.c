@@ -33,12 +33,6 @@ static const struct statement find_meeting = {
         " WHERE m.meeting_id = $1::uuid",
     .params = 3,
 };
-/* Of this event's messages one that left, perhaps, and of which nobody knows yet. */
-static const struct statement find_begun = {
-    .name = "find_begun",
-    .text = "SELECT ask_id FROM asks WHERE event_id = $1::uuid AND stage = 'notifier' AND state = 'sent'",
-    .params = 1,
-};
 static const struct statement note_plan = {
     .name = "note_plan",
     .text = "UPDATE meetings SET plan_state = $2, plan_sent_version = $3::integer, updated_at = now()"
@@ -169,13 +163,11 @@ enum outcome tell_of_unknown_organizer(struct work *work, const struct event *ev
     struct arena *arena = work_arena(work);
     struct meeting_changed changed;
     struct meeting meeting;
-    struct rows begun;
     TRY(work_read_data(work, event, meeting_changed_read, &changed));
     if (changed.known || strcmp(changed.change, "cancelled") == 0)
         return skip(work, "nobody has to be told");
     TRY(meeting_read(work, changed.meeting_id, &meeting));
-    TRY(work_query(work, &find_begun, &begun, event->id));
-    if (meeting.phone && begun.count == 0) /* what was begun is looked up, whatever has happened meanwhile */
+    if (meeting.phone)
         return skip(work, "the organizer has registered meanwhile");
     if (!notifier->admin_whatsapp)
         return skip(work, "nobody to tell of an unknown organizer: ADMIN_WHATSAPP_TO is not set");

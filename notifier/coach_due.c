@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define REMINDER_AFTER "interval '1 minute'" /* the end */
-#define DUE_EVERY_MS   1000
 #define DUE_BEYOND_RATE 4 /* a tick finds what may be sent in a second, and a quarter more */
 #define LEFT_TO_ANSWERS 8 /* of the rate, one part in so many: whoever writes does not wait for what is due */
 
@@ -32,7 +31,7 @@ static const struct statement note_reminder = {
             " WHERE meeting_id = $1::uuid AND revision = $2::integer AND status = 'scheduled'",
     .params = 2,
 };
-static const struct statement find_due_meetings = {
+const struct statement find_due_meetings = {
     .name = "find_due_meetings",
     .text = "SELECT meeting_id AS id, next_check_at, salesperson_email AS subject, tenant,"
             " json_build_object('meeting_id', meeting_id, 'revision', revision)::text AS data"
@@ -46,7 +45,7 @@ static const struct statement end_note_check = {
             "$2::integer",
     .params = 2,
 };
-static const struct statement find_due_notes = {
+const struct statement find_due_notes = {
     .name = "find_due_notes",
     .text = "SELECT n.meeting_id || '/' || n.revision AS id, n.next_check_at, m.salesperson_email AS subject, n.tenant,"
             " json_build_object('meeting_id', n.meeting_id, 'revision', n.revision)::text AS data"
@@ -55,7 +54,7 @@ static const struct statement find_due_notes = {
 };
 
 /* As many as the senders can send until it looks again. */
-static const char *due_at_once(void *context)
+const char *due_meetings_at_once(void *context)
 {
     static char text[16]; /* the sweeper's thread alone */
     const struct notifier *notifier = context;
@@ -64,16 +63,6 @@ static const char *due_at_once(void *context)
              count < SWEEP_ROWS_MAX && notifier->messages_per_s > 0 ? (int)count : SWEEP_ROWS_MAX);
     return text;
 }
-
-const struct sweep coach_sweeps[] = {
-    { .name = "due_meetings",
-      .every_ms = DUE_EVERY_MS,
-      .due = &find_due_meetings,
-      .type = &EVENT_MEETING_DUE,
-      .parameter = due_at_once },
-    { .name = "due_notes", .every_ms = DUE_EVERY_MS, .due = &find_due_notes, .type = &EVENT_NOTE_DUE },
-    { 0 },
-};
 
 enum outcome reminder_send(struct work *work, const struct meeting *meeting, bool by_template, struct whatsapp_end *ret)
 {

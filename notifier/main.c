@@ -51,6 +51,19 @@ static const struct route routes[] = {
     { .type = &EVENT_CHAT_ANSWERED, .handle = tell_answer },
     { .type = &EVENT_MEETING_DUE, .handle = handle_due_meeting },
     { .type = &EVENT_NOTE_DUE, .handle = handle_due_note },
+    { .type = &EVENT_DELIVERY_DUE, .handle = look_for_message },
+    { 0 },
+};
+
+#define DUE_EVERY_MS 1000
+static const struct sweep sweeps[] = {
+    { .name = "due_meetings",
+      .every_ms = DUE_EVERY_MS,
+      .due = &find_due_meetings,
+      .type = &EVENT_MEETING_DUE,
+      .parameter = due_meetings_at_once },
+    { .name = "due_notes", .every_ms = DUE_EVERY_MS, .due = &find_due_notes, .type = &EVENT_NOTE_DUE },
+    { .name = "due_messages", .every_ms = DUE_EVERY_MS, .due = &find_due_messages, .type = &EVENT_DELIVERY_DUE },
     { 0 },
 };
 
@@ -81,7 +94,7 @@ int main(int argc, char **argv)
                           .settings = settings,
                           .context = &notifier,
                           .routes = routes,
-                          .sweeps = coach_sweeps,
+                          .sweeps = sweeps,
                           .open = notifier_open,
                       });
 }

@@ -76,6 +76,12 @@ struct twilio_message {
 const char *twilio_variables(struct work *work, const char *const *variables);
 enum outcome twilio_send(struct work *work, void *request, struct answer *ret);
 enum outcome twilio_look_up(struct work *work, void *request, struct answer *ret, bool *ret_found);
+/* A message that may have left, and that nobody is about to say again; as a request that may be repeated. */
+struct twilio_search {
+    const char *ask_id, *recipient, *content;
+    bool found;
+};
+enum outcome twilio_find(struct work *work, void *request, struct answer *ret);
 /* Twilio's form of a number; a setting may have it already.  And without it. */
 const char *twilio_address(struct work *work, const char *number);
 const char *twilio_number(const char *address);
@@ -83,10 +89,12 @@ const char *twilio_number(const char *address);
 /* --- the routes of each use case: put together in main.c */
 enum outcome tell_of_call(struct work *work, const struct event *event);        /* calls.c */
 enum outcome note_report(struct work *work, const struct event *event);         /* messages.c */
+enum outcome look_for_message(struct work *work, const struct event *event);
 enum outcome welcome_salesperson(struct work *work, const struct event *event); /* coach.c */
 enum outcome tell_of_unknown_organizer(struct work *work, const struct event *event);
 enum outcome tell_plan(struct work *work, const struct event *event);
 enum outcome tell_answer(struct work *work, const struct event *event);        /* coach_chat.c */
 enum outcome handle_due_meeting(struct work *work, const struct event *event); /* coach_due.c */
 enum outcome handle_due_note(struct work *work, const struct event *event);
-extern const struct sweep coach_sweeps[];
+extern const struct statement find_due_messages, find_due_meetings, find_due_notes;
+const char *due_meetings_at_once(void *context);

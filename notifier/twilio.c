@@ -186,10 +186,10 @@ enum outcome twilio_send(struct work *work, void *request, struct answer *ret)
 }
 
 /* Whether a listed message says what ours said: its very words, or each of the template's variables. */
-static bool says_the_same(struct work *work, const struct twilio_message *sending, const char *body)
+static bool says_the_same(struct work *work, const char *said, bool by_template, const char *body)
 {
-    const char *said = ask_content(work), *line;
-    if (!sending->by_template)
+    const char *line;
+    if (!by_template)
         return strcmp(said, body) == 0;
     while ((line = next_variable(work, &said)))
         if (!strstr(body, line))
@@ -233,11 +233,11 @@ static enum outcome list_messages(struct work *work, const char *recipient, cons
     return DONE;
 }
 
-enum outcome twilio_look_up(struct work *work, void *request, struct answer *ret, bool *ret_found)
+static enum outcome look_for(struct work *work, const struct twilio_search *lost, bool by_template, struct answer *ret,
+                             bool *ret_found)
 {
-    const struct twilio_message *sending = request;
     struct rows sent;
-    TRY(work_query(work, &find_sent, &sent, ask_id(work), sending->recipient));
+    TRY(work_query(work, &find_sent, &sent, lost->ask_id, lost->recipient));
     if (sent.count == 0)
         return reject(work, "the row of the message is gone");
     if (row_get(&sent, 0, "provider_id")) { /* a status callback told us */
@@ -246,15 +246,29 @@ enum outcome twilio_look_up(struct work *work, void *request, struct answer *ret
         return DONE;
     }
     const cJSON *messages, *item;
-    TRY(list_messages(work, sending->recipient, row_get(&sent, 0, "day"), &messages));
+    TRY(list_messages(work, lost->recipient, row_get(&sent, 0, "day"), &messages));
     cJSON_ArrayForEach(item, messages)
     {
         const char *sid = tree_string(item, "sid"), *body = tree_string(item, "body");
-        if (sid && body && !is_another(&sent, sid) && says_the_same(work, sending, body)) {
+        if (sid && body && !is_another(&sent, sid) && says_the_same(work, lost->content, by_template, body)) {
             read_message(work, item, ret);
             *ret_found = true;
             return DONE;
         }
     }
     return DONE;
+}
+
+enum outcome twilio_look_up(struct work *work, void *request, struct answer *ret, bool *ret_found)
+{
+    const struct twilio_message *sending = request;
+    const struct twilio_search lost = { ask_id(work), sending->recipient, ask_content(work), false };
+    return look_for(work, &lost, sending->by_template, ret, ret_found);
+}
+
+/* Whether it was a text its row does not say: one is found by its lines, too. */
+enum outcome twilio_find(struct work *work, void *request, struct answer *ret)
+{
+    struct twilio_search *lost = request;
+    return look_for(work, lost, true, ret, &lost->found);
 }

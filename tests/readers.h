@@ -35,6 +35,7 @@ REWRITE(chat_transcribed)
 REWRITE(delivery_changed)
 REWRITE(event_rejected)
 REWRITE(graph_change_received)
+REWRITE(delivery_due)
 REWRITE(job_due)
 REWRITE(job_finished)
 REWRITE(meeting_changed)
@@ -86,6 +87,7 @@ static const struct reader readers[] = {
     { "delivery.changed", delivery_changed_rewrite },
     { "event.rejected", event_rejected_rewrite },
     { "graph.change.received", graph_change_received_rewrite },
+    { "delivery.due", delivery_due_rewrite },
     { "job.due", job_due_rewrite },
     { "job.finished", job_finished_rewrite },
     { "meeting.changed", meeting_changed_rewrite },

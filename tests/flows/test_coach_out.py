@@ -177,7 +177,7 @@ def test_the_administrator_is_told_once_of_an_organizer_nobody_knows(stand):
     assert stand.settled(changed(stand, ana, meeting, known=False, change="cancelled"))["outcome"] == "skipped"
 
 
-def test_a_message_whose_answer_was_lost_is_looked_up_also_when_it_is_not_wanted_any_more(stand):
+def test_a_message_whose_answer_was_lost_is_looked_for_also_when_it_is_not_wanted_any_more(stand):
     ana = stand.salesperson()
     stand.execute("UPDATE users SET phone = NULL WHERE email = %s", ana.email)
     stand.sandbox.fault(provider="twilio", what="no_webhook", count=8)
@@ -185,9 +185,11 @@ def test_a_message_whose_answer_was_lost_is_looked_up_also_when_it_is_not_wanted
     event_id = changed(stand, ana, stand.meeting(ana, salesperson_phone=None), known=False)
     message, = wait_until(lambda: stand.messages(ADMIN), "the message at Twilio, which does not answer")
     stand.execute("UPDATE users SET phone = %s WHERE email = %s", ana.phone, ana.email)
-    assert stand.settled(event_id)["outcome"] == "done"
-    delivery, = stand.rows("SELECT state, provider_id FROM asks WHERE event_id = %s", event_id)
-    assert delivery == {"state": "answered", "provider_id": message["sid"]} and len(stand.messages(ADMIN)) == 1
+    assert stand.settled(event_id)["why"] == "the organizer has registered meanwhile"
+    stand.execute("UPDATE asks SET lease_until = now() - interval '2 minutes' WHERE event_id = %s", event_id)
+    wait_until(lambda: stand.rows("SELECT provider_id FROM asks WHERE event_id = %s AND state = 'answered'", event_id) == [{"provider_id": message["sid"]}],
+               "the message being found")
+    assert len(stand.messages(ADMIN)) == 1
 
 
 # --- the chat
@@ -337,6 +339,36 @@ def test_a_reminder_beyond_the_window_is_a_template(stand):
     meeting = stand.meeting(ana, starts=-62, next_check_at=in_minutes(-1))
     assert ana.gets(1)[0]["body"] == 'How did "Roof" with Bo Lee (Lee & Sons) go? Reply and tell what happened.'
     stand.meeting_row(meeting, status="reminder_sent")
+
+
+@pytest.mark.parametrize("lost, wrote, messages, state, status", [
+    ({"what": "cut", "when": "after"}, 1, 1, "answered", "read"),
+    ({"what": "cut", "when": "after"}, None, 1, "answered", "read"),
+    ({"what": "cut"}, 1, 0, "refused", "refused"),
+], ids=["it left", "it left, by template", "it never left"])
+def test_a_reminder_of_which_nobody_knows_is_looked_for_when_it_is_not_to_be_sent_any_more(stand, lost, wrote, messages, state, status):
+    """Its answer is lost, Twilio's list is away, and meanwhile the person says what came of it."""
+    ana = stand.salesperson(wrote=wrote)
+    stand.sandbox.fault(provider="twilio", what="no_webhook", count=4)
+    stand.sandbox.fault(provider="twilio", method="POST", **lost)
+    stand.sandbox.fault(provider="twilio", method="GET", what="status", status=503, count=100)
+    meeting = stand.meeting(ana, starts=-62, next_check_at=in_minutes(-1))
+    begun = lambda **wanted: [row for row in stand.rows("SELECT * FROM asks WHERE subject = %s", meeting)  # noqa: E731
+                              if all(row[name] == value for name, value in wanted.items())]
+    wait_until(lambda: stand.sandbox.control("GET", "/requests", params={"provider": "twilio", "method": "GET"})["requests"], "a look at the list")
+    stand.execute("UPDATE meetings SET status = 'completed' WHERE meeting_id = %s", meeting)
+    row, = begun(state="sent")
+    assert stand.settled(row["event_id"])["outcome"] == "done"
+    stand.sandbox.control("DELETE", "/faults")
+    assert begun(state="sent"), "nobody says it again"
+    stand.execute("UPDATE asks SET lease_until = now() - interval '2 minutes' WHERE subject = %s", meeting)
+    row, = wait_until(lambda: begun(state=state), f"the message being {state}")
+    delivery, = stand.deliveries(subject=meeting)
+    assert (delivery["status"], len(ana.gets())) == (status, messages)
+    if messages:
+        assert delivery["provider_id"] == ana.gets()[0]["sid"]
+        told, = stand.topics.wait("deliveries", "whatsapp:" + ana.phone)
+        assert (told["data"]["delivery_id"], told["data"]["status"]) == (str(row["ask_id"]), status)
 
 
 @pytest.mark.parametrize("setting, wrote, stopped", [("TWILIO_CONTENT_SID_REMINDER", None, False), (None, 1, True)])
