@@ -1,5 +1,5 @@
 /* retention.c: recording.due → a copy that was kept for as long as its company wants is removed, in the folder or the
- * bucket, and its row says so; its transcript and analysis stay.
+ * bucket, and its row says so; its transcript and analysis stay.  The time counts from the call or the visit.
  *
  * The file goes first: when the row is not written after it, it is looked for again and found gone.  Within one
  * conversation all is in order, so nobody is listening to the copy meanwhile; who plays it to somebody has it open, or
@@ -11,7 +11,7 @@
 /* By tenant and id: its path, when its time is over. */
 #define FIND_EXPIRED(table, id)                                                                                        \
     "SELECT r.path FROM " table " r JOIN companies c USING (tenant) WHERE r.tenant = $1 AND r." id                     \
-    " AND r.removed_at IS NULL AND r.created_at <= now() - make_interval(days => c.recordings_days)"
+    " AND r.removed_at IS NULL AND r.recorded_at <= now() - make_interval(days => c.recordings_days)"
 #define MARK_REMOVED(table, id)                                                                                        \
     "UPDATE " table " r SET removed_at = now(), updated_at = now() WHERE r.tenant = $1 AND r." id                      \
     " AND r.removed_at IS NULL"
@@ -40,13 +40,13 @@ static const struct statement mark_visit_removed = {
 /* An event that could not be handled is made anew in the next hour. */
 #define EXPIRED(table, id, kind)                                                                                       \
     "(SELECT '" kind " ' || r." id " AS id, date_trunc('hour', now()) AS next_check_at, r." id "::text AS subject,"    \
-    " r.tenant, json_build_object('kind', '" kind "', 'id', r." id ")::text AS data, r.created_at"                     \
+    " r.tenant, json_build_object('kind', '" kind "', 'id', r." id ")::text AS data, r.recorded_at"                     \
     " FROM companies c JOIN " table " r USING (tenant) WHERE c.recordings_days IS NOT NULL AND r.removed_at IS NULL"   \
-    " AND r.created_at <= now() - make_interval(days => c.recordings_days)"                                            \
+    " AND r.recorded_at <= now() - make_interval(days => c.recordings_days)"                                            \
     " AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.kind = 'tenant' AND p.name = r.tenant"                            \
     "  OR p.kind = 'provider' AND p.name = '" RECORDINGS_PROVIDER "')"                                                 \
     " AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.stage = 'transcribe' AND p.subject = r." id "::text)"             \
-    " ORDER BY r.created_at LIMIT 250)"
+    " ORDER BY r.recorded_at LIMIT 250)"
 _Static_assert(SWEEP_ROWS_MAX == 500, "250 of each kind");
 const struct statement find_expired_recordings = {
     .name = "find_expired_recordings",

@@ -73,8 +73,8 @@ const struct person_table person_tables[] = {
                     " run, submitted_at, next_check_at, finished_at, finished_by, created_at, updated_at",
       .why = "a job whose person was erased is not asked for any more; that it was asked for is among the asks" },
     { "recordings", OF_CALL, ROW_DELETED, .personal = "path, sha256",
-      .impersonal = "tenant, call_id, bytes, format, channels, sample_rate_hz, duration_s, removed_at, created_at,"
-                    " updated_at" },
+      .impersonal = "tenant, call_id, bytes, format, channels, sample_rate_hz, duration_s, recorded_at, removed_at,"
+                    " created_at, updated_at" },
     { "call_transcripts", OF_CALL, ROW_DELETED, .personal = "text, segments, search",
       .impersonal = "tenant, call_id, provider, model, language, speakers, words, duration_s, source_time, run,"
                     " created_at, updated_at" },
@@ -88,8 +88,8 @@ const struct person_table person_tables[] = {
                     " source_time, run, created_at, updated_at",
       .why = "the figures count it; objections by their kind" },
     { "session_recordings", OF_VISIT, ROW_DELETED, .personal = "path, sha256",
-      .impersonal = "tenant, session_id, bytes, format, channels, sample_rate_hz, duration_s, removed_at, created_at,"
-                    " updated_at" },
+      .impersonal = "tenant, session_id, bytes, format, channels, sample_rate_hz, duration_s, recorded_at, removed_at,"
+                    " created_at, updated_at" },
     { "recording_transcripts", OF_VISIT, ROW_DELETED, .personal = "text, segments",
       .impersonal = "tenant, session_id, provider, model, language, speakers, words, duration_s, source_time, run,"
                     " created_at, updated_at" },

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 import wave
+from datetime import datetime, timedelta, timezone
 
 import pytest
 import requests
@@ -308,11 +309,15 @@ def test_a_person_is_exported_and_erased_there_too(pipeline, sb, tmp_path):
 
 def grow_old(pipeline, days, call_id=None, session_id=None):
     table, column, id = ("recordings", "call_id", call_id) if call_id else ("session_recordings", "session_id", session_id)
-    pipeline.database.execute(f"UPDATE {table} SET created_at = now() - make_interval(days => %s) WHERE {column} = %s", [days, id])
+    pipeline.database.execute(f"UPDATE {table} SET recorded_at = now() - make_interval(days => %s) WHERE {column} = %s", [days, id])
+
+
+def just_now():
+    return datetime.now(timezone.utc).isoformat()
 
 
 def removed(pipeline, call_id):
-    return wait_until(lambda: (row := pipeline.rows("recordings", call_id)[0])["removed_at"] and row, f"the removal of {call_id}'s recording")
+    return wait_until(lambda: (rows := pipeline.rows("recordings", call_id)) and rows[0]["removed_at"] and rows[0], f"the removal of {call_id}'s recording")
 
 
 def test_recordings_end_with_their_companys_time_and_what_was_said_stays(pipeline, another, sb):
@@ -347,7 +352,7 @@ def test_recordings_end_with_their_companys_time_and_what_was_said_stays(pipelin
 
 def test_a_replay_says_why_it_cannot_listen_again(pipeline):
     company = pipeline.company(recordings_days=1)
-    call_id = pipeline.call(company, BOOKED)
+    call_id = pipeline.call(company, BOOKED, started_at=just_now())
     transcript = pipeline.row("call_transcripts", call_id)
     grow_old(pipeline, 2, call_id)
     removed(pipeline, call_id)
@@ -361,7 +366,7 @@ def test_a_replay_says_why_it_cannot_listen_again(pipeline):
 def test_a_removal_that_was_done_by_half_is_done_to_its_end(pipeline):
     """The bucket is away; then it has removed the recording and its answer was lost."""
     company = pipeline.company(recordings_days=1)
-    call_id = pipeline.call(company, COLD)
+    call_id = pipeline.call(company, COLD, started_at=just_now())
     path = pipeline.row("recordings", call_id)["path"]
     pipeline.sandbox.fault(provider="s3", method="DELETE", what="status", status=503, count=1)
     pipeline.sandbox.fault(provider="s3", method="DELETE", what="cut", when="after", count=1)
@@ -369,6 +374,16 @@ def test_a_removal_that_was_done_by_half_is_done_to_its_end(pipeline):
     removed(pipeline, call_id)
     assert path not in objects(pipeline)
     assert len(pipeline.asked("s3", method="DELETE")) >= 3
+
+
+def test_what_comes_late_goes_with_the_others(pipeline):
+    """A call of a week ago of which CallRail tells today: the time counts from the call."""
+    company = pipeline.company(recordings_days=7)
+    week_old = (datetime.now(timezone.utc) - timedelta(days=7, minutes=1)).isoformat()
+    late, new = pipeline.call(company, BOOKED, started_at=week_old), pipeline.call(company, BOOKED, started_at=just_now())
+    removed(pipeline, late)
+    assert "leaking" in pipeline.row("call_transcripts", late)["text"], "it was listened to"
+    assert pipeline.row("recordings", new)["removed_at"] is None
 
 
 def test_a_day_is_the_least(pipeline, sb):
@@ -392,7 +407,7 @@ def test_in_a_folder_they_end_too(pipeline):
     pipeline.use("transcribe", RECORDINGS_S3_BUCKET="", RECORDINGS_S3_URL="")
     try:
         company = pipeline.company(recordings_days=1)
-        kept, missing = pipeline.call(company, BOOKED), pipeline.call(company, COLD)
+        kept, missing = pipeline.call(company, BOOKED, started_at=just_now()), pipeline.call(company, COLD, started_at=just_now())
         folder = pipeline.folder / "recordings"
         paths = [folder / pipeline.row("recordings", call_id)["path"] for call_id in (kept, missing)]
         assert all(path.is_file() for path in paths)

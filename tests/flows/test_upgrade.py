@@ -123,6 +123,7 @@ ROWS = {
                                   "missed_at": NOW, "failures": 1, "error": "HTTP status 503", "next_check_at": "2999-01-01T00:00:00Z", **TIMES})],
     18: ["UPDATE companies SET recordings_days = 90", f"UPDATE recordings SET removed_at = '{NOW}'", f"UPDATE session_recordings SET removed_at = '{NOW}'"],
     20: [f"UPDATE meeting_notes SET next_check_at = '{NOW}'"],
+    21: [f"UPDATE recordings SET recorded_at = '{NOW}'", f"UPDATE session_recordings SET recorded_at = '{NOW}'"],
 }
 
 
