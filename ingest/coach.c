@@ -16,7 +16,7 @@ static const struct statement find_salesperson = {
     .name = "find_salesperson",
     .text = "SELECT u.user_id, u.registered_at IS NULL AS first, u.registered_at > $4::timestamptz AS registered_since,"
             " EXISTS (SELECT 1 FROM user_phones p WHERE p.tenant = u.tenant AND p.email = u.email AND p.phone = $5)"
-            " AS knows_phone,"
+            " AS knows_phone, CASE WHEN u.registered_at IS NOT NULL AND u.phone <> $5 THEN u.phone END AS replaces,"
             " EXISTS (SELECT 1 FROM users o WHERE o.user_id = $3 AND (o.tenant, o.email) <> ($1, $2)) AS id_taken"
             " FROM companies c LEFT JOIN users u ON u.tenant = c.tenant AND u.email = $2"
             " WHERE c.tenant = $1 AND c.tenant <> 'unassigned'",
@@ -103,6 +103,7 @@ enum outcome record_registration(struct work *work, const struct event *event)
         .phone = phone,
         .first = *row_get(&rows, 0, "first") == 't',
         .has_phone_is_new = true, .phone_is_new = *row_get(&rows, 0, "knows_phone") != 't',
+        .replaces = row_get(&rows, 0, "replaces"),
     });
     return announce_claimed(work, &registration);
 }

@@ -127,32 +127,70 @@ enum outcome meeting_read_note(struct work *work, const char *id, int64_t revisi
 
 /* --- the welcome -------------------------------------------------------------------------------------------------- */
 
-enum outcome welcome_salesperson(struct work *work, const struct event *event)
+/* Anybody can register an address with a number of theirs: who is coached at another one hears of it there. */
+static enum outcome tell_old_number(struct work *work, const struct event *event,
+                                    const struct salesperson_registered *registered)
 {
     const struct notifier *notifier = work_context(work);
-    struct salesperson_registered registered;
-    TRY(work_read_data(work, event, salesperson_registered_read, &registered));
-    if (!registered.first && !registered.phone_is_new)
-        return skip(work, "neither the person nor the number is new");
+    struct arena *arena = work_arena(work);
+    const char *mend = notifier->public_url ? arena_printf(arena, "register this one again at %s/register/%s",
+                                                           notifier->public_url, work_tenant(work))
+                                            : "register this one again";
+    struct whatsapp_end end;
+    return whatsapp_send(
+        work,
+        &(struct whatsapp_message){
+            .to = registered->replaces,
+            .purpose = "number_changed",
+            .subject = registered->user_id,
+            .version = event->id,
+            .text = arena_printf(arena,
+                                 "Another number is registered for %s now: your coach writes there, and no longer here."
+                                 " If that was not you, %s, and tell your administrator.",
+                                 registered->email, mend),
+            .talk = &(struct talk){ .email = registered->email },
+        },
+        &end);
+}
+
+static enum outcome welcome(struct work *work, const struct salesperson_registered *registered, struct whatsapp_end *ret)
+{
+    const struct notifier *notifier = work_context(work);
     const char *text = arena_printf(
         work_arena(work),
         "Hello %s, this is your sales coach.\n\nInvite the coach's mailbox to a meeting with a client: I send you a"
         " plan before it, and ask you afterwards how it went. Write to me here whenever you want advice, or to"
         " rehearse. \"help\" tells what I can do, \"stop\" ends it.",
-        clipped(work_arena(work), registered.name, COACH_TITLE_CHARACTERS_MAX));
-    return whatsapp_tell(work,
+        clipped(work_arena(work), registered->name, COACH_TITLE_CHARACTERS_MAX));
+    return whatsapp_send(work,
                          &(struct whatsapp_message){
-                             .to = registered.phone,
+                             .to = registered->phone,
                              .purpose = "welcome",
-                             .subject = registered.user_id,
+                             .subject = registered->user_id,
                              .version = "1",
                              .text = text,
                              .content_setting = "TWILIO_CONTENT_SID_WELCOME",
                              .content_sid = notifier->content_welcome,
-                             .variables = (const char *const[]){ registered.name, NULL },
-                             .content = arena_printf(work_arena(work), "Welcome, %s. Reply to begin.", registered.name),
-                             .talk = &(struct talk){ .email = registered.email },
-                         });
+                             .variables = (const char *const[]){ registered->name, NULL },
+                             .content = arena_printf(work_arena(work), "Welcome, %s. Reply to begin.", registered->name),
+                             .talk = &(struct talk){ .email = registered->email },
+                         },
+                         ret);
+}
+
+enum outcome welcome_salesperson(struct work *work, const struct event *event)
+{
+    struct salesperson_registered registered;
+    struct whatsapp_end end = { 0 };
+    TRY(work_read_data(work, event, salesperson_registered_read, &registered));
+    bool is_new = registered.first || registered.phone_is_new;
+    if (registered.replaces)
+        TRY(tell_old_number(work, event, &registered));
+    else if (!is_new)
+        return skip(work, "neither the person nor the number is new");
+    if (is_new)
+        TRY(welcome(work, &registered, &end));
+    return end.old && !registered.replaces ? skip(work, "%s", end.old) : DONE;
 }
 
 /* --- an organizer nobody knows ------------------------------------------------------------------------------------ */

@@ -55,6 +55,26 @@ def test_a_new_number_is_welcomed_too(stand):
     assert len(ana.gets(1)) == 1
 
 
+def test_the_old_number_hears_that_another_one_is_registered(stand):
+    ana = stand.salesperson()
+    old, ana.phone = ana.phone, a_number()
+    event_id = registered(stand, ana, first=False, phone_is_new=True, replaces=old)
+    assert stand.settled(event_id)["outcome"] == "done" and len(ana.gets(1)) == 1
+    message, = stand.messages(old)
+    assert f"Another number is registered for {ana.email} now" in message["body"] and f"/register/{ana.tenant}" in message["body"]
+    assert ana.phone not in message["body"], "nor does who takes it over learn more than that"
+    known, = stand.deliveries(subject=ana.user_id, purpose="number_changed", status="read")
+    assert known["recipient"] == "whatsapp:" + old
+
+
+def test_an_old_number_that_may_not_be_written_to_is_seen_to_be(stand):
+    ana = stand.salesperson(wrote=DAY + 5)
+    assert stand.settled(registered(stand, ana, first=False, phone_is_new=False, replaces=(old := ana.phone)))["outcome"] == "done"
+    assert not stand.messages(old)
+    delivery, = stand.deliveries(subject=ana.user_id, purpose="number_changed")
+    assert delivery["status"] == "blocked" and "24 hours" in delivery["error"]
+
+
 def test_without_its_template_a_welcome_is_blocked_and_tells_what_to_set(stand):
     stand.use(TWILIO_CONTENT_SID_WELCOME=None)
     ana = stand.salesperson(wrote=None)

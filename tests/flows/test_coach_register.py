@@ -160,6 +160,7 @@ def test_registering_again_changes_name_and_number(ingest, company, topics, data
     register(ingest, person.entered(name="Ana M.", phone="+49 30 9018210"), company)
     first, second = registered(topics, person.email, 2)
     assert (first["data"]["first"], second["data"]["first"], second["data"]["phone_is_new"]) == (True, False, True)
+    assert (first["data"].get("replaces"), second["data"]["replaces"]) == (None, person.phone)
     assert user(database, company, person.email) == ("Ana M.", "+49309018210", "exec", before[3]), "the role stays"
     assert phones(database, company, person.email) == [person.phone, "+49309018210"], "both are theirs"
 

@@ -16,8 +16,8 @@ static const struct stage stage = { .name = "ingest", .context = &ingest };
 
 static const struct query_rows nobody[] = {
     { "find_salesperson",
-      { "user_id", "first", "registered_since", "knows_phone", "id_taken" },
-      { NULL, "t", NULL, "f", "f" },
+      { "user_id", "first", "registered_since", "knows_phone", "id_taken", "replaces" },
+      { NULL, "t", NULL, "f", "f", NULL },
       1 },
     { 0 },
 };
@@ -50,8 +50,8 @@ static void who_is_known_keeps_the_id(void **state)
 {
     static const struct query_rows known[] = {
         { "find_salesperson",
-          { "user_id", "first", "registered_since", "knows_phone", "id_taken" },
-          { "ana-1", "f", "f", "t", "f" },
+          { "user_id", "first", "registered_since", "knows_phone", "id_taken", "replaces" },
+          { "ana-1", "f", "f", "t", "f", "+12025550199" },
           1 },
         { "find_unclaimed_meetings",
           { "meeting_id", "revision", "plan_version" },
@@ -62,7 +62,7 @@ static void who_is_known_keeps_the_id(void **state)
     (void)state;
     expect(register_with(known), DONE);
     expect_text(effects.at, "row write_salesperson acme|ana@x.example|ana-1|Ana|");
-    expect_text(effects.at, "\"first\":false,\"phone_is_new\":false}");
+    expect_text(effects.at, "\"first\":false,\"phone_is_new\":false,\"replaces\":\"+12025550199\"}");
     expect_text(effects.at,
                 "event meeting.changed ana@x.example {\"meeting_id\":\"11111111-1111-4111-8111-111111111111\","
                 "\"change\":\"claimed\",\"salesperson\":\"ana@x.example\",\"known\":true,\"revision\":2,"
@@ -74,8 +74,8 @@ static void an_id_of_somebody_erased_is_not_taken_again(void **state)
 {
     static const struct query_rows erased[] = {
         { "find_salesperson",
-          { "user_id", "first", "registered_since", "knows_phone", "id_taken" },
-          { NULL, "t", NULL, "f", "t" },
+          { "user_id", "first", "registered_since", "knows_phone", "id_taken", "replaces" },
+          { NULL, "t", NULL, "f", "t", NULL },
           1 },
         { 0 },
     };
