@@ -153,7 +153,8 @@ static enum outcome tell_old_number(struct work *work, const struct event *event
         &end);
 }
 
-static enum outcome welcome(struct work *work, const struct salesperson_registered *registered, struct whatsapp_end *ret)
+static enum outcome welcome(struct work *work, const struct salesperson_registered *registered,
+                            struct whatsapp_end *ret)
 {
     const struct notifier *notifier = work_context(work);
     const char *text = arena_printf(
@@ -162,20 +163,21 @@ static enum outcome welcome(struct work *work, const struct salesperson_register
         " plan before it, and ask you afterwards how it went. Write to me here whenever you want advice, or to"
         " rehearse. \"help\" tells what I can do, \"stop\" ends it.",
         clipped(work_arena(work), registered->name, COACH_TITLE_CHARACTERS_MAX));
-    return whatsapp_send(work,
-                         &(struct whatsapp_message){
-                             .to = registered->phone,
-                             .purpose = "welcome",
-                             .subject = registered->user_id,
-                             .version = "1",
-                             .text = text,
-                             .content_setting = "TWILIO_CONTENT_SID_WELCOME",
-                             .content_sid = notifier->content_welcome,
-                             .variables = (const char *const[]){ registered->name, NULL },
-                             .content = arena_printf(work_arena(work), "Welcome, %s. Reply to begin.", registered->name),
-                             .talk = &(struct talk){ .email = registered->email },
-                         },
-                         ret);
+    return whatsapp_send(
+        work,
+        &(struct whatsapp_message){
+            .to = registered->phone,
+            .purpose = "welcome",
+            .subject = registered->user_id,
+            .version = "1",
+            .text = text,
+            .content_setting = "TWILIO_CONTENT_SID_WELCOME",
+            .content_sid = notifier->content_welcome,
+            .variables = (const char *const[]){ registered->name, NULL },
+            .content = arena_printf(work_arena(work), "Welcome, %s. Reply to begin.", registered->name),
+            .talk = &(struct talk){ .email = registered->email },
+        },
+        ret);
 }
 
 enum outcome welcome_salesperson(struct work *work, const struct event *event)

@@ -41,8 +41,8 @@ const struct statement find_due_meetings = {
 
 static const struct statement end_note_check = {
     .name = "end_note_check",
-    .text = "UPDATE meeting_notes SET next_check_at = NULL, updated_at = now() WHERE meeting_id = $1::uuid AND revision = "
-            "$2::integer",
+    .text = "UPDATE meeting_notes SET next_check_at = NULL, updated_at = now()"
+            " WHERE meeting_id = $1::uuid AND revision = $2::integer",
     .params = 2,
 };
 const struct statement find_due_notes = {

@@ -28,13 +28,15 @@ static const struct statement write_note = {
     .text =
         "INSERT INTO meeting_notes (tenant, meeting_id, revision, outcome, state, hubspot_contact_id, hubspot_note_id, "
         "error, version,"
-        " source_time, next_check_at) VALUES ($1, $2::uuid, $3::integer, $4, $5, $6, $7, $8, $9::integer, $10::timestamptz,"
+        " source_time, next_check_at) VALUES ($1, $2::uuid, $3::integer, $4, $5, $6, $7, $8, $9::integer, "
+        "$10::timestamptz,"
         " now() + $11::interval)"
         " ON CONFLICT (tenant, meeting_id, revision) DO UPDATE SET outcome = EXCLUDED.outcome, state = EXCLUDED.state,"
         " hubspot_contact_id = coalesce(EXCLUDED.hubspot_contact_id, meeting_notes.hubspot_contact_id),"
         " hubspot_note_id = EXCLUDED.hubspot_note_id, error = EXCLUDED.error, version = EXCLUDED.version, updated_at = "
         "now(),"
-        " source_time = greatest(EXCLUDED.source_time, meeting_notes.source_time), next_check_at = EXCLUDED.next_check_at",
+        " source_time = greatest(EXCLUDED.source_time, meeting_notes.source_time), next_check_at = "
+        "EXCLUDED.next_check_at",
     .params = 11,
 };
 

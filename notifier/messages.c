@@ -1,7 +1,7 @@
 /* messages.c: message.reported, delivery.due → what became of a message of ours; statuses only move forward.
  *
- * A message whose answer was lost is looked for by whoever says it again (common/stage/ask.c).  When nobody does, since the event
- * was settled otherwise (the meeting was over by then), it is looked for here.
+ * A message whose answer was lost is looked for by whoever says it again (common/stage/ask.c).  When nobody does, since
+ * the event was settled otherwise (the meeting was over by then), it is looked for here.
  *
  * WhatsApp tells only here that text came after its 24 hours, or that the person has opted out. */
 #include "notifier/coach.h"
@@ -34,7 +34,8 @@ static const struct statement update_delivery = {
 #define NOBODY_SAYS_IT_AFTER "interval '1 minute'" /* the lease's end */
 const struct statement find_due_messages = {
     .name = "find_due_messages",
-    .text = "SELECT a.ask_id AS id, a.lease_until AS next_check_at, coalesce(a.correlation_id, a.recipient) AS subject, a.tenant,"
+    .text = "SELECT a.ask_id AS id, a.lease_until AS next_check_at, coalesce(a.correlation_id, a.recipient) AS "
+            "subject, a.tenant,"
             " json_build_object('delivery_id', a.ask_id)::text AS data FROM asks a"
             " WHERE a.state = 'sent' AND a.kind = 'once' AND a.stage = 'notifier' AND a.provider = 'twilio'"
             " AND a.lease_until < now() - " NOBODY_SAYS_IT_AFTER
@@ -51,7 +52,8 @@ static const struct statement note_not_sent = {
 };
 static const struct statement note_unknown = {
     .name = "note_unknown",
-    .text = "UPDATE asks SET state = 'uncertain', error = 'it may have left, and the provider does not say', updated_at = now()"
+    .text = "UPDATE asks SET state = 'uncertain', error = 'it may have left, and the provider does not say', "
+            "updated_at = now()"
             " WHERE ask_id = $1::uuid AND state = 'sent'",
     .params = 1,
 };
@@ -59,10 +61,14 @@ static const struct statement note_unknown = {
 static void tell_changed(struct work *work, const struct rows *delivery, const char *message_id, const char *status,
                          const char *error_code)
 {
-    effect_event(work, &EVENT_DELIVERY_CHANGED, row_get(delivery, 0, "recipient"), &(struct delivery_changed){
-        .delivery_id = row_get(delivery, 0, "ask_id"), .channel = "whatsapp", .purpose = row_get(delivery, 0, "purpose"),
-        .subject_id = row_get(delivery, 0, "subject"), .message_id = message_id, .status = status,
-        .error_code = error_code });
+    effect_event(work, &EVENT_DELIVERY_CHANGED, row_get(delivery, 0, "recipient"),
+                 &(struct delivery_changed){ .delivery_id = row_get(delivery, 0, "ask_id"),
+                                             .channel = "whatsapp",
+                                             .purpose = row_get(delivery, 0, "purpose"),
+                                             .subject_id = row_get(delivery, 0, "subject"),
+                                             .message_id = message_id,
+                                             .status = status,
+                                             .error_code = error_code });
 }
 
 /* The coach's text came too late: a template says once that it is there, or asks the same. */
@@ -125,9 +131,16 @@ enum outcome look_for_message(struct work *work, const struct event *event)
     if (rows.count == 0 || strcmp(row_get(&rows, 0, "state"), "sent") != 0)
         return skip(work, "what became of the message is known by now");
     work_set_tenant(work, row_get(&rows, 0, "tenant"));
-    struct twilio_search lost = { due.delivery_id, row_get(&rows, 0, "recipient"), row_get(&rows, 0, "content"), false };
-    enum outcome outcome = ask(work, "find", &(struct ask){ .kind = ASK_AGAIN, .provider = "twilio", .unrecorded = true,
-        .timeout_ms = notifier->twilio_timeout_ms, .call = twilio_find, .request = &lost }, &answer);
+    struct twilio_search lost = { due.delivery_id, row_get(&rows, 0, "recipient"), row_get(&rows, 0, "content"),
+                                  false };
+    enum outcome outcome = ask(work, "find",
+                               &(struct ask){ .kind = ASK_AGAIN,
+                                              .provider = "twilio",
+                                              .unrecorded = true,
+                                              .timeout_ms = notifier->twilio_timeout_ms,
+                                              .call = twilio_find,
+                                              .request = &lost },
+                               &answer);
     if (outcome != DONE)
         return noting(work, outcome, &note_unknown, due.delivery_id);
     if (!lost.found) {

@@ -189,8 +189,8 @@ enum outcome twilio_send(struct work *work, void *request, struct answer *ret)
 static bool says_the_same(struct work *work, const char *said, bool by_template, const char *body)
 {
     const char *line;
-    if (!by_template)
-        return strcmp(said, body) == 0;
+    if (!said || !by_template)
+        return said && strcmp(said, body) == 0;
     while ((line = next_variable(work, &said)))
         if (!strstr(body, line))
             return false;

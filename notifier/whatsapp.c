@@ -207,7 +207,8 @@ static enum outcome send_text(struct work *work, const struct whatsapp_message *
     as_one = as_one || (count == 1 && !begun);
     ret->sent = true;
     for (int i = 0; i < count && ret->sent; i++) {
-        const char *version = as_one ? message->version : arena_printf(work_arena(work), "%s/%d", message->version, i + 1);
+        const char *version =
+            as_one ? message->version : arena_printf(work_arena(work), "%s/%d", message->version, i + 1);
         TRY(send_one(work, message, recipient, parts[i], version, &ret->sent));
     }
     return DONE;
@@ -263,9 +264,9 @@ enum outcome whatsapp_send(struct work *work, const struct whatsapp_message *mes
                    arena_printf(work_arena(work), "%d", event->resend ? event->run : 0), work_tenant(work)));
     if (strcmp(row_get(&rows, 0, "stopped"), "t") == 0 && !message->although_stopped)
         return block(work, message, recipient, "the person wants no messages at this number", ret);
-    return goes_as_text(message, &rows) ? send_text(work, message, recipient, row_get(&rows, 0, "begun"),
-                                                    row_get(&rows, 0, "begun_with"), ret)
-                                        : send_template(work, message, recipient, ret);
+    return goes_as_text(message, &rows)
+               ? send_text(work, message, recipient, row_get(&rows, 0, "begun"), row_get(&rows, 0, "begun_with"), ret)
+               : send_template(work, message, recipient, ret);
 }
 
 enum outcome whatsapp_tell(struct work *work, const struct whatsapp_message *message)

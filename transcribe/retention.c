@@ -40,9 +40,9 @@ static const struct statement mark_visit_removed = {
 /* An event that could not be handled is made anew in the next hour. */
 #define EXPIRED(table, id, kind)                                                                                       \
     "(SELECT '" kind " ' || r." id " AS id, date_trunc('hour', now()) AS next_check_at, r." id "::text AS subject,"    \
-    " r.tenant, json_build_object('kind', '" kind "', 'id', r." id ")::text AS data, r.recorded_at"                     \
+    " r.tenant, json_build_object('kind', '" kind "', 'id', r." id ")::text AS data, r.recorded_at"                    \
     " FROM companies c JOIN " table " r USING (tenant) WHERE c.recordings_days IS NOT NULL AND r.removed_at IS NULL"   \
-    " AND r.recorded_at <= now() - make_interval(days => c.recordings_days)"                                            \
+    " AND r.recorded_at <= now() - make_interval(days => c.recordings_days)"                                           \
     " AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.kind = 'tenant' AND p.name = r.tenant"                            \
     "  OR p.kind = 'provider' AND p.name = '" RECORDINGS_PROVIDER "')"                                                 \
     " AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.stage = 'transcribe' AND p.subject = r." id "::text)"             \
