@@ -123,7 +123,7 @@ const struct person_table person_tables[] = {
       .impersonal = "tenant, meeting_id, plan_version, language, provider, model, prompt_version, source_time, run,"
                     " created_at, updated_at" },
     { "meeting_notes", OF_MEETING, ROW_DELETED, .personal = "outcome, hubspot_contact_id, hubspot_note_id, error",
-      .impersonal = "tenant, meeting_id, revision, state, version, source_time, created_at, updated_at",
+      .impersonal = "tenant, meeting_id, revision, state, version, source_time, next_check_at, created_at, updated_at",
       .why = "the note at HubSpot is deleted there" },
     { "messages", OF_USER " OR phone" IN_ADDRESSES " OR " OF_CLIENT " OR " OF_MEETING, ROW_DELETED,
       .personal = "email, phone, message",

@@ -81,13 +81,14 @@ static const char *const meeting_names[] = {
     "meeting_id", "tenant", "title", "salesperson_email", "phone", "starts", "client_id", "client", "company",
     "client_email", "hubspot_contact_id", "revision", "plan_version", "status", "plan_state", "plan_sent_version",
     "due", "begun", "ended", "tomorrow_s", "made_version", "summary", "step1", "step2", "step3", "provider",
-    "note_state", "note_outcome", "hubspot_note_id", "note_version", "note_source_time", "note_newer", "note_age_s"
+    "note_state", "note_outcome", "hubspot_note_id", "note_version", "note_source_time", "note_newer", "note_due",
+    "note_age_s"
 };
 static const char *const meeting_values[LENGTH(meeting_names)] = {
     ASK_ID, "acme", "Roof", "ana@acme.test", "+15550100147", "Monday", ASK_ID, "Bo", NULL,
     "bo@lee.test", NULL, "1", "1", "reminder_sent", NULL, NULL,
     "t", "t", "t", "60", NULL, NULL, NULL, NULL, NULL, NULL,
-    NULL, NULL, NULL, NULL, NULL, "f", NULL
+    NULL, NULL, NULL, NULL, NULL, "f", "f", NULL
 };
 
 /* A subscription that is not there yet, or whose calendar is to be read. */
@@ -110,11 +111,11 @@ static enum outcome answer_query(void *unused, const struct statement *statement
                                          "day",    "customer_name", "customer_number", "service_type",
                                          "starts", "count",         "event_id",        "run",
                                          "other",  "stopped",       "open",            "begun",
-                                         "live",   "removed_at",    "salesperson_email" };
+                                         "live",   "removed_at",    "salesperson_email", "begun_with" };
     static const char *const values[] = { "acme",       "Acme", "t",  "+15550100147", NULL, NULL, NULL,   NULL,
                                           "2026-11-21", NULL,   NULL, NULL,           NULL, "0",  ASK_ID, "1",
                                           "SM1",        "f",    "t",  NULL,           "1",  NULL,
-                                          "ana@acme.test" };
+                                          "ana@acme.test", NULL };
     (void)unused, (void)params, (void)arena;
     if (strcmp(statement->name, "find_meeting") == 0) {
         *ret = (struct rows){
@@ -149,6 +150,7 @@ static enum outcome make_ask(void *unused, const char *name, const struct ask *a
     if ((recording && who != 'r') || (words && who == 'r') || note != of_hubspot)
         return DONE;
     trying->asking = ASK_ID;
+    trying->asking_content = ask->content;
     trying->asked = ask;
     enum outcome outcome =
         looks && ask->look_up ? ask->look_up(trying, ask->request, ret, &found) : ask->call(trying, ask->request, ret);
