@@ -52,11 +52,14 @@ static const struct statement insert_contact = {
             " ON CONFLICT (tenant, phone) DO NOTHING",
     .params = 3,
 };
+/* The name of the first call that tells one, by call time, so that it is the same in whatever order webhooks come. */
 static const struct statement name_contact = {
     .name = "name_contact",
     .text = "UPDATE contact_cards SET name = $3, updated_at = now() WHERE tenant = $1 AND contact_id = $2::uuid"
-            " AND name IS NULL",
-    .params = 3,
+            " AND name IS DISTINCT FROM $3 AND NOT EXISTS (SELECT 1 FROM calls earlier JOIN calls c"
+            " ON (earlier.call_at, earlier.call_id) < (c.call_at, c.call_id) WHERE c.tenant = $1 AND c.call_id = $4"
+            " AND earlier.tenant = $1 AND earlier.contact_id = $2::uuid AND earlier.customer_name IS NOT NULL)",
+    .params = 4,
 };
 static const struct statement insert_lead = {
     .name = "insert_lead",
@@ -244,8 +247,6 @@ static void write_rows(struct work *work, const struct event *event, const char 
         facts->duration_s >= 0 ? arena_printf(work_arena(work), "%lld", (long long)facts->duration_s) : NULL;
     const char *answered = flag(facts->has_answered, facts->answered),
                *voicemail = flag(facts->has_voicemail, facts->voicemail);
-    if (known->contact_id && facts->customer_name)
-        effect_row(work, &name_contact, known->tenant, known->contact_id, facts->customer_name);
     if (known->version)
         effect_row(work, &update_call, known->tenant, call_id, state->status, facts->direction, known->tracking,
                    known->phone, facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started,
@@ -254,6 +255,8 @@ static void write_rows(struct work *work, const struct event *event, const char 
         effect_row(work, &insert_call, known->tenant, call_id, state->status, facts->direction, known->tracking,
                    known->phone, facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started,
                    duration, facts->recording_url, known->csr, state->brought_by);
+    if (known->contact_id && facts->customer_name)
+        effect_row(work, &name_contact, known->tenant, known->contact_id, facts->customer_name, call_id);
     struct buf json;
     buf_init(&json, EVENT_BYTES_MAX);
     call_facts_write(&json, report);

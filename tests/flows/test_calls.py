@@ -4,6 +4,7 @@ sandbox.  What bad input does to it stands in test_bad_input.py."""
 import hashlib
 import itertools
 import json
+import uuid
 from datetime import datetime
 
 import pytest
@@ -92,6 +93,26 @@ def test_in_whatever_order_the_webhooks_come_the_rows_are_the_same(pipeline, spe
     for call_id, hooks in zip(calls, arrivals):
         assert what_there_is(pipeline, call_id) == expected, hooks
     assert len(pipeline.messages(company.rep)) == len(calls)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_contact_has_the_name_that_its_first_call_ends_with(pipeline, order):
+    """Networks tell another name than CallRail finds; and a call that is told of late may be the first."""
+    company, customer = pipeline.company(), a_number()
+    names = {"call.incoming": "WIRELESS CALLER", "call.answered": None, "call.completed": "Bo Lee"}
+
+    def told(call_id, hook, name, **call):
+        before = len(pipeline.rows("call_reports", call_id))
+        pipeline.call(company, hooks=[hook], call_id=call_id, caller_number=customer, caller_name=name, **call)
+        wait_until(lambda: len(pipeline.rows("call_reports", call_id)) > before, f"{hook} of {call_id}")
+
+    later, first = ("CAL" + uuid.uuid4().hex for _ in range(2))
+    told(later, "call.completed", "Somebody Else", started_at="2026-11-20T16:00:00+00:00")
+    for hook in order:
+        told(first, hook, names[hook])
+    told(later, "call.answered", "Somebody Else", started_at="2026-11-20T16:00:00+00:00")
+    contacts = pipeline.database.execute("SELECT name FROM contact_cards WHERE tenant = %s", [company.tenant]).fetchall()
+    assert [contact["name"] for contact in contacts] == ["Bo Lee"]
 
 
 def test_recordings_on_a_host_that_is_not_there_hold_up_no_other_call(pipeline):
