@@ -7,7 +7,7 @@
 
 static const struct statement find_transcript = {
     .name = "find_transcript",
-    .text = "SELECT c.tenant, c.lead_id, c.status, c.call_at,"
+    .text = "SELECT c.tenant, c.lead_id, c.status,"
             " to_char(c.call_at AT TIME ZONE co.time_zone, 'YYYY-MM-DD\"T\"HH24:MI') AS call_local,"
             " extract(isodow FROM c.call_at AT TIME ZONE co.time_zone)::integer AS weekday,"
             " to_char(c.call_at AT TIME ZONE co.time_zone, 'FMDay') AS weekday_name,"
@@ -59,10 +59,10 @@ static const struct statement upsert_analysis = {
 static const struct statement update_lead = {
     .name = "update_lead",
     .text = "UPDATE leads l SET status = (SELECT lead_qualification FROM call_analyses WHERE tenant = $1 AND call_id = $3),"
-            " status_call_at = $4::timestamptz, updated_at = now()"
-            " WHERE l.tenant = $1 AND l.lead_id = $2::uuid AND l.status <> 'closed'"
-            " AND (l.status_call_at IS NULL OR l.status_call_at <= $4::timestamptz)",
-    .params = 4,
+            " status_call_at = c.call_at, updated_at = now() FROM calls c"
+            " WHERE c.tenant = $1 AND c.call_id = $3 AND l.tenant = $1 AND l.lead_id = $2::uuid AND l.status <> 'closed'"
+            " AND (l.status_call_at IS NULL OR l.status_call_at <= c.call_at)",
+    .params = 3,
 };
 #define BOOKING "(SELECT booking_status FROM call_analyses WHERE tenant = $1 AND call_id = "
 static const struct statement upsert_appointment = {
@@ -99,7 +99,7 @@ static const struct statement find_reps = {
 
 /* The call's row, by name. */
 struct transcript {
-    const char *tenant, *call_id, *lead_id, *call_at, *call_local, *weekday_name, *time_zone, *company, *text;
+    const char *tenant, *call_id, *lead_id, *call_local, *weekday_name, *time_zone, *company, *text;
     const char *appointment_id; /* which the call made in an earlier run; NULL: none */
     const struct sop *sop;
     const char *corrected_qualification, *corrected_booking, *corrected_category, *corrected_sentiment;
@@ -300,7 +300,7 @@ static void describe(struct work *work, const struct transcript *transcript, con
                call->evidence, arena_printf(arena, "%d", call->dropped), work_source_time(work),
                arena_printf(arena, "%d", work_source_run(work)));
     if (transcript->lead_id)
-        effect_row(work, &update_lead, tenant, transcript->lead_id, call_id, transcript->call_at);
+        effect_row(work, &update_lead, tenant, transcript->lead_id, call_id);
     describe_appointment(work, transcript, call, appointment_id);
     tell(work, transcript, call, appointment_id);
 }
@@ -446,7 +446,6 @@ static enum outcome find(struct work *work, const char *call_id, struct transcri
     *ret = (struct transcript){ .tenant = row_get(&rows, 0, "tenant"),
                                 .call_id = call_id,
                                 .lead_id = row_get(&rows, 0, "lead_id"),
-                                .call_at = row_get(&rows, 0, "call_at"),
                                 .call_local = row_get(&rows, 0, "call_local"),
                                 .weekday_name = row_get(&rows, 0, "weekday_name"),
                                 .time_zone = row_get(&rows, 0, "time_zone"),

@@ -10,7 +10,7 @@ static const struct statement find_recorded_call = {
 };
 static const struct statement upsert_recording = {
     .name = "upsert_recording",
-    .text = UPSERT_RECORDING("recordings", "call_id", "calls", "call_at"),
+    .text = UPSERT_RECORDING("recordings", "call_id"),
     .params = 9,
 };
 static const struct statement upsert_transcript = {

@@ -89,11 +89,9 @@ struct conversation_kind {
 };
 extern const struct conversation_kind call_kind, visit_kind;
 /* Their statements differ in the table and in what names the conversation. */
-/* `at`: of the call or the visit, in their table `of`. */
-#define UPSERT_RECORDING(table, id, of, at)                                                                            \
-    "INSERT INTO " table " AS r (tenant, " id ", path, bytes, sha256, format, channels, sample_rate_hz, duration_s,"   \
-    " recorded_at) VALUES ($1, $2, $3, $4::bigint, $5, $6, $7::integer, $8::integer, $9::double precision,"            \
-    " coalesce((SELECT " at " FROM " of " WHERE tenant = $1 AND " id " = $2), now()))"                                 \
+#define UPSERT_RECORDING(table, id)                                                                                    \
+    "INSERT INTO " table " AS r (tenant, " id ", path, bytes, sha256, format, channels, sample_rate_hz, duration_s)"   \
+    " VALUES ($1, $2, $3, $4::bigint, $5, $6, $7::integer, $8::integer, $9::double precision)"                         \
     " ON CONFLICT (tenant, " id ") DO UPDATE SET path = EXCLUDED.path, bytes = EXCLUDED.bytes,"                        \
     " sha256 = EXCLUDED.sha256, format = EXCLUDED.format, channels = EXCLUDED.channels,"                               \
     " sample_rate_hz = EXCLUDED.sample_rate_hz, duration_s = EXCLUDED.duration_s, updated_at = now()"                  \

@@ -10,7 +10,7 @@ static const struct statement find_recorded_visit = {
 };
 static const struct statement upsert_session_recording = {
     .name = "upsert_session_recording",
-    .text = UPSERT_RECORDING("session_recordings", "session_id", "recording_sessions", "started_at"),
+    .text = UPSERT_RECORDING("session_recordings", "session_id"),
     .params = 9,
 };
 static const struct statement upsert_session_transcript = {

@@ -115,6 +115,19 @@ def test_a_contact_has_the_name_that_its_first_call_ends_with(pipeline, order):
     assert [contact["name"] for contact in contacts] == ["Bo Lee"]
 
 
+def test_when_a_call_was_may_be_told_after_its_end(pipeline):
+    """What was written down of its time meanwhile is mended: how old the recording is, and the lead's status."""
+    company, customer = pipeline.company(), a_number()
+    plain = {"spelling": "plain"}                   # a webhook has its own time alone
+    call_id = pipeline.call(company, HOT, ["call.completed"], caller_number=customer, webhooks=plain)
+    pipeline.row("call_analyses", call_id)
+    ended = pipeline.row("calls", call_id)["call_at"]
+    pipeline.call(company, hooks=["call.incoming"], call_id=call_id, caller_number=customer, webhooks=plain)
+    began = wait_until(lambda: (at := pipeline.row("calls", call_id)["call_at"]) != ended and at, "the start being known")
+    lead, = pipeline.database.execute("SELECT * FROM leads WHERE tenant = %s", [company.tenant]).fetchall()
+    assert began < ended and pipeline.row("recordings", call_id)["recorded_at"] == began == lead["status_call_at"]
+
+
 def test_recordings_on_a_host_that_is_not_there_hold_up_no_other_call(pipeline):
     """As many, of as many calls, as would open a provider's circuit."""
     company = pipeline.company()

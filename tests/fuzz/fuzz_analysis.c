@@ -63,7 +63,7 @@ static enum outcome read_reply(struct work *work, const struct event *event)
 static enum outcome answer_query(void *unused, const struct statement *statement, struct params params,
                                  struct arena *arena, struct rows *ret)
 {
-    static const char *const names[] = { "tenant",    "lead_id",      "status",    "call_at", "call_local", "weekday",
+    static const char *const names[] = { "tenant",    "lead_id",      "status",    "call_local", "weekday",
                                          "started_at", "started_local",
                                          "time_zone", "weekday_name", "company",   "text",    "words",
                                          "corrected_qualification", "corrected_booking", "corrected_category",
@@ -72,7 +72,6 @@ static enum outcome answer_query(void *unused, const struct statement *statement
         "acme",
         NULL,
         "completed",
-        "2026-11-21 14:30:00+00",
         "2026-11-21T09:30",
         "6",
         "2026-11-21 14:30:00+00",

@@ -22,14 +22,14 @@ static const struct stage stage = { .name = "analyze", .context = &analyze };
 
 /* --- what it reads ------------------------------------------------------------------------------------------------ */
 
-enum { STATUS = 2, TEXT_AT = 9, WORDS = 10, APPOINTMENT_ID = 15, SOP_STEPS = 16 };
+enum { STATUS = 2, TEXT_AT = 8, WORDS = 9, APPOINTMENT_ID = 14, SOP_STEPS = 15 };
 static const struct query_rows usual_rows[] = {
     { "find_transcript",
-      { "tenant", "lead_id", "status", "call_at", "call_local", "weekday", "weekday_name", "time_zone", "company",
-        "text", "words", "corrected_qualification", "corrected_booking", "corrected_category", "corrected_sentiment",
+      { "tenant", "lead_id", "status", "call_local", "weekday", "weekday_name", "time_zone", "company", "text",
+        "words", "corrected_qualification", "corrected_booking", "corrected_category", "corrected_sentiment",
         "appointment_id", "sop_steps" },
-      { "acme", LEAD, "completed", "2026-11-21 14:30:00+00", "2026-11-21T09:30", "6", "Saturday", "America/New_York",
-        "Acme", TRANSCRIPT, "40", NULL, NULL, NULL, NULL, NULL, NULL },
+      { "acme", LEAD, "completed", "2026-11-21T09:30", "6", "Saturday", "America/New_York", "Acme",
+        TRANSCRIPT, "40", NULL, NULL, NULL, NULL, NULL, NULL },
       1 },
     { "read_time", { "at" }, { "2026-11-24 15:00:00+00" }, 1 },
     { "find_reps", { "user_id", "name" }, { "rep-ana", "Ana Silva", "rep-rob", "Robert Hill" }, 2 },
@@ -70,7 +70,7 @@ static void a_booked_call(void **state)
         "[{\"field\":\"booking_status\",\"quote\":\"You are booked for Tuesday at ten.\"},"
         "{\"field\":\"lead_qualification\",\"quote\":\"My water heater is leaking, I need someone.\"}]|"
         "0|" EVENT_TIME "|2\n"
-        "row update_lead acme|" LEAD "|CAL1|2026-11-21 14:30:00+00\n"
+        "row update_lead acme|" LEAD "|CAL1\n"
         "row upsert_appointment"
         " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24 15:00:00+00|water heater|NULL|"
         "You are booked for Tuesday at ten.|" EVENT_TIME "|2|rep-rob\n"
@@ -119,7 +119,7 @@ static void a_voicemail(void **state)
     expect(by_rules("speaker: my basement is flooding that works for me tuesday at ten"), DONE);
     expect_text(effects.at, "|hot|not_booked|voicemail|1|[]|NULL|[]|");
     expect_text(effects.at, "No appointment was made.");
-    expect_text(effects.at, "row update_lead acme|" LEAD "|CAL1|");
+    expect_text(effects.at, "row update_lead acme|" LEAD "|CAL1\n");
     expect_text(effects.at, "row delete_appointment");
     expect(by_rules("speaker: sorry wrong number"), DONE);
     expect_text(effects.at, "|cold|not_booked|wrong_number|");
@@ -259,7 +259,7 @@ static void a_models_answer(void **state)
         "[{\"field\":\"lead_qualification\",\"quote\":\"I need"
         " someone\"},{\"field\":\"booking_status\",\"quote\":\"You are booked\"}]|"
         "0|" EVENT_TIME "|2\n"
-        "row update_lead acme|" LEAD "|CAL1|2026-11-21 14:30:00+00\n"
+        "row update_lead acme|" LEAD "|CAL1\n"
         "row upsert_appointment"
         " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24T10:00:00-05:00|heater|NULL|"
         "booked for Tuesday at 10|" EVENT_TIME "|2|rep-rob\n"
