@@ -218,8 +218,9 @@ def test_a_message_whose_answer_was_lost_is_looked_for_also_when_it_is_not_wante
 def test_an_answer_is_sent_and_kept(stand):
     ana = stand.salesperson()
     meeting = stand.meeting(ana)
-    answer(stand, ana, "answer", meeting, "Ask <b>what</b> decides & listen.")
+    said = answer(stand, ana, "answer", meeting, "Ask <b>what</b> decides & listen.")
     assert ana.gets(1)[0]["body"] == "Ask <b>what</b> decides & listen."
+    assert stand.settled(said)["outcome"] == "done"
     kept, = stand.rows("SELECT * FROM messages WHERE email = %s AND direction = 'outgoing'", ana.email)
     assert str(kept["meeting_id"]) == meeting and kept["client_id"]
 
