@@ -142,7 +142,7 @@ def test_a_bad_day_of_hubspot_holds_up_nobody_and_the_note_follows(stand, known,
     first, second = (message["body"] for message in ana.gets(2))
     assert first.startswith(f"{ABOUT} is completed, but HubSpot cannot take your note just now.") and second == "Well done."
     note = stand.note(meeting, state="waiting")
-    row = stand.meeting_row(meeting, status="completed")
+    stand.meeting_row(meeting, status="completed")
     wait_s = (note["next_check_at"] - note["created_at"]).total_seconds()
     tomorrow = stand.rows("SELECT extract(epoch FROM (date_trunc('day', now() AT TIME ZONE 'America/New_York') + interval '1 day')"
                           " AT TIME ZONE 'America/New_York' - now()) AS s")[0]["s"]
@@ -150,7 +150,7 @@ def test_a_bad_day_of_hubspot_holds_up_nobody_and_the_note_follows(stand, known,
     time_goes_by(stand, meeting)
     assert ana.gets(3)[2]["body"] == f"{ABOUT}: your note is in HubSpot."
     note = stand.note(meeting, state="logged")
-    assert len(stand.notes(contact)) == 1 and (row["next_check_at"], note["next_check_at"]) == (None, None)
+    assert len(stand.notes(contact)) == 1 and (stand.meeting_row(meeting)["next_check_at"], note["next_check_at"]) == (None, None)
 
 
 def test_a_note_that_waits_follows_also_when_the_meeting_is_moved(stand, known):
