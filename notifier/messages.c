@@ -11,8 +11,7 @@
 static const struct statement find_delivery = {
     .name = "find_delivery",
     .text = "SELECT ask_id, tenant, recipient, purpose, subject, version, coalesce(provider_status, answer) AS status,"
-            " state, content,"
-            " provider_id FROM asks"
+            " state, content, provider_id FROM asks"
             " WHERE kind = 'once' AND stage = 'notifier' AND provider = $1"
             " AND (ask_id = $2::uuid OR $2 IS NULL AND provider_id = $3)",
     .params = 3,
@@ -147,7 +146,7 @@ enum outcome look_for_message(struct work *work, const struct event *event)
         effect_row(work, &note_not_sent, due.delivery_id);
         return DONE;
     }
-    const char *status = delivery_status_rank(answer.body.at) >= 0 ? answer.body.at : "accepted";
+    const char *status = twilio_status(&answer);
     effect_row(work, &update_delivery, due.delivery_id, status, NULL, NULL, answer.provider_id);
     tell_changed(work, &rows, answer.provider_id, status, NULL);
     return DONE;

@@ -82,6 +82,8 @@ struct twilio_search {
     bool found;
 };
 enum outcome twilio_find(struct work *work, void *request, struct answer *ret);
+/* The status that an answer of each of them tells; "accepted" when it is none that we rank. */
+const char *twilio_status(const struct answer *answer);
 /* Twilio's form of a number; a setting may have it already.  And without it. */
 const char *twilio_address(struct work *work, const char *number);
 const char *twilio_number(const char *address);

@@ -149,6 +149,11 @@ static void read_message(struct work *work, const cJSON *json, struct answer *re
                             .provider_id = usable ? arena_copy(work_arena(work), sid) : NULL };
 }
 
+const char *twilio_status(const struct answer *answer)
+{
+    return delivery_status_rank(answer->body.at) >= 0 ? answer->body.at : "accepted";
+}
+
 static void read_refusal(struct work *work, const struct http_reply *reply, struct twilio_message *ret)
 {
     int64_t code = tree_count(tree_read(work_arena(work), reply->body), "code");

@@ -112,7 +112,7 @@ static void describe_sent(struct work *work, const struct twilio_message *sendin
 {
     const struct whatsapp_message *message = sending->message;
     const struct talk *talk = message->talk;
-    const char *status = delivery_status_rank(answer->body.at) >= 0 ? answer->body.at : "accepted";
+    const char *status = twilio_status(answer);
     effect_row(work, &note_accepted, answer->ask_id, status);
     if (talk && work_tenant(work))
         effect_row(work, &insert_outgoing, work_tenant(work), answer->ask_id, talk->email, twilio_number(message->to),
