@@ -55,14 +55,14 @@ static const struct statement upsert_analysis = {
     .params = 17,
 };
 /* The latest call by call time decides; a closed lead stays closed.  After the analysis' row, which says what was
- * corrected. */
+ * corrected, and from which on the call keeps its lead (trigger analysis_holds_call). */
 static const struct statement update_lead = {
     .name = "update_lead",
-    .text = "UPDATE leads l SET status = (SELECT lead_qualification FROM call_analyses WHERE tenant = $1 AND call_id = $3),"
+    .text = "UPDATE leads l SET status = (SELECT lead_qualification FROM call_analyses WHERE tenant = $1 AND call_id = $2),"
             " status_call_at = c.call_at, updated_at = now() FROM calls c"
-            " WHERE c.tenant = $1 AND c.call_id = $3 AND l.tenant = $1 AND l.lead_id = $2::uuid AND l.status <> 'closed'"
+            " WHERE c.tenant = $1 AND c.call_id = $2 AND l.tenant = $1 AND l.lead_id = c.lead_id AND l.status <> 'closed'"
             " AND (l.status_call_at IS NULL OR l.status_call_at <= c.call_at)",
-    .params = 3,
+    .params = 2,
 };
 #define BOOKING "(SELECT booking_status FROM call_analyses WHERE tenant = $1 AND call_id = "
 static const struct statement upsert_appointment = {
@@ -70,8 +70,8 @@ static const struct statement upsert_appointment = {
     .text = "INSERT INTO appointments AS a (tenant, appointment_id, call_id, lead_id, scheduled_start, service_type,"
             " location, quote,"
             " source_time, run, assigned_rep_id)"
-            " SELECT $1, $2::uuid, $3, $4::uuid, $5::timestamptz, $6, $7, $8, $9::timestamptz, $10::integer, $11"
-            " WHERE " BOOKING "$3) = 'booked'"
+            " SELECT c.tenant, $2::uuid, c.call_id, c.lead_id, $4::timestamptz, $5, $6, $7, $8::timestamptz, $9::integer, $10"
+            " FROM calls c WHERE c.tenant = $1 AND c.call_id = $3 AND " BOOKING "$3) = 'booked'"
             " ON CONFLICT (tenant, call_id) DO UPDATE SET scheduled_start = EXCLUDED.scheduled_start,"
             " service_type = EXCLUDED.service_type,"
             " location = EXCLUDED.location, quote = EXCLUDED.quote, source_time = EXCLUDED.source_time,"
@@ -79,7 +79,7 @@ static const struct statement upsert_appointment = {
             " assigned_rep_id = coalesce(EXCLUDED.assigned_rep_id, a.assigned_rep_id), updated_at = now()"
             " WHERE (EXCLUDED.source_time, EXCLUDED.run) >= (a.source_time, a.run) AND a.status = 'scheduled'"
             " AND a.outcome = 'pending'",
-    .params = 11,
+    .params = 10,
 };
 /* Of a call that is not booked, be it that an earlier run had found so: what nobody has touched yet goes. */
 static const struct statement delete_appointment = {
@@ -257,7 +257,7 @@ static void describe_appointment(struct work *work, const struct transcript *tra
     const char *run = arena_printf(work_arena(work), "%d", work_source_run(work)), *time = work_source_time(work);
     if (strcmp(call->booking_status, "booked") == 0)
         effect_row(work, &upsert_appointment, transcript->tenant, appointment_id, transcript->call_id,
-                   transcript->lead_id, call->scheduled_start, call->service_type, call->location, call->quote, time,
+                   call->scheduled_start, call->service_type, call->location, call->quote, time,
                    run, call->rep);
     effect_row(work, &delete_appointment, transcript->tenant, transcript->call_id, time, run);
 }
@@ -299,8 +299,7 @@ static void describe(struct work *work, const struct transcript *transcript, con
                findings_json(work, &call->objections, "category"), call->sop_score, call->missed_steps, call->summary,
                call->evidence, arena_printf(arena, "%d", call->dropped), work_source_time(work),
                arena_printf(arena, "%d", work_source_run(work)));
-    if (transcript->lead_id)
-        effect_row(work, &update_lead, tenant, transcript->lead_id, call_id);
+    effect_row(work, &update_lead, tenant, call_id);
     describe_appointment(work, transcript, call, appointment_id);
     tell(work, transcript, call, appointment_id);
 }

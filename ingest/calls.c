@@ -21,8 +21,9 @@ static const struct statement find_number = {
 static const struct statement find_call = {
     .name = "find_call",
     .text = "SELECT c.tenant, c.status, c.version, c.recording_url, c.voicemail, c.contact_id, c.lead_id,"
-            " co.default_region"
-            " FROM calls c JOIN companies co USING (tenant) WHERE c.source = 'callrail' AND c.call_id = $1",
+            " cc.phone, co.default_region"
+            " FROM calls c JOIN companies co USING (tenant) LEFT JOIN contact_cards cc USING (tenant, contact_id)"
+            " WHERE c.source = 'callrail' AND c.call_id = $1",
     .params = 1,
 };
 static const struct statement find_reports = {
@@ -100,7 +101,7 @@ static const struct statement insert_report = {
 
 /* The call as the database has it (`version` NULL: it is new) … */
 struct known_call {
-    const char *tenant, *region, *version, *status, *recording_url, *voicemail, *contact_id, *lead_id;
+    const char *tenant, *region, *version, *status, *recording_url, *voicemail, *contact_id, *contact_phone, *lead_id;
     const char *tracking, *phone, *csr;         /* … and what its reports make of it: E.164, users.user_id */
 };
 
@@ -149,6 +150,7 @@ static enum outcome find_company(struct work *work, const char *call_id, const c
                                     .recording_url = row_get(&call, 0, "recording_url"),
                                     .voicemail = row_get(&call, 0, "voicemail"),
                                     .contact_id = row_get(&call, 0, "contact_id"),
+                                    .contact_phone = row_get(&call, 0, "phone"),
                                     .lead_id = row_get(&call, 0, "lead_id") };
     if (signer && strcmp(signer, ret->tenant) != 0 && strcmp(ret->tenant, "unassigned") != 0)
         return reject(work, "the key of company \"%s\" speaks for a call of another company", signer);
@@ -200,12 +202,22 @@ static enum outcome follow_home(struct work *work, struct known_call *known)
     return DONE;
 }
 
-/* The contact and its open lead, made when they are not there.  A withheld number has neither. */
+/* The call keeps its contact while the number is that one's, or that one was erased. */
+static bool contact_stays(const struct known_call *known)
+{
+    return known->contact_id && (!known->contact_phone || (known->phone && strcmp(known->phone, known->contact_phone) == 0));
+}
+
+/* The contact and its open lead, made when they are not there.  A withheld number has neither.  What the call leaves
+ * behind at another contact, the trigger call_caller_changed puts in order. */
 static enum outcome link_contact(struct work *work, const char *call_id, struct known_call *known)
 {
     struct arena *arena = work_arena(work);
     struct rows rows;
-    if (!known->phone || known->lead_id)
+    if (contact_stays(known))
+        return DONE;
+    known->contact_id = known->lead_id = NULL;
+    if (!known->phone)
         return DONE;
     TRY(work_query(work, &find_contact, &rows, known->tenant, known->phone));
     if (rows.count > 0) {
@@ -216,7 +228,7 @@ static enum outcome link_contact(struct work *work, const char *call_id, struct 
         effect_row(work, &insert_contact, known->tenant, known->contact_id, known->phone);
     }
     if (!known->lead_id) {
-        known->lead_id = uuid_of(arena_alloc(arena, UUID_BYTES), "lead", known->tenant, call_id, NULL);
+        known->lead_id = uuid_of(arena_alloc(arena, UUID_BYTES), "lead", known->tenant, call_id, known->phone, NULL);
         effect_row(work, &insert_lead, known->tenant, known->lead_id, known->contact_id);
     }
     return DONE;

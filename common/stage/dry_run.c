@@ -34,7 +34,7 @@
 #define BOOKKEEPING "'updated_at', 'version', 'run'"
 
 struct change {
-    const char *table;
+    const char *table, *alias; /* alias: what the statement calls it */
     const char *verb;         /* INSERT, UPDATE or DELETE */
     const char *row;          /* JSON */
     const char *key, *fields; /* JSON; filled last */
@@ -155,7 +155,21 @@ static enum outcome answer_ask(void *context, const char *name, const struct ask
 /* --- what it describes
  * --------------------------------------------------------------------------------------------------------- */
 
-/* "INSERT INTO calls (…": the verb and the table. */
+/* What a table is called behind its name: "leads l SET …": l.  Without another name it has its own. */
+static struct text read_alias(const char *table, size_t bytes)
+{
+    static const char *const words[] = { "SET", "WHERE", "USING", "SELECT", "VALUES", "" };
+    const char *at = table + bytes + strspn(table + bytes, " ");
+    if (strncmp(at, "AS ", 3) == 0)
+        at += 3;
+    struct text alias = { at, strcspn(at, " (") };
+    for (size_t i = 0; i < LENGTH(words); i++)
+        if (text_is(alias, words[i]))
+            return (struct text){ table, bytes };
+    return alias;
+}
+
+/* "INSERT INTO calls (…": the verb, the table, and the name it has in the statement. */
 static bool read_statement(const struct statement *statement, struct arena *arena, struct change *ret)
 {
     static const struct {
@@ -164,8 +178,10 @@ static bool read_statement(const struct statement *statement, struct arena *aren
     for (size_t i = 0; i < LENGTH(verbs); i++)
         if (text_starts(text_of(statement->text), verbs[i].begin)) {
             const char *table = statement->text + strlen(verbs[i].begin);
+            size_t bytes = strcspn(table, " (");
             *ret = (struct change){ .verb = verbs[i].verb,
-                                    .table = arena_copy_text(arena, (struct text){ table, strcspn(table, " (") }) };
+                                    .table = arena_copy_text(arena, (struct text){ table, bytes }),
+                                    .alias = arena_copy_text(arena, read_alias(table, bytes)) };
             return true;
         }
     return false;
@@ -189,8 +205,10 @@ static bool execute(struct dry_run *dry, const struct row_effect *effect, struct
     struct rows rows;
     if (!read_statement(statement, arena, &change))
         return fail(why, "\"%s\" is no plain INSERT, UPDATE or DELETE", statement->name);
-    const char *text = arena_printf(
-        arena, "WITH changed AS (%s RETURNING *) SELECT to_jsonb(changed) AS row FROM changed", statement->text);
+    /* of the table alone: a statement may join others */
+    const char *text =
+        arena_printf(arena, "WITH changed AS (%s RETURNING %s.*) SELECT to_jsonb(changed) AS row FROM changed",
+                     statement->text, change.alias);
     if (!query(dry->inside, text, params, arena, &rows, why))
         return false;
     if (statement->must > 0 && rows.count != statement->must)

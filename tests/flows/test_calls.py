@@ -115,6 +115,66 @@ def test_a_contact_has_the_name_that_its_first_call_ends_with(pipeline, order):
     assert [contact["name"] for contact in contacts] == ["Bo Lee"]
 
 
+def who_called(pipeline, company, call_id):
+    """All contacts and leads of a company, and the call's and its appointment's own."""
+    of = lambda query: pipeline.database.execute(query, [company.tenant]).fetchall()  # noqa: E731
+    contacts, leads = of("SELECT contact_id, phone, name FROM contact_cards WHERE tenant = %s"), of("SELECT * FROM leads WHERE tenant = %s")
+    call, appointments = pipeline.row("calls", call_id), pipeline.rows("appointments", call_id)
+    assert call["contact_id"] in [None, *(contact["contact_id"] for contact in contacts)]
+    return {"contacts": sorted((contact["phone"], contact["name"]) for contact in contacts),
+            "leads": sorted((lead["lead_id"] == call["lead_id"], lead["status"]) for lead in leads),
+            "number": call["customer_number"], "appointments": [one["lead_id"] == call["lead_id"] for one in appointments]}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_number_that_is_told_otherwise_moves_the_call_to_the_other_contact(pipeline, order):
+    """What is told last of a call's end counts; of who was told before there is no trace."""
+    company, line, customer = pipeline.company(), a_number(), a_number()
+    callers = {"call.incoming": {"caller_number": line, "caller_name": "A Switch"}, "call.answered": {"caller_number": customer},
+               "call.completed": {"caller_number": None, "caller_name": None}}      # so that the call is understood in between
+    call_id = "CAL" + uuid.uuid4().hex
+    for hook in order:
+        reports = len(pipeline.rows("call_reports", call_id))
+        pipeline.call(company, BOOKED, [hook], call_id=call_id, **callers[hook])
+        wait_until(lambda: len(pipeline.rows("call_reports", call_id)) > reports, f"{hook}")
+        if hook == "call.completed":
+            pipeline.delivery(call_id, "read")
+    wait_until(lambda: pipeline.row("calls", call_id)["customer_number"] == customer, "the number that counts")
+    found = who_called(pipeline, company, call_id)
+    status = found["leads"][0][1]
+    assert status in ("hot", "warm", "cold") and found == {"contacts": [(customer, found["contacts"][0][1])], "leads": [(True, status)],
+                                                            "number": customer, "appointments": [True]}
+
+
+def test_a_number_that_moves_leaves_others_what_is_theirs(pipeline):
+    """Its contact has a call of its own, with a name and a status."""
+    company, line, customer = pipeline.company(), a_number(), a_number()
+    cold = pipeline.call(company, COLD, caller_number=line, caller_name="Ann Own", started_at="2026-11-19T16:00:00+00:00")
+    pipeline.row("call_analyses", cold)
+    moved = pipeline.call(company, HOT, ["call.incoming"], caller_number=line, caller_name="Bo Moved", started_at="2026-11-18T16:00:00+00:00")
+    names = lambda: sorted(contact["name"] for contact in pipeline.database.execute(  # noqa: E731
+        "SELECT name FROM contact_cards WHERE tenant = %s", [company.tenant]).fetchall())
+    wait_until(lambda: names() == ["Bo Moved"], "the name of the earlier call")
+    pipeline.call(company, HOT, ["call.completed"], call_id=moved, caller_number=customer, caller_name="Bo Moved",
+                  started_at="2026-11-18T16:00:00+00:00")
+    pipeline.row("call_analyses", moved)
+    wait_until(lambda: names() == ["Ann Own", "Bo Moved"], "each having its own name again")
+    of_lead = "SELECT l.status FROM leads l JOIN calls USING (tenant, lead_id) WHERE call_id = %s"
+    leads = lambda: [pipeline.database.execute(of_lead, [call_id]).fetchone() for call_id in (cold, moved)]  # noqa: E731
+    assert leads() == [{"status": "cold"}, {"status": "hot"}]
+
+
+@pytest.mark.parametrize("order", [HOOKS, HOOKS[::-1]])
+def test_a_number_that_is_withheld_in_the_end_is_nobodys(pipeline, order):
+    company, call_id = pipeline.company(), "CAL" + uuid.uuid4().hex
+    numbers = {"call.incoming": a_number(), "call.answered": None, "call.completed": "anonymous"}
+    for hook in order:
+        pipeline.call(company, COLD, [hook], call_id=call_id, caller_number=numbers[hook])
+    pipeline.row("call_analyses", call_id)
+    wait_until(lambda: len(pipeline.rows("call_reports", call_id)) == 3, "all webhooks being kept")
+    assert who_called(pipeline, company, call_id) == {"contacts": [], "leads": [], "number": None, "appointments": []}
+
+
 def test_when_a_call_was_may_be_told_after_its_end(pipeline):
     """What was written down of its time meanwhile is mended: how old the recording is, and the lead's status."""
     company, customer = pipeline.company(), a_number()

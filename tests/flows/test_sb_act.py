@@ -349,7 +349,7 @@ def test_what_the_door_could_not_read_is_given_to_the_stage(sb, echo, topics, da
 
 
 def test_a_drop_needs_a_reason_and_what_is_wrong_is_told(sb, echo, topics, database, key):
-    tell(topics, key, n=1, reject=key)
+    tell(topics, key, n=1, reject=key, attributes={"tenant": key})      # of each company `sb impact` names three conversations
     letter_of(topics, key)
     assert told_as_dead(sb, key) == ["why", "impact"]
     sb("dlq", "drop", "echo", "--key", key, code=WRONG)
