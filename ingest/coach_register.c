@@ -7,8 +7,9 @@
  * - A page of another site can do nothing here that its owner could not do without a visitor: there is no cookie and no
  *   session that would lend it anything but the visitor's network.  A form sent from there is refused all the same
  *   (Sec-Fetch-Site, which browsers set), and JSON cannot be sent from there: no answer here allows it.
- * - Whoever knows an address can register another number for it: the welcome goes to that number.  Where that matters
- *   the page belongs behind the company's sign-in or inside its network.
+ * - Whoever knows an address can register another number for it: the welcome goes to that number,
+ *   and the number of before hears of it (notifier/coach.c).  Where that is not enough the page belongs behind the
+ *   company's sign-in or inside its network.
  *
  * The same content within REGISTER_SAME_MS is one event: a button that is pressed twice, a page that is loaded again.
  * Not for longer: whoever mends a mistake and mends it back must be heard.  Registering again changes nothing by

@@ -80,10 +80,12 @@ const struct doctor_finding doctor_findings[] = {
           "SELECT format('%s of %s %s refused: %s', " COUNTED("note", "notes") ", tenant,"
           " " PLURAL("count(*)", "was", "were") ", error) AS what FROM meeting_notes"
           " WHERE state = 'refused' AND updated_at > " WEEK " GROUP BY tenant, error ORDER BY count(*) DESC LIMIT 20") },
-    { "notes that wait", "coach", DOCTOR_UNKNOWN, "no note waits for HubSpot", "they are tried again by themselves, for a week",
+    { "notes that wait", "coach", DOCTOR_UNKNOWN, "no note waits for HubSpot",
+      "they are tried again by themselves, for a week; those in a dead letter by \"sb dlq retry notifier\"",
       ASK("notes_that_wait",
-          "SELECT format('%s of %s %s since %s: %s', " COUNTED("note", "notes") ", tenant,"
+          "SELECT format('%s of %s %s since %s%s: %s', " COUNTED("note", "notes") ", tenant,"
           " " PLURAL("count(*)", "waits", "wait") ", " MINUTE_OF("min(created_at)") ","
+          " ', ' || nullif(count(*) FILTER (WHERE next_check_at IS NULL), 0) || ' of them in a dead letter',"
           " (array_agg(error ORDER BY created_at))[1]) AS what FROM meeting_notes WHERE state = 'waiting' GROUP BY tenant") },
     { "reminders", "coach", DOCTOR_BAD, "every meeting that is over was asked about in time",
       "is the notifier alive, and what does its circuit or pause say? What is due goes out as fast as the sender may",

@@ -208,6 +208,28 @@ def test_messages_that_did_not_arrive(doctor, asks):
     assert the(lines, "1 message of acme is blocked: TWILIO_CONTENT_SID_LEAD is not set")[0] == BAD
 
 
+def test_notes_that_wait_and_those_that_nobody_tries_again(doctor, database, key):
+    """The tenant of this test is its key."""
+    database.execute("INSERT INTO companies (tenant, name) VALUES (%s, 'Acme')", (key,))
+    database.execute("INSERT INTO clients (tenant, client_id, email) VALUES (%s, gen_random_uuid(), 'bo@lee.test')", (key,))
+    database.execute("INSERT INTO meetings (tenant, meeting_id, salesperson_email, client_id, title, start_time, end_time, planned_at, source_time)"
+                     " SELECT tenant, gen_random_uuid(), 'ana@acme.test', client_id, 'Roof', now(), now(), now(), now() FROM clients WHERE tenant = %s", (key,))
+    note = ("INSERT INTO meeting_notes (tenant, meeting_id, revision, outcome, state, error, source_time, next_check_at)"
+            " SELECT tenant, meeting_id, %s, 'Signed.', 'waiting', 'HTTP status 503', now(), %s FROM meetings WHERE tenant = %s")
+    try:
+        database.execute(note, (1, "2026-02-03T04:05:00Z", key))
+        verdict, what, _ = the(doctor("notes that wait"), key)
+        assert verdict == UNKNOWN and what.startswith(f"1 note of {key} waits since ") and what.endswith(": HTTP status 503")
+        assert "dead letter" not in what
+        database.execute(note, (2, None, key))
+        verdict, what, mend = the(doctor("notes that wait"), key)
+        assert verdict == UNKNOWN and what.startswith(f"2 notes of {key} wait since ") and ", 1 of them in a dead letter: " in what
+        assert "sb dlq retry notifier" in mend
+    finally:
+        for table in ("meetings", "clients", "companies"):
+            database.execute(f"DELETE FROM {table} WHERE tenant = %s", (key,))
+
+
 def job(database, key, **columns):
     row = {"job_id": str(uuid.uuid4()), "stage": "transcribe", "tenant": "acme", "job_type": "transcription", "provider": key,
            "provider_job_id": uuid.uuid4().hex, "subject": key, "kind": "call", "source_time": "now", **columns}
