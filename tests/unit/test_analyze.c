@@ -70,9 +70,9 @@ static void a_booked_call(void **state)
         "[{\"field\":\"booking_status\",\"quote\":\"You are booked for Tuesday at ten.\"},"
         "{\"field\":\"lead_qualification\",\"quote\":\"My water heater is leaking, I need someone.\"}]|"
         "0|" EVENT_TIME "|2\n"
-        "row update_lead acme|" LEAD "|CAL1\n"
+        "row update_lead acme|CAL1\n"
         "row upsert_appointment"
-        " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24 15:00:00+00|water heater|NULL|"
+        " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|2026-11-24 15:00:00+00|water heater|NULL|"
         "You are booked for Tuesday at ten.|" EVENT_TIME "|2|rep-rob\n"
         "row delete_appointment acme|CAL1|" EVENT_TIME "|2\n"
         "event call.analyzed CAL1"
@@ -119,7 +119,7 @@ static void a_voicemail(void **state)
     expect(by_rules("speaker: my basement is flooding that works for me tuesday at ten"), DONE);
     expect_text(effects.at, "|hot|not_booked|voicemail|1|[]|NULL|[]|");
     expect_text(effects.at, "No appointment was made.");
-    expect_text(effects.at, "row update_lead acme|" LEAD "|CAL1\n");
+    expect_text(effects.at, "row update_lead acme|CAL1\n");
     expect_text(effects.at, "row delete_appointment");
     expect(by_rules("speaker: sorry wrong number"), DONE);
     expect_text(effects.at, "|cold|not_booked|wrong_number|");
@@ -259,9 +259,9 @@ static void a_models_answer(void **state)
         "[{\"field\":\"lead_qualification\",\"quote\":\"I need"
         " someone\"},{\"field\":\"booking_status\",\"quote\":\"You are booked\"}]|"
         "0|" EVENT_TIME "|2\n"
-        "row update_lead acme|" LEAD "|CAL1\n"
+        "row update_lead acme|CAL1\n"
         "row upsert_appointment"
-        " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|" LEAD "|2026-11-24T10:00:00-05:00|heater|NULL|"
+        " acme|72b6601b-0a49-5ed6-ba21-84da60210baa|CAL1|2026-11-24T10:00:00-05:00|heater|NULL|"
         "booked for Tuesday at 10|" EVENT_TIME "|2|rep-rob\n"
         "row delete_appointment acme|CAL1|" EVENT_TIME "|2\n"
         "event call.analyzed CAL1 {\"call_id\":\"CAL1\",\"provider\":\"gemini\",\"model\":\"gemini-test\","

@@ -16,11 +16,11 @@ static const struct stage stage = { .name = "ingest", .context = &ingest };
 /* --- the database ------------------------------------------------------------------------------------------------- */
 
 enum { CALL, NUMBER, REPORTS, CONTACTS, CSR, TABLES };
-enum { TENANT, STATUS, VERSION, RECORDING, VOICEMAIL, CONTACT_ID, LEAD_ID, REGION };        /* of CALL */
+enum { TENANT, STATUS, VERSION, RECORDING, VOICEMAIL, CONTACT_ID, LEAD_ID, PHONE, REGION };        /* of CALL */
 static const struct query_rows empty[TABLES + 1] = {
     [CALL] = { "find_call",
                { "tenant", "status", "version", "recording_url", "voicemail", "contact_id", "lead_id",
-                 "default_region" },
+                 "phone", "default_region" },
                { 0 },
                0 },
     [NUMBER] = { "find_number", { "tenant", "default_region" }, { "acme", "US" }, 1 },
@@ -63,6 +63,7 @@ static void commit_row(char *line)
                                        parameter[10] ? strcmp(parameter[10], "true") == 0 ? "t" : "f" : NULL,
                                        parameter[7],
                                        parameter[8],
+                                       parameter[7] ? parameter[5] : NULL,
                                        "US" };
         memcpy(call->values, values, sizeof(values));
         call->rows = 1;
@@ -167,9 +168,9 @@ static void a_new_call(void **state)
     assert_string_equal(
         effects.at,
         "row insert_contact acme|8e2b4145-1337-50b6-a0be-d105cd36fea8|+15550100001\n"
-        "row insert_lead acme|aa942518-9474-5b18-b6e4-91e69412c3ad|8e2b4145-1337-50b6-a0be-d105cd36fea8\n"
+        "row insert_lead acme|a9ab8d0a-b860-5337-8590-6dec622fb538|8e2b4145-1337-50b6-a0be-d105cd36fea8\n"
         "row insert_call acme|CAL1|ringing|NULL|+15550100009|+15550100001|NULL|8e2b4145-1337-50b6-a0be-d105cd36fea8|"
-        "aa942518-9474-5b18-b6e4-91e69412c3ad|NULL|NULL|"
+        "a9ab8d0a-b860-5337-8590-6dec622fb538|NULL|NULL|"
         "2023-11-14T22:13:20.000000Z|NULL|NULL|NULL|hook\n"
         "row insert_report acme|CAL1|00000000-0000-4000-8000-000000000000|call.incoming|2023-11-14T22:13:20.000000Z|"
         "{\"caller_number\":\"(555) 010-0001\",\"tracking_number\":\"+1 555 010"
@@ -177,7 +178,7 @@ static void a_new_call(void **state)
         "event call.progressed CAL1 {\"call_id\":\"CAL1\",\"status\":\"ringing\",\"tracking_number\":\"+15550100009\","
         "\"customer_number\":\"+15550100001\",\"answered\":null,\"started_at\":\"2023-11-14T22:13:20.000000Z\","
         "\"contact_id\":\"8e2b4145-1337-50b6-a0be-d105cd36fea8\","
-        "\"lead_id\":\"aa942518-9474-5b18-b6e4-91e69412c3ad\"}\n");
+        "\"lead_id\":\"a9ab8d0a-b860-5337-8590-6dec622fb538\"}\n");
     (void)state;
 }
 
@@ -422,6 +423,26 @@ static void a_closed_lead_is_followed_by_another(void **state)
     (void)state;
 }
 
+/* The contact of the number that counts; the row of the other is the database's to clean up. */
+static void a_number_that_is_told_otherwise_is_another_contact(void **state)
+{
+    struct hook later = incoming;
+    later.name = "call.answered";
+    later.body = "{\"caller_number\":\"+15550100002\"}";
+    expect(record(&incoming), DONE);
+    tables[CONTACTS].rows = 0;
+    expect(record(&later), DONE);
+    expect_text(effects.at, "|+15550100002\n");
+    assert_int_equal(leads, 2);
+    expect_text(queries.at, "find_contact acme|+15550100002\n");
+    later.body = "{\"caller_number\":\"anonymous\"}";
+    later.received_s = 60;
+    expect(record(&later), DONE);
+    expect_no_text(effects.at, "contact_id");
+    assert_int_equal(leads, 2);
+    (void)state;
+}
+
 static void who_took_it(void **state)
 {
     static const struct {
@@ -576,7 +597,7 @@ static void a_call_has_so_many_webhooks(void **state)
 {
     static struct query_rows full[TABLES + 1];
     memcpy(full, empty, sizeof(full));
-    const char *const call[] = { "acme", "ringing", "1", NULL, NULL, NULL, NULL, "US" };
+    const char *const call[] = { "acme", "ringing", "1", NULL, NULL, NULL, NULL, NULL, "US" };
     memcpy(full[CALL].values, call, sizeof(call));
     full[CALL].rows = 1;
     full[REPORTS].rows = CALL_REPORTS_MAX;
@@ -612,6 +633,7 @@ int main(void)
         TEST(a_withheld_number),
         TEST(a_second_call_has_the_same_open_lead),
         TEST(a_closed_lead_is_followed_by_another),
+        TEST(a_number_that_is_told_otherwise_is_another_contact),
         TEST(who_took_it),
         TEST(a_recording_comes_late_and_once),
         TEST(a_recording_before_the_end_waits_for_it),

@@ -125,8 +125,8 @@ static void a_call_is_analysed_at_once(void **state)
         effects.at,
         "row upsert_analysis acme|CAL1|shunya|NULL|NULL|hot|booked|booked|0.5|"
         "[{\"category\":\"price\",\"quote\":\"too much\"}]|0.75|[\"greeting\"]|A call.|\"vendor\"|0|" EVENT_TIME "|0\n"
-        "row update_lead acme|" LEAD "|CAL1\n"
-        "row upsert_appointment acme|" APPOINTMENT "|CAL1|" LEAD "|2026-11-24 15:00:00+00|roof|Oak St|NULL|" EVENT_TIME
+        "row update_lead acme|CAL1\n"
+        "row upsert_appointment acme|" APPOINTMENT "|CAL1|2026-11-24 15:00:00+00|roof|Oak St|NULL|" EVENT_TIME
         "|0|rep-ana\n"
         "row delete_appointment acme|CAL1|" EVENT_TIME "|0\n"
         "event call.analyzed CAL1 {\"call_id\":\"CAL1\",\"provider\":\"shunya\",\"lead_qualification\":\"hot\","
