@@ -19,7 +19,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER call_caller_changed AFTER UPDATE ON calls FOR EACH ROW
-    WHEN (OLD.contact_id IS DISTINCT FROM NEW.contact_id AND OLD.tenant = NEW.tenant) EXECUTE FUNCTION call_caller_changed();
+    WHEN (OLD.lead_id IS DISTINCT FROM NEW.lead_id AND OLD.tenant = NEW.tenant) EXECUTE FUNCTION call_caller_changed();
 
 -- What an analysis does to the lead and the appointment it does to those of the call: whoever changes the call waits for it.
 CREATE FUNCTION analysis_holds_call() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
