@@ -5,7 +5,7 @@
     flows     the stories: the daemons built with AddressSanitizer, real Kafka and Postgres, the provider sandbox
     faults    one round under fire from FAULTS_SEED (7): processes killed and frozen, Kafka, Postgres and providers away; nothing lost,
               nothing twice, nothing stuck (tests/faults/README.md)
-    fuzz      each fuzzer for FUZZ_SECONDS (60) from its kept corpus: two at a time and at the lowest priority, beside the other parts,
+    fuzz      each fuzzer for FUZZ_SECONDS (40) from its kept corpus: two at a time and at the lowest priority, beside the other parts,
               which often wait
 
 Ends with "N passed, N failed" of all parts together; what skips says why."""
@@ -163,7 +163,7 @@ def fuzz_once(program, found, *arguments):
 
 def fuzz_one(program, tries=2):
     """What it said, and whether it found nothing.  What fails and then does not with the same input is tried once more."""
-    seconds = os.environ.get("FUZZ_SECONDS", "60")
+    seconds = os.environ.get("FUZZ_SECONDS", "40")
     corpus = ROOT / "tests" / "fuzz" / "corpus" / program.name.removeprefix("fuzz_")
     with tempfile.TemporaryDirectory() as found:
         done = fuzz_once(program, found, f"-max_total_time={seconds}", found, *([corpus] if corpus.is_dir() else []))

@@ -155,7 +155,7 @@ class Topics:
         self.changed = threading.Condition()
         self.ended = False
         self.consumer = Consumer({"bootstrap.servers": brokers, "group.id": "tests-" + uuid.uuid4().hex, "enable.auto.commit": False,
-                                  "topic.metadata.refresh.interval.ms": 500, "log_level": 2, "fetch.wait.max.ms": 250})
+                                  "topic.metadata.refresh.interval.ms": 2000, "log_level": 2, "fetch.wait.max.ms": 250})
         self.assigned = set()
         self.producer = Producer({"bootstrap.servers": brokers, "partitioner": "murmur2_random", "enable.idempotence": True,
                                   "max.in.flight": 1})
