@@ -49,8 +49,8 @@ ROWS = {
                at, CASE WHEN status = 'missed' AND at < now() - interval '3 days' THEN at + interval '1 day' END
         FROM (SELECT n, 1 + floor(%(contacts)s * random() * random())::integer AS k,
                      CASE WHEN random() < 0.79 THEN 'completed' WHEN random() < 0.95 THEN 'missed' ELSE 'failed' END AS status,
-                     least(now(), date_trunc('day', now() - make_interval(days => (%(days)s * (1 - sqrt(random())))::integer))
-                                  + interval '13 hours' + random() * interval '10 hours') AS at
+                     date_trunc('day', now() - make_interval(days => 1 + ((%(days)s - 1) * (1 - sqrt(random())))::integer))
+                     + interval '13 hours' + random() * interval '10 hours' AS at
               FROM generate_series(1, %(calls)s) n) c""",
     "call_transcripts": """
         INSERT INTO call_transcripts (tenant, call_id, provider, text, segments, speakers, words, source_time)
