@@ -92,7 +92,6 @@ static void a_call_that_is_not_booked(void **state)
     assert_string_equal(queries.at, "find_transcript CAL1\n");
     expect_text(effects.at, "|warm|not_booked|qualified_not_booked|0|[]|0|[");
     expect_text(effects.at, "row delete_appointment acme|CAL1|" EVENT_TIME "|2\n");
-    expect_no_text(effects.at, "update_lead");
     expect_no_text(effects.at, "upsert_appointment");
     expect_no_text(effects.at, "appointment_id");
     expect_no_text(effects.at, "lead_id");
