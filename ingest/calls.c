@@ -3,7 +3,8 @@
  *
  * A webhook, or what was fetched in its place (reconcile.c), becomes a report row; the call's row is all its reports
  * folded in their order (call_facts.h), so it ends up the same however they came.  `version` is the predicate: two
- * webhooks handled at once make one of them run again. */
+ * webhooks handled at once make one of them run again.  The contact's name and the lead's status follow the calls by
+ * triggers. */
 #include "common/json.h"
 #include "common/phone.h"
 #include "ingest/call_facts.h"
@@ -52,15 +53,6 @@ static const struct statement insert_contact = {
     .text = "INSERT INTO contact_cards (tenant, contact_id, phone) VALUES ($1, $2::uuid, $3)"
             " ON CONFLICT (tenant, phone) DO NOTHING",
     .params = 3,
-};
-/* The name of the first call that tells one, by call time, so that it is the same in whatever order webhooks come. */
-static const struct statement name_contact = {
-    .name = "name_contact",
-    .text = "UPDATE contact_cards SET name = $3, updated_at = now() WHERE tenant = $1 AND contact_id = $2::uuid"
-            " AND name IS DISTINCT FROM $3 AND NOT EXISTS (SELECT 1 FROM calls earlier JOIN calls c"
-            " ON (earlier.call_at, earlier.call_id) < (c.call_at, c.call_id) WHERE c.tenant = $1 AND c.call_id = $4"
-            " AND earlier.tenant = $1 AND earlier.contact_id = $2::uuid AND earlier.customer_name IS NOT NULL)",
-    .params = 4,
 };
 static const struct statement insert_lead = {
     .name = "insert_lead",
@@ -267,8 +259,6 @@ static void write_rows(struct work *work, const struct event *event, const char 
         effect_row(work, &insert_call, known->tenant, call_id, state->status, facts->direction, known->tracking,
                    known->phone, facts->customer_name, known->contact_id, known->lead_id, answered, voicemail, started,
                    duration, facts->recording_url, known->csr, state->brought_by);
-    if (known->contact_id && facts->customer_name)
-        effect_row(work, &name_contact, known->tenant, known->contact_id, facts->customer_name, call_id);
     struct buf json;
     buf_init(&json, EVENT_BYTES_MAX);
     call_facts_write(&json, report);

@@ -188,6 +188,45 @@ def test_when_a_call_was_may_be_told_after_its_end(pipeline):
     assert began < ended and pipeline.row("recordings", call_id)["recorded_at"] == began == lead["status_call_at"]
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(["rings", "ends", "other"])))
+def test_a_lead_has_the_status_of_its_latest_call_when_that_is_known_last(pipeline, order):
+    """While one call goes on the customer makes another: which was first is known when both are told whole."""
+    company, customer, hot, cold = pipeline.company(), a_number(), "CAL" + uuid.uuid4().hex, "CAL" + uuid.uuid4().hex
+    plain = lambda at: {"caller_number": customer, "webhooks": {"spelling": "plain"}, "duration": 0, "extra": {"timestamp": at}}  # noqa: E731
+    told = {"rings": (hot, None, ["call.incoming"], "2026-11-20T16:00:00Z"), "ends": (hot, HOT, ["call.completed"], "2026-11-20T16:10:00Z"),
+            "other": (cold, COLD, ["call.completed"], "2026-11-20T16:05:00Z")}
+    for what in order:
+        call_id, lines, hooks, at = told[what]
+        before = len(pipeline.rows("call_reports", call_id))
+        pipeline.call(company, lines, hooks, call_id=call_id, **plain(at))
+        wait_until(lambda: len(pipeline.rows("call_reports", call_id)) > before, f"{what} being told")
+        if lines:
+            pipeline.row("call_analyses", call_id)
+    lead, = pipeline.database.execute("SELECT * FROM leads WHERE tenant = %s", [company.tenant]).fetchall()
+    assert (lead["status"], lead["status_call_at"]) == ("cold", pipeline.row("calls", cold)["call_at"])
+
+
+@pytest.mark.parametrize("late", ["its start", "its number"])
+def test_a_contact_has_the_name_of_its_first_call_when_that_is_known_last(pipeline, late):
+    """What decides is told by the webhook that comes last, and has no name itself."""
+    company, customer, call_id, other = pipeline.company(), a_number(), "CAL" + uuid.uuid4().hex, "CAL" + uuid.uuid4().hex
+    elsewhere = a_number() if late == "its number" else company.number
+    name = lambda: pipeline.database.execute(  # noqa: E731
+        "SELECT name FROM contact_cards WHERE tenant = %s AND phone = %s", [company.tenant, customer]).fetchone()
+
+    def told(call_id, hook, name, number=company.number, **extra):
+        before = len(pipeline.rows("call_reports", call_id))
+        pipeline.call(company, hooks=[hook], call_id=call_id, caller_number=customer, caller_name=name, duration=0, tracking_number=number,
+                      webhooks={"spelling": "plain"}, extra={"timestamp": "2026-11-20T16:00:00Z", "customer_name": name, **extra})
+        wait_until(lambda: len(pipeline.rows("call_reports", call_id)) > before, f"{hook} of {call_id}")
+
+    told(call_id, "call.answered", "Ann", elsewhere)
+    told(other, "call.completed", "Bo", timestamp="2026-11-20T16:05:00Z")
+    wait_until(lambda: name() == {"name": "Bo" if late == "its number" else "Ann"}, "the name of the call that seems the first")
+    told(call_id, "call.completed", None, start_time="2026-11-20T16:08:00Z" if late == "its start" else None)
+    wait_until(lambda: name() == {"name": "Ann" if late == "its number" else "Bo"}, "the name of the first call")
+
+
 def test_recordings_on_a_host_that_is_not_there_hold_up_no_other_call(pipeline):
     """As many, of as many calls, as would open a provider's circuit."""
     company = pipeline.company()

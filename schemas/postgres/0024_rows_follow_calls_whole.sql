@@ -1,0 +1,52 @@
+-- A call whose start, name or company is told last leaves lead and contact as if it had been told first.
+
+-- The lead has the status of the latest of its calls, also when it is their order that changed.
+CREATE OR REPLACE FUNCTION call_time_followed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    UPDATE recordings SET recorded_at = NEW.call_at WHERE tenant = NEW.tenant AND call_id = NEW.call_id;
+    UPDATE leads SET status_call_at = NEW.call_at WHERE tenant = NEW.tenant AND lead_id = NEW.lead_id AND status_call_at = OLD.call_at;
+    PERFORM leads_follow_calls(NEW.tenant, ARRAY[NEW.lead_id]);
+    RETURN NULL;
+END $$;
+
+-- A contact is named as the first of its calls that tells a name.  Who names it meanwhile is waited for, so that each sees the calls of the other.
+CREATE FUNCTION contact_follows_calls(of_tenant text, of_contact uuid) RETURNS void LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM FROM contact_cards WHERE tenant = of_tenant AND contact_id = of_contact FOR NO KEY UPDATE;
+    UPDATE contact_cards cc SET name = first.name, updated_at = now()
+        FROM (SELECT (SELECT c.customer_name FROM calls c
+                      WHERE c.tenant = of_tenant AND c.contact_id = of_contact AND c.customer_name IS NOT NULL
+                      ORDER BY c.call_at, c.call_id LIMIT 1) AS name) first
+        WHERE cc.tenant = of_tenant AND cc.contact_id = of_contact AND cc.name IS DISTINCT FROM first.name;
+END $$;
+CREATE FUNCTION call_names_contact() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND (OLD.tenant, OLD.contact_id) IS DISTINCT FROM (NEW.tenant, NEW.contact_id) THEN
+        PERFORM contact_follows_calls(OLD.tenant, OLD.contact_id);
+    END IF;
+    PERFORM contact_follows_calls(NEW.tenant, NEW.contact_id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER call_names_contact AFTER INSERT ON calls FOR EACH ROW
+    WHEN (NEW.customer_name IS NOT NULL) EXECUTE FUNCTION call_names_contact();
+CREATE TRIGGER call_renames_contact AFTER UPDATE ON calls FOR EACH ROW
+    WHEN ((OLD.tenant, OLD.contact_id, OLD.call_at, OLD.customer_name) IS DISTINCT FROM (NEW.tenant, NEW.contact_id, NEW.call_at, NEW.customer_name)
+          AND (OLD.customer_name IS NOT NULL OR NEW.customer_name IS NOT NULL)) EXECUTE FUNCTION call_names_contact();
+
+-- As it was, less the name, which the trigger above sees to.
+CREATE OR REPLACE FUNCTION call_caller_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    UPDATE appointments SET lead_id = NEW.lead_id, updated_at = now() WHERE tenant = NEW.tenant AND call_id = NEW.call_id;
+    UPDATE leads SET status = 'new', status_call_at = NULL, updated_at = now()
+        WHERE tenant = OLD.tenant AND lead_id = OLD.lead_id AND status <> 'closed' AND status_call_at = OLD.call_at;
+    PERFORM leads_follow_calls(NEW.tenant, ARRAY[OLD.lead_id, NEW.lead_id]);
+    DELETE FROM leads l WHERE l.tenant = OLD.tenant AND l.lead_id = OLD.lead_id AND l.status = 'new'
+        AND NOT EXISTS (SELECT FROM calls c WHERE c.tenant = l.tenant AND c.lead_id = l.lead_id)
+        AND NOT EXISTS (SELECT FROM appointments a WHERE a.tenant = l.tenant AND a.lead_id = l.lead_id);
+    DELETE FROM contact_cards cc WHERE cc.tenant = OLD.tenant AND cc.contact_id = OLD.contact_id
+        AND NOT EXISTS (SELECT FROM calls c WHERE c.tenant = cc.tenant AND c.contact_id = cc.contact_id)
+        AND NOT EXISTS (SELECT FROM leads l WHERE l.tenant = cc.tenant AND l.contact_id = cc.contact_id);
+    RETURN NULL;
+END $$;
+
+REVOKE EXECUTE ON FUNCTION contact_follows_calls(text, uuid), call_names_contact() FROM PUBLIC;
