@@ -371,3 +371,18 @@ void call_fold(struct call_facts *reports, size_t count, struct call_state *ret)
         all->answered = false;
     }
 }
+
+bool call_is_recorded(const struct call_facts *reports, size_t count)
+{
+    bool over = false, recorded = false, heard = false;
+    for (size_t i = 0; i < count; i++) {
+        const struct call_facts *report = &reports[i];
+        bool last = report->rank == COMPLETED, voicemail = report->has_voicemail && report->voicemail;
+        bool denies = last && report->has_answered && !report->answered && report->has_voicemail && !voicemail;
+        over = over || last;
+        recorded = recorded || report->recording_url;
+        heard = heard || voicemail || (last && report->has_answered && report->answered)
+                || (report->recording_url && !denies);
+    }
+    return over && recorded && heard;
+}

@@ -46,3 +46,6 @@ struct call_state {
     const char *brought_by;         /* "hook", "fetch" or "both" */
 };
 void call_fold(struct call_facts *reports, size_t count, struct call_state *ret);
+/* What the reports say is over and has a recording that is to be heard: of an unanswered call only a voicemail.
+ * No later report takes that back, since by then it was heard, so it is the same in whatever order they come. */
+bool call_is_recorded(const struct call_facts *reports, size_t count);

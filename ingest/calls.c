@@ -21,8 +21,7 @@ static const struct statement find_number = {
 };
 static const struct statement find_call = {
     .name = "find_call",
-    .text = "SELECT c.tenant, c.status, c.version, c.recording_url, c.voicemail, c.contact_id, c.lead_id,"
-            " cc.phone, co.default_region"
+    .text = "SELECT c.tenant, c.version, c.contact_id, c.lead_id, cc.phone, co.default_region"
             " FROM calls c JOIN companies co USING (tenant) LEFT JOIN contact_cards cc USING (tenant, contact_id)"
             " WHERE c.source = 'callrail' AND c.call_id = $1",
     .params = 1,
@@ -93,8 +92,10 @@ static const struct statement insert_report = {
 
 /* The call as the database has it (`version` NULL: it is new) … */
 struct known_call {
-    const char *tenant, *region, *version, *status, *recording_url, *voicemail, *contact_id, *contact_phone, *lead_id;
+    const char *tenant, *region, *version, *contact_id, *contact_phone, *lead_id;
+    bool was_recorded;
     const char *tracking, *phone, *csr;         /* … and what its reports make of it: E.164, users.user_id */
+    bool is_recorded;
 };
 
 /* The number in E.164, in the arena; NULL when it is none. */
@@ -138,9 +139,6 @@ static enum outcome find_company(struct work *work, const char *call_id, const c
         *ret = (struct known_call){ .tenant = row_get(&call, 0, "tenant"),
                                     .region = row_get(&call, 0, "default_region"),
                                     .version = row_get(&call, 0, "version"),
-                                    .status = row_get(&call, 0, "status"),
-                                    .recording_url = row_get(&call, 0, "recording_url"),
-                                    .voicemail = row_get(&call, 0, "voicemail"),
                                     .contact_id = row_get(&call, 0, "contact_id"),
                                     .contact_phone = row_get(&call, 0, "phone"),
                                     .lead_id = row_get(&call, 0, "lead_id") };
@@ -149,8 +147,8 @@ static enum outcome find_company(struct work *work, const char *call_id, const c
     return DONE;
 }
 
-static enum outcome fold_reports(struct work *work, const char *call_id, const struct known_call *known,
-                                 const struct call_facts *report, struct call_state *ret)
+static enum outcome fold_reports(struct work *work, const char *call_id, const struct call_facts *report,
+                                 struct known_call *known, struct call_state *ret)
 {
     struct rows rows = { 0 };
     if (known->version)
@@ -158,18 +156,21 @@ static enum outcome fold_reports(struct work *work, const char *call_id, const s
     if (rows.count >= CALL_REPORTS_MAX)
         return reject(work, "call \"%s\" has %d webhooks already", call_id, rows.count);
     struct call_facts *reports = arena_alloc(work_arena(work), (size_t)(rows.count + 1) * sizeof(*reports));
-    size_t count = 0;
+    int own = rows.count;           /* where this one is, of an earlier run; else behind all */
     for (int i = 0; i < rows.count; i++) {
-        if (strcasecmp(row_get(&rows, i, "event_id"), report->event_id) == 0)
-            continue;               /* this one, of an earlier run */
-        if (!call_facts_restore(text_of(row_get(&rows, i, "facts")), work_arena(work), &reports[count], work_why(work)))
+        if (!call_facts_restore(text_of(row_get(&rows, i, "facts")), work_arena(work), &reports[i], work_why(work)))
             return REJECT;
-        reports[count].rank = call_hook_rank(row_get(&rows, i, "hook"));
-        reports[count].fetched = strcmp(row_get(&rows, i, "via"), "fetch") == 0;
-        reports[count].reported_us = atoll(row_get(&rows, i, "reported_us"));
-        reports[count++].event_id = row_get(&rows, i, "event_id");
+        reports[i].rank = call_hook_rank(row_get(&rows, i, "hook"));
+        reports[i].fetched = strcmp(row_get(&rows, i, "via"), "fetch") == 0;
+        reports[i].reported_us = atoll(row_get(&rows, i, "reported_us"));
+        reports[i].event_id = row_get(&rows, i, "event_id");
+        if (strcasecmp(reports[i].event_id, report->event_id) == 0)
+            own = i;
     }
-    reports[count++] = *report;
+    size_t count = (size_t)(own == rows.count ? rows.count + 1 : rows.count);
+    known->was_recorded = call_is_recorded(reports, (size_t)rows.count);
+    reports[own] = *report;
+    known->is_recorded = call_is_recorded(reports, count);
     call_fold(reports, count, ret);
     return DONE;
 }
@@ -267,24 +268,10 @@ static void write_rows(struct work *work, const struct event *event, const char 
     buf_done(&json);
 }
 
-/* What is transcribed: a finished call with a recording; of a missed one only the voicemail. */
-static bool is_recorded(const char *status, const char *recording_url, bool no_voicemail)
-{
-    bool missed = strcmp(status, "missed") == 0;
-    return recording_url && (strcmp(status, "completed") == 0 || (missed && !no_voicemail));
-}
-
 /* The first webhook after which it is sends it on its way; in a replay each that tells of the recording. */
-static bool is_recorded_now(const struct work *work, const struct call_facts *report, const struct call_state *state,
-                            const struct known_call *known)
+static bool is_recorded_now(const struct work *work, const struct call_facts *report, const struct known_call *known)
 {
-    const struct call_facts *facts = &state->facts;
-    if (!is_recorded(state->status, facts->recording_url, facts->has_voicemail && !facts->voicemail))
-        return false;
-    if (work_run(work) > 0)
-        return report->recording_url != NULL;
-    bool no_voicemail = known->voicemail && strcmp(known->voicemail, "f") == 0;
-    return !known->version || !is_recorded(known->status, known->recording_url, no_voicemail);
+    return known->is_recorded && (work_run(work) > 0 ? report->recording_url != NULL : !known->was_recorded);
 }
 
 static void announce(struct work *work, const char *call_id, const struct call_facts *report,
@@ -303,7 +290,7 @@ static void announce(struct work *work, const char *call_id, const struct call_f
         .contact_id = known->contact_id,
         .lead_id = known->lead_id,
     });
-    if (is_recorded_now(work, report, state, known))
+    if (is_recorded_now(work, report, known))
         effect_event(work, &EVENT_CALL_RECORDED, call_id, &(struct call_recorded){
             .call_id = call_id,
             .recording_url = facts->recording_url,
@@ -331,7 +318,7 @@ enum outcome record_callrail(struct work *work, const struct event *event)
     struct call_state state;
     TRY(find_company(work, call_id, received.company, &report, &known));
     work_set_tenant(work, known.tenant);
-    TRY(fold_reports(work, call_id, &known, &report, &state));
+    TRY(fold_reports(work, call_id, &report, &known, &state));
     known.tracking = e164(work, state.facts.tracking_number, known.region);
     known.phone = caller(work, state.facts.customer_number, known.region);
     TRY(link_contact(work, call_id, &known));

@@ -16,11 +16,10 @@ static const struct stage stage = { .name = "ingest", .context = &ingest };
 /* --- the database ------------------------------------------------------------------------------------------------- */
 
 enum { CALL, NUMBER, REPORTS, CONTACTS, CSR, TABLES };
-enum { TENANT, STATUS, VERSION, RECORDING, VOICEMAIL, CONTACT_ID, LEAD_ID, PHONE, REGION };        /* of CALL */
+enum { TENANT, VERSION, CONTACT_ID, LEAD_ID, PHONE, REGION };        /* of CALL */
 static const struct query_rows empty[TABLES + 1] = {
     [CALL] = { "find_call",
-               { "tenant", "status", "version", "recording_url", "voicemail", "contact_id", "lead_id",
-                 "phone", "default_region" },
+               { "tenant", "version", "contact_id", "lead_id", "phone", "default_region" },
                { 0 },
                0 },
     [NUMBER] = { "find_number", { "tenant", "default_region" }, { "acme", "US" }, 1 },
@@ -57,10 +56,7 @@ static void commit_row(char *line)
             *strrchr(call_row, '|') = '\0';
         }
         const char *const values[] = { parameter[0],
-                                       parameter[2],
                                        is_new ? "1" : arena_printf(arena, "%d", atoi(call->values[VERSION]) + 1),
-                                       parameter[13],
-                                       parameter[10] ? strcmp(parameter[10], "true") == 0 ? "t" : "f" : NULL,
                                        parameter[7],
                                        parameter[8],
                                        parameter[7] ? parameter[5] : NULL,
@@ -268,6 +264,14 @@ static void every_order_ends_in_the_same_row(void **state)
                                            NULL,
                                            800,
                                            0 };
+    static const struct hook no_voicemail = {
+        "call.completed",
+        JSON,
+        "{\"caller_number\":\"5550100001\",\"tracking_number\":\"5550100009\",\"answered\":false,\"voicemail\":false}",
+        NULL,
+        900,
+        0
+    };
     const struct {
         const struct hook *hooks[6];
         int recorded;
@@ -278,6 +282,8 @@ static void every_order_ends_in_the_same_row(void **state)
         { { &incoming, &answered, &completed, &completed, &incoming }, 1, "|completed|" },
         { { &incoming, &missed }, 0, "|missed|" },
         { { &incoming, &missed, &voicemail }, 1, "|missed|" },
+        { { &incoming, &completed, &no_voicemail }, 1, "|missed|" },
+        { { &incoming, &voicemail, &no_voicemail }, 1, "|missed|" },
     };
     handlers_end(NULL);
     for (size_t i = 0; i < LENGTH(sets); i++) {
