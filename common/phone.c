@@ -13,10 +13,13 @@
 typedef bool phone_parser(const char *text, const char *region, char *ret, size_t room);
 
 static phone_parser *parse;
+static bool (*is_region)(const char *region);
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void load(void)
 {
     *(void **)&parse = late_function("phone_parse");
+    *(void **)&is_region = late_function("phone_region");
 }
 
 /* ^\+[1-9][0-9]{6,14}$: most providers write it so. */
@@ -30,7 +33,6 @@ static bool is_e164(const char *text)
 
 bool phone_typed(const char *text, const char *region, char ret[PHONE_BYTES])
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     char number[PHONE_BYTES];
 
     if (text == NULL || strlen(text) > TEXT_BYTES_MAX)
@@ -48,4 +50,10 @@ bool phone_e164(const char *text, const char *region, char ret[PHONE_BYTES])
         return phone_typed(text, region, ret);
     strcpy(ret, text);
     return true;
+}
+
+bool phone_is_region(const char *region)
+{
+    pthread_once(&once, load);
+    return is_region(region);
 }

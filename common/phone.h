@@ -12,3 +12,5 @@
 bool phone_e164(const char *text, const char *region, char ret[PHONE_BYTES]);
 /* The same for what a person typed: what looks like E.164 must be possible, too (+1 555 is not). */
 bool phone_typed(const char *text, const char *region, char ret[PHONE_BYTES]);
+/* Whether it is a region's name at all: "GB" is, "UK" is not. */
+bool phone_is_region(const char *region);

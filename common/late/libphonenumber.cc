@@ -21,3 +21,9 @@ extern "C" bool phone_parse(const char *text, const char *region, char *ret, siz
     ret[formatted.size()] = '\0';
     return true;
 }
+
+// Whether numbers of this region are known: two letters of ISO 3166.
+extern "C" bool phone_region(const char *region)
+{
+    return i18n::phonenumbers::PhoneNumberUtil::GetInstance()->GetCountryCodeForRegion(region) != 0;
+}

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/phone.h"
 #include "deploy/sb/checklist.h"
 #include "deploy/sb/command.h"
 #include "deploy/sb/listing.h"
@@ -183,8 +184,8 @@ static int check_options(const struct wanted *wanted, char **argv)
         return command_misused(argv, "\"unassigned\" is where calls to numbers nobody has are kept; it stays as it is");
     if (wanted->name && *wanted->name == '\0')
         return command_misused(argv, "--name must say something");
-    if (wanted->region && (strlen(wanted->region) != 2 || strspn(wanted->region, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 2))
-        return command_misused(argv, "--region takes the two letters of a country: US");
+    if (wanted->region && !phone_is_region(wanted->region))
+        return command_misused(argv, "--region takes the two letters that ISO 3166 gives a country: US, GB");
     if (wanted->alerts && strcmp(wanted->alerts, "on") != 0 && strcmp(wanted->alerts, "off") != 0)
         return command_misused(argv, "--alerts takes on or off");
     if (wanted->recordings_days && !is_retention(wanted->recordings_days))
@@ -367,7 +368,7 @@ const struct command command_company = {
         "Options\n"
         "  --name NAME           what people call it; it is said in messages and to models\n"
         "  --time-zone ZONE      America/New_York: when its days begin, and what \"at ten\" means; else UTC\n"
-        "  --region CC           US: where phone numbers written without a country are from\n"
+        "  --region CC           US, GB: where phone numbers written without a country are from\n"
         "  --alerts on|off       WhatsApp messages about hot and booked calls\n"
         "  --recordings-days N   after so many days the copy of a recording is removed, for good; forever: never.\n"
         "                        What was said and found in it stays. A shorter time holds within seconds for all of them\n"

@@ -97,7 +97,9 @@ def test_what_is_no_company_is_refused_and_changes_nothing(sb, company, tmp_path
                   ("set", "unassigned"), ("list", "x"), ("forget", company), ()):
         more = ("--name", "Wrong") if wrong and wrong[0] == "add" else ("--alerts", "on") if wrong[1:] == ("unassigned",) else ()
         sb("company", *wrong, *more, code=WRONG)
-    sb("company", "set", company, "--region", "usa", code=WRONG)
+    for none in ("usa", "UK", "ZZ", "us", ""):          # of which no number without its country could be read
+        assert "ISO 3166" in sb("company", "set", company, "--region", none, code=WRONG).stderr
+    sb("company", "set", company, "--region", "GB")
     sb("company", "set", company, "--alerts", "maybe", code=WRONG)
     sb("company", "set", company, "--sop", tmp_path / "missing", code=WRONG)
     assert [row["name"] for row in listed(sb, "company", tenant=company)] == ["Acme Plumbing"]
