@@ -387,11 +387,15 @@ def test_what_is_paused_is_not_asked(pipeline):
     pause = "INSERT INTO pauses (kind, name, by, why) VALUES ('provider', 'callrail', 'a test', 'to see')"
     wait_until(lambda: row(pipeline), "the account's first check")
     pipeline.database.execute(pause)
-    make_due(pipeline)
-    arrived = pipeline.call(pipeline.company(), BOOKED)
-    pipeline.row("call_analyses", arrived)
-    assert not lists_asked(pipeline) and not row(pipeline)["waits"], "everything else goes on"
-    pipeline.database.execute("DELETE FROM pauses")
+    try:
+        known = lambda: pipeline.ingest.metric("paused", kind="provider", what="callrail") == 1  # noqa: E731
+        wait_until(known, "the pause being known")
+        make_due(pipeline)
+        arrived = pipeline.call(pipeline.company(), BOOKED)
+        pipeline.row("call_analyses", arrived)
+        assert not lists_asked(pipeline) and not row(pipeline)["waits"], "everything else goes on"
+    finally:
+        pipeline.database.execute("DELETE FROM pauses")
     walked(pipeline)
     pipeline.row("calls", call_id)
 
