@@ -353,7 +353,7 @@ void call_fold(struct call_facts *reports, size_t count, struct call_state *ret)
         replace(&all->agent_email, report->agent_email);
         replace(&all->answered_number, report->answered_number);
         fold_answered(all, report);
-        if (report->has_voicemail && (report->voicemail || report->rank == COMPLETED)) {    /* before the end: not yet */
+        if (report->has_voicemail && (report->voicemail || report->rank == COMPLETED)) { /* before the end: not yet */
             all->has_voicemail = true;
             all->voicemail = report->voicemail;
         }

@@ -198,7 +198,8 @@ static enum outcome follow_home(struct work *work, struct known_call *known)
 /* The call keeps its contact while the number is that one's, or that one was erased. */
 static bool contact_stays(const struct known_call *known)
 {
-    return known->contact_id && (!known->contact_phone || (known->phone && strcmp(known->phone, known->contact_phone) == 0));
+    bool erased = known->contact_id && !known->contact_phone;
+    return erased || (known->contact_id && known->phone && strcmp(known->phone, known->contact_phone) == 0);
 }
 
 /* The contact and its open lead, made when they are not there.  A withheld number has neither.  What the call leaves

@@ -79,14 +79,15 @@ def unit_programs(build):
     return [program for program in sorted((build / "tests").glob("test_*")) if not program.suffix and os.access(program, os.X_OK)]
 
 
-def unit_of(build):
+def unit_of(programs):
+    """One after the other, with a Postgres of their own."""
     from environment import Postgres
     count = Count()
     folder = Path(tempfile.mkdtemp(prefix="switchboard-unit-", dir="/tmp"))
     folder.chmod(0o755)
     postgres = Postgres(folder)
     try:
-        for program in unit_programs(build):
+        for program in programs:
             run_unit(program, count, TEST_DATABASE_URL=postgres.url())
     finally:
         postgres.stop("immediate")
@@ -95,8 +96,10 @@ def unit_of(build):
 
 
 def unit(count):
-    with ThreadPoolExecutor(2) as two:
-        for one in two.map(unit_of, (BUILD, BUILD / "address-undefined")):
+    """Four at a time: they mostly wait."""
+    programs = [unit_programs(build)[number::2] for build in (BUILD, BUILD / "address-undefined") for number in range(2)]
+    with ThreadPoolExecutor(len(programs)) as four:
+        for one in four.map(unit_of, programs):
             count.add(one.passed, one.failed, one.skipped)
 
 
@@ -139,11 +142,11 @@ def threads(count):
 
 
 def flows(count, build=BUILD / "address-undefined"):
-    """Three files at a time, each worker with a Kafka and a Postgres of its own: they mostly wait.  A file's daemons live as long as its
+    """Four files at a time, each worker with a Kafka and a Postgres of its own: they mostly wait.  A file's daemons live as long as its
     tests, so it stays with one worker; the longest come first, so that none of them is alone at the end."""
     files = {path.stem.removeprefix("test_"): path for path in sorted((ROOT / "tests" / "flows").glob("test_*.py"))}
     longest_first = [files.pop(name) for name in LONG_FILES] + list(files.values())
-    run_pytest(count, longest_first, "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", SWITCHBOARD_BUILD=str(build))
+    run_pytest(count, longest_first, "-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", SWITCHBOARD_BUILD=str(build))
 
 
 def faults(count):

@@ -177,6 +177,8 @@ static int list(int argc, char **argv)
         wrong = command_misused(argv, "it takes --tenant and --json alone");
     if (wrong >= 0 || (wrong = session_open(&session, ROLE_OPERATOR, argv)) >= 0)
         return wrong;
+    if (wanted.tenant && (wrong = session_company(&session, wanted.tenant, argv)) >= 0)
+        return session_close(&session, wrong);
     if (!session_query(&session, &list_numbers, PARAMS(wanted.tenant), &rows, &why))
         return session_close(&session, command_fail(argv, EXIT_FAILED, "%s", why.text));
     if (wanted.json)

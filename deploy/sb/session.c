@@ -5,6 +5,12 @@
 #define ARENA_BYTES_MAX ((size_t)1024 * 1024 * 1024)
 #define WAIT_MS         10000
 
+static const struct statement find_company = {
+    .name = "sb_find_company",
+    .text = "SELECT tenant FROM companies WHERE tenant = $1",
+    .params = 1,
+};
+
 int session_open(struct session *ret, const char *role, char **argv)
 {
     struct problem why;
@@ -22,6 +28,18 @@ int session_open(struct session *ret, const char *role, char **argv)
                                      .wait_ms_max = WAIT_MS };
     ret->pool = pg_pool_new(&pool);
     ret->arena = arena_new(ARENA_BYTES_MAX);
+    return -1;
+}
+
+int session_company(struct session *session, const char *tenant, char **argv)
+{
+    struct rows rows;
+    struct problem why;
+
+    if (!session_query(session, &find_company, PARAMS(tenant), &rows, &why))
+        return command_fail(argv, EXIT_FAILED, "%s", why.text);
+    if (rows.count == 0)
+        return command_fail(argv, EXIT_FAILED, "there is no company \"%s\": \"sb company list\" shows them", tenant);
     return -1;
 }
 

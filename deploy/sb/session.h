@@ -15,6 +15,8 @@ struct session {
 
 /* Finds the settings and says what is missing of them.  -1, or the exit code.  Connects with the first query. */
 int session_open(struct session *ret, const char *role, char **argv);
+/* -1: there is such a company; else the exit code, and it was said that there is none. */
+int session_company(struct session *session, const char *tenant, char **argv);
 /* Gives `code`. */
 int session_close(struct session *session, int code);
 bool session_query(struct session *session, const struct statement *statement, struct params params, struct rows *ret,

@@ -40,11 +40,6 @@ static const struct statement revoke_token = {
         "UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE token_id = $1::uuid RETURNING token_id",
     .params = 1,
 };
-static const struct statement find_company = {
-    .name = "sb_find_company",
-    .text = "SELECT tenant FROM companies WHERE tenant = $1",
-    .params = 1,
-};
 static const struct statement find_user = {
     .name = "sb_find_user",
     .text = "SELECT email FROM users WHERE tenant = $1 AND email = lower($2)",
@@ -108,12 +103,9 @@ static int not_known(char **argv, const struct wanted *wanted, struct session *s
     struct rows rows;
     struct problem why;
 
-    if (!session_query(session, &find_company, PARAMS(wanted->tenant), &rows, &why))
-        return command_fail(argv, EXIT_FAILED, "%s", why.text);
-    if (rows.count == 0)
-        return command_fail(argv, EXIT_FAILED, "there is no company \"%s\" (table companies)", wanted->tenant);
-    if (wanted->email == NULL)
-        return -1;
+    int code = session_company(session, wanted->tenant, argv);
+    if (code >= 0 || wanted->email == NULL)
+        return code;
     if (!session_query(session, &find_user, PARAMS(wanted->tenant, wanted->email), &rows, &why))
         return command_fail(argv, EXIT_FAILED, "%s", why.text);
     if (rows.count == 0)

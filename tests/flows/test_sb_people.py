@@ -186,6 +186,7 @@ def test_what_is_no_user_is_refused(sb, company):
     good = ("--tenant", company, "--name", "Ana", "--role", "csr")
     sb("user", "add", "ana@acme.example", *good)
     assert "already" in sb("user", "add", "ana@acme.example", *good, code=FAILED).stderr
+    assert "no company" in sb("user", "list", "--tenant", "nobody", code=FAILED).stderr
     assert "no company" in sb("user", "add", "x@y.example", "--tenant", "nobody", "--name", "X", "--role", "csr", code=FAILED).stderr
     assert "no user" in sb("user", "set", "x@y.example", "--tenant", company, "--name", "X", code=FAILED).stderr
     for wrong in (("ana",), ("@x",), ("a b@c",), (), ("a@b", "c@d")):
@@ -212,6 +213,7 @@ def test_a_number_is_added_assigned_and_listed(sb, database, company):
     assert number in sb("number", "list", "--tenant", other).stdout and number not in sb("number", "list", "--tenant", company).stdout
     (_, detail), = actions(database, "number assign", number)
     assert detail == {"tenant": other, "previous_tenant": company, "calls_moved": 0}
+    assert "no company" in sb("number", "list", "--tenant", "nobody", code=FAILED).stderr
     assert "no company" in sb("number", "assign", number, "--tenant", "nobody", code=FAILED).stderr
     for wrong in (("add", "12"), ("add",), ("assign", number, number), ("list", number)):
         sb("number", *wrong, "--tenant", company, code=WRONG)

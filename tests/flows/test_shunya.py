@@ -136,8 +136,8 @@ def test_an_answer_at_once_needs_no_job(pipeline):
     assert pipeline.row("call_analyses", call_id)["provider"] == "shunya"
     settled_once(pipeline, call_id)
     assert jobs(pipeline, call_id) == []
-    assert [(row["job_type"], row["status"], row["finished_by"]) for row in shunya_jobs(pipeline, call_id)] == [
-        ("transcription", "completed", "answer"), ("analysis", "completed", "answer")]
+    assert [(row["job_type"], row["kind"], row["status"], row["finished_by"]) for row in shunya_jobs(pipeline, call_id)] == [
+        ("transcription", "call", "completed", "answer"), ("analysis", "call", "completed", "answer")]
 
 
 def test_the_sandbox_really_listens(pipeline):

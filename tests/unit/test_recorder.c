@@ -319,7 +319,8 @@ static void hook_and_fetch_in_either_order_are_one_call(void **state)
             bool fetch = i != fetch_first;
             via = fetch ? "fetch" : NULL;
             expect(record(fetch ? &listed : &completed), DONE);
-            expect_text(effects.at, i == 1 ? "|both|1\n" : fetch ? "|fetch\nrow insert_report" : "|hook\nrow insert_report");
+            expect_text(effects.at,
+                        i == 1 ? "|both|1\n" : fetch ? "|fetch\nrow insert_report" : "|hook\nrow insert_report");
             expect_text(effects.at, fetch ? "|fetch\nevent" : "|hook\nevent");
         }
         assert_int_equal(recorded, 1);
