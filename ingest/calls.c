@@ -198,8 +198,9 @@ static enum outcome follow_home(struct work *work, struct known_call *known)
 /* The call keeps its contact while the number is that one's, or that one was erased. */
 static bool contact_stays(const struct known_call *known)
 {
-    bool erased = known->contact_id && !known->contact_phone;
-    return erased || (known->contact_id && known->phone && strcmp(known->phone, known->contact_phone) == 0);
+    if (!known->contact_id || !known->contact_phone)
+        return known->contact_id != NULL;
+    return known->phone && strcmp(known->phone, known->contact_phone) == 0;
 }
 
 /* The contact and its open lead, made when they are not there.  A withheld number has neither.  What the call leaves

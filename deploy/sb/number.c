@@ -15,9 +15,8 @@
 
 static const struct statement find_number = {
     .name = "sb_find_number",
-    .text = "SELECT (SELECT tenant FROM tracking_numbers WHERE number = $1) AS owner,"
-            " EXISTS (SELECT 1 FROM companies WHERE tenant = $2) AS company",
-    .params = 2,
+    .text = "SELECT (SELECT tenant FROM tracking_numbers WHERE number = $1) AS owner",
+    .params = 1,
 };
 static const struct statement assign_number = {
     .name = "sb_assign_number",
@@ -90,12 +89,12 @@ static int check(const struct wanted *wanted, struct session *session, bool shal
     struct rows rows;
     struct problem why;
 
-    if (!session_query(session, &find_number, PARAMS(wanted->number, wanted->tenant), &rows, &why))
+    int code = session_company(session, wanted->tenant, argv);
+    if (code >= 0)
+        return code;
+    if (!session_query(session, &find_number, PARAMS(wanted->number), &rows, &why))
         return command_fail(argv, EXIT_FAILED, "%s", why.text);
     const char *owner = row_get(&rows, 0, "owner");
-    if (*row_get(&rows, 0, "company") != 't')
-        return command_fail(argv, EXIT_FAILED, "there is no company \"%s\": \"sb company list\" shows them",
-                            wanted->tenant);
     if (owner && shall_be_nobodys)
         return command_fail(argv, EXIT_FAILED, "%s is %s's already; \"sb number assign\" gives it to another",
                             wanted->number, owner);

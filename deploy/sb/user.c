@@ -38,8 +38,7 @@ static const struct statement update_user = {
 /* Why it was not written. */
 static const struct statement find_obstacles = {
     .name = "sb_find_user_obstacles",
-    .text = "SELECT EXISTS (SELECT 1 FROM companies WHERE tenant = $1) AS company,"
-            " EXISTS (SELECT 1 FROM users WHERE tenant = $1 AND email = $2) AS known,"
+    .text = "SELECT EXISTS (SELECT 1 FROM users WHERE tenant = $1 AND email = $2) AS known,"
             " (SELECT email FROM users WHERE tenant = $1 AND answers = $3 AND email <> $2) AS answers_already",
     .params = 3,
 };
@@ -132,13 +131,13 @@ static int not_written(const struct wanted *wanted, struct session *session, boo
     struct rows rows;
     struct problem why;
 
+    int code = session_company(session, wanted->tenant, argv);
+    if (code >= 0)
+        return code;
     if (!session_query(session, &find_obstacles, PARAMS(wanted->tenant, wanted->email, wanted->answers), &rows, &why))
         return command_fail(argv, EXIT_FAILED, "%s", why.text);
     const char *other = row_get(&rows, 0, "answers_already");
     bool known = *row_get(&rows, 0, "known") == 't';
-    if (*row_get(&rows, 0, "company") != 't')
-        return command_fail(argv, EXIT_FAILED, "there is no company \"%s\": \"sb company list\" shows them",
-                            wanted->tenant);
     if (known && !shall_be_known)
         return command_fail(argv, EXIT_FAILED, "%s is a user of %s already: \"sb user set\" changes what is kept",
                             wanted->email, wanted->tenant);

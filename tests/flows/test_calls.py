@@ -95,22 +95,24 @@ def test_in_whatever_order_the_webhooks_come_the_rows_are_the_same(pipeline, spe
     assert len(pipeline.messages(company.rep)) == len(calls)
 
 
+def told_of(pipeline, company, call_id, hook, lines=None, **call):
+    """One webhook of a call, and that it was handled."""
+    before = len(pipeline.rows("call_reports", call_id))
+    pipeline.call(company, lines, [hook], call_id=call_id, **call)
+    wait_until(lambda: len(pipeline.rows("call_reports", call_id)) > before, f"{hook} of {call_id}")
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_contact_has_the_name_that_its_first_call_ends_with(pipeline, order):
     """Networks tell another name than CallRail finds; and a call that is told of late may be the first."""
     company, customer = pipeline.company(), a_number()
     names = {"call.incoming": "WIRELESS CALLER", "call.answered": None, "call.completed": "Bo Lee"}
-
-    def told(call_id, hook, name, **call):
-        before = len(pipeline.rows("call_reports", call_id))
-        pipeline.call(company, hooks=[hook], call_id=call_id, caller_number=customer, caller_name=name, **call)
-        wait_until(lambda: len(pipeline.rows("call_reports", call_id)) > before, f"{hook} of {call_id}")
-
     later, first = ("CAL" + uuid.uuid4().hex for _ in range(2))
-    told(later, "call.completed", "Somebody Else", started_at="2026-11-20T16:00:00+00:00")
+    else_later = {"caller_number": customer, "caller_name": "Somebody Else", "started_at": "2026-11-20T16:00:00+00:00"}
+    told_of(pipeline, company, later, "call.completed", **else_later)
     for hook in order:
-        told(first, hook, names[hook])
-    told(later, "call.answered", "Somebody Else", started_at="2026-11-20T16:00:00+00:00")
+        told_of(pipeline, company, first, hook, caller_number=customer, caller_name=names[hook])
+    told_of(pipeline, company, later, "call.answered", **else_later)
     contacts = pipeline.database.execute("SELECT name FROM contact_cards WHERE tenant = %s", [company.tenant]).fetchall()
     assert [contact["name"] for contact in contacts] == ["Bo Lee"]
 
@@ -134,9 +136,7 @@ def test_a_number_that_is_told_otherwise_moves_the_call_to_the_other_contact(pip
                "call.completed": {"caller_number": None, "caller_name": None}}      # so that the call is understood in between
     call_id = "CAL" + uuid.uuid4().hex
     for hook in order:
-        reports = len(pipeline.rows("call_reports", call_id))
-        pipeline.call(company, BOOKED, [hook], call_id=call_id, **callers[hook])
-        wait_until(lambda: len(pipeline.rows("call_reports", call_id)) > reports, f"{hook}")
+        told_of(pipeline, company, call_id, hook, BOOKED, **callers[hook])
         if hook == "call.completed":
             pipeline.delivery(call_id, "read")
     wait_until(lambda: pipeline.row("calls", call_id)["customer_number"] == customer, "the number that counts")
@@ -193,13 +193,11 @@ def test_a_lead_has_the_status_of_its_latest_call_when_that_is_known_last(pipeli
     """While one call goes on the customer makes another: which was first is known when both are told whole."""
     company, customer, hot, cold = pipeline.company(), a_number(), "CAL" + uuid.uuid4().hex, "CAL" + uuid.uuid4().hex
     plain = lambda at: {"caller_number": customer, "webhooks": {"spelling": "plain"}, "duration": 0, "extra": {"timestamp": at}}  # noqa: E731
-    told = {"rings": (hot, None, ["call.incoming"], "2026-11-20T16:00:00Z"), "ends": (hot, HOT, ["call.completed"], "2026-11-20T16:10:00Z"),
-            "other": (cold, COLD, ["call.completed"], "2026-11-20T16:05:00Z")}
+    happens = {"rings": (hot, "call.incoming", None, "2026-11-20T16:00:00Z"), "ends": (hot, "call.completed", HOT, "2026-11-20T16:10:00Z"),
+               "other": (cold, "call.completed", COLD, "2026-11-20T16:05:00Z")}
     for what in order:
-        call_id, lines, hooks, at = told[what]
-        before = len(pipeline.rows("call_reports", call_id))
-        pipeline.call(company, lines, hooks, call_id=call_id, **plain(at))
-        wait_until(lambda: len(pipeline.rows("call_reports", call_id)) > before, f"{what} being told")
+        call_id, hook, lines, at = happens[what]
+        told_of(pipeline, company, call_id, hook, lines, **plain(at))
         if lines:
             pipeline.row("call_analyses", call_id)
     lead, = pipeline.database.execute("SELECT * FROM leads WHERE tenant = %s", [company.tenant]).fetchall()
@@ -214,16 +212,14 @@ def test_a_contact_has_the_name_of_its_first_call_when_that_is_known_last(pipeli
     name = lambda: pipeline.database.execute(  # noqa: E731
         "SELECT name FROM contact_cards WHERE tenant = %s AND phone = %s", [company.tenant, customer]).fetchone()
 
-    def told(call_id, hook, name, number=company.number, **extra):
-        before = len(pipeline.rows("call_reports", call_id))
-        pipeline.call(company, hooks=[hook], call_id=call_id, caller_number=customer, caller_name=name, duration=0, tracking_number=number,
-                      webhooks={"spelling": "plain"}, extra={"timestamp": "2026-11-20T16:00:00Z", "customer_name": name, **extra})
-        wait_until(lambda: len(pipeline.rows("call_reports", call_id)) > before, f"{hook} of {call_id}")
+    def named(call_id, hook, name, number=company.number, **extra):
+        told_of(pipeline, company, call_id, hook, caller_number=customer, caller_name=name, duration=0, tracking_number=number,
+                webhooks={"spelling": "plain"}, extra={"timestamp": "2026-11-20T16:00:00Z", "customer_name": name, **extra})
 
-    told(call_id, "call.answered", "Ann", elsewhere)
-    told(other, "call.completed", "Bo", timestamp="2026-11-20T16:05:00Z")
+    named(call_id, "call.answered", "Ann", elsewhere)
+    named(other, "call.completed", "Bo", timestamp="2026-11-20T16:05:00Z")
     wait_until(lambda: name() == {"name": "Bo" if late == "its number" else "Ann"}, "the name of the call that seems the first")
-    told(call_id, "call.completed", None, start_time="2026-11-20T16:08:00Z" if late == "its start" else None)
+    named(call_id, "call.completed", None, start_time="2026-11-20T16:08:00Z" if late == "its start" else None)
     wait_until(lambda: name() == {"name": "Ann" if late == "its number" else "Bo"}, "the name of the first call")
 
 

@@ -91,6 +91,7 @@ static void a_call_that_is_not_booked(void **state)
     expect(by_rules("customer: how much is it"), DONE);
     assert_string_equal(queries.at, "find_transcript CAL1\n");
     expect_text(effects.at, "|warm|not_booked|qualified_not_booked|0|[]|0|[");
+    expect_text(effects.at, "row update_lead acme|CAL1\n");     /* of the lead the call has by then, if it has one */
     expect_text(effects.at, "row delete_appointment acme|CAL1|" EVENT_TIME "|2\n");
     expect_no_text(effects.at, "upsert_appointment");
     expect_no_text(effects.at, "appointment_id");
