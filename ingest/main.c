@@ -6,6 +6,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/phone.h"
 #include "ingest/api.h"
 #include "ingest/api_writes.h"
 #include "ingest/graph.h"
@@ -257,6 +258,18 @@ static void ingest_close(void *context)
     arena_free(ingest.scratch);
 }
 
+/* Not at every start: libphonenumber is loaded for it. */
+static bool region_check(struct buf *out)
+{
+    bool good = phone_is_region(ingest.default_region);
+    if (good)
+        buf_printf(out, "ok   numbers without a country are read as of %s\n", ingest.default_region);
+    else
+        buf_printf(out, "bad  DEFAULT_REGION is %s; it takes the two letters that ISO 3166 gives a country: US, GB\n",
+                   ingest.default_region);
+    return good;
+}
+
 static bool ingest_check(void *context, struct buf *out)
 {
     struct problem why;
@@ -271,7 +284,8 @@ static bool ingest_check(void *context, struct buf *out)
     else
         buf_printf(out, "bad  graph %s\n", why.text);
     bool recordings = recordings_check(&ingest.recordings, out);
-    return callrail && graph && recordings;
+    bool region = region_check(out);
+    return callrail && graph && recordings && region;
 }
 
 static void ingest_report(void *context, struct buf *json)
