@@ -8,13 +8,15 @@ import urllib.parse
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 
 import chat
 import psycopg
 import sample
 
 TITLE = "The coach: a meeting, from the invitation to the note"
-NAME, PHONE = "Nora Lane", "+12025550148"  # of the range that is kept for fiction
+NAME = "Nora Lane"
+PHONES = [f"+120255501{number}" for number in range(48, 100)]  # of the range that is kept for fiction
 CLIENT = {"name": "Paul Stone", "company": "Stone Bakery"}
 MEETING = "Service contract for the ovens at Stone Bakery"
 INVITATION = (
@@ -35,6 +37,7 @@ FINE = ("delivered", "read")
 DELIVERIES = """
 SELECT purpose, status, error FROM deliveries
 WHERE tenant = %s AND channel = 'whatsapp' AND recipient = %s AND created_at >= %s ORDER BY created_at"""
+WROTE = "SELECT phone FROM user_phones WHERE tenant = %s AND last_received_at > now() - interval '1 day'"
 WRITES_FREELY = """
 SELECT last_received_at > now() - interval '23 hours 58 minutes' AS open FROM user_phones WHERE tenant = %s AND phone = %s"""
 RESULTS = """
@@ -71,6 +74,13 @@ class Coached:
     def event_id(self):
         return "sample-" + self.number
 
+    @cached_property
+    def phone(self):
+        """One that nobody wrote from of late: WhatsApp would let the coach answer it freely, which a sandbox that was
+        started anew does not know any more."""
+        known = {row["phone"] for row in self.asked(WROTE, self.day.company.tenant)}
+        return next((phone for phone in PHONES if phone not in known), PHONES[0])
+
     # --- what people do
 
     def register(self):
@@ -79,7 +89,7 @@ class Coached:
         status, body = self.http("GET", page)
         if status != 200 or b"<form" not in body:
             raise Missing(f"the registration page {page}", f"HTTP {status}")
-        form = urllib.parse.urlencode({"name": NAME, "email": self.email, "phone": PHONE}).encode()
+        form = urllib.parse.urlencode({"name": NAME, "email": self.email, "phone": self.phone}).encode()
         status, body = self.http("POST", page, form, {"Content-Type": "application/x-www-form-urlencoded"})
         if status not in (200, 201, 202, 303):
             raise Missing("the registration", f"HTTP {status}: {body[:200].decode('utf-8', 'replace')}")
@@ -107,7 +117,7 @@ class Coached:
 
     def writes(self, text):
         message = {
-            "from": "whatsapp:" + PHONE,
+            "from": "whatsapp:" + self.phone,
             "body": text,
             "profile_name": NAME,
             "target": self.day.settings.get("PUBLIC_URL", self.day.ingest).rstrip("/") + "/whatsapp-webhook",
@@ -133,7 +143,7 @@ class Coached:
 
     def sent(self, purpose):
         """How the messages of that purpose fare."""
-        rows = self.asked(DELIVERIES, self.day.company.tenant, "whatsapp:" + PHONE, self.began)
+        rows = self.asked(DELIVERIES, self.day.company.tenant, "whatsapp:" + self.phone, self.began)
         return [row for row in rows if row["purpose"] == purpose]
 
     def wait(self, purpose, count, hint):
@@ -162,7 +172,7 @@ class Coached:
         """Hers alone, from the day's beginning."""
         messages = self.day.sandbox.control("GET", f"/messages?since={self.day.first_message}")["messages"]
         return [
-            chat.said_of(message) for message in messages if "whatsapp:" + PHONE in (message["from"], message["to"])
+            chat.said_of(message) for message in messages if "whatsapp:" + self.phone in (message["from"], message["to"])
         ]
 
     # --- the day
@@ -198,7 +208,7 @@ class Coached:
         rows = self.asked(
             WRITES_FREELY,
             self.day.company.tenant,
-            PHONE,
+            self.phone,
         )
         return bool(rows and rows[0]["open"])
 

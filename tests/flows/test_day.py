@@ -8,6 +8,7 @@ import subprocess
 import sys
 import wave
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import pytest
 from sandbox_process import ROOT, WAIT_S
@@ -45,6 +46,15 @@ def test_settings_are_read_as_the_daemons_read_them(part, tmp_path):
     path.write_text('# a remark\nexport A="x \\"q\\" \\$HOME"\nB=\'one # two\'\nC=plain value # a remark\nD=\nE=a#b\n')
     expected = {"A": 'x "q" $HOME', "B": "one # two", "C": "plain value", "D": "", "E": "a#b"}
     assert part("day").settings_of_file(path) == expected
+
+
+def test_a_day_after_a_day_has_a_salesperson_with_another_phone(part, monkeypatch):
+    """The coach could write freely to the first, as far as it knows; a sandbox that was started in between would not take it."""
+    coach = part("coach")
+    days = [coach.Coached(SimpleNamespace(company=SimpleNamespace(tenant="sample")), None) for _ in range(3)]
+    for known, day in zip(([], coach.PHONES[:1], coach.PHONES), days):
+        monkeypatch.setattr(day, "asked", lambda *_, known=known: [{"phone": phone} for phone in known])
+    assert [day.phone for day in days] == [coach.PHONES[0], coach.PHONES[1], coach.PHONES[0]]
 
 
 ACCEPTED, REFUSED = {"status": 200}, {"status": 401}
