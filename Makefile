@@ -47,7 +47,7 @@ ldflags   = -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(sanitize_flags) $(coverag
 
 daemons := ingest transcribe analyze notifier
 objects  = $(patsubst %.c,$(B)/%.o,$(sort $(wildcard $(1)/*.c)))
-common_objects := $(call objects,common) $(call objects,common/stage) $(B)/gen/events.o $(B)/gen/answers.o $(B)/gen/requests.o $(B)/gen/topics.o $(B)/gen/migrations.o $(B)/gen/settings_known.o $(B)/gen/openapi.o
+common_objects := $(call objects,common) $(call objects,common/stage) $(B)/gen/events.o $(B)/gen/answers.o $(B)/gen/requests.o $(B)/gen/topics.o $(B)/gen/migrations.o $(B)/gen/settings_known.o $(B)/gen/openapi.o $(B)/gen/page.o
 
 # what ThreadSanitizer does not know by itself; in every program that has librdkafka's threads
 ifneq ($(filter thread,$(SANITIZE)),)
@@ -59,8 +59,8 @@ build: $(addprefix $(B)/,$(daemons:%=bin/%)) $(B)/bin/sb     ## the daemons and 
 	@:
 
 # --- generated from schemas/ -------------------------------------------------
-generated := $(addprefix $(B)/gen/,events.h events.c answers.h answers.c requests.h requests.c topics.h topics.c migrations.c settings_known.c openapi.c)
-$(B)/gen/.done: schemas/generate.py schemas/contracts.py $(wildcard schemas/*.json schemas/openapi.yaml schemas/events/*.json schemas/answers/*.json schemas/requests/*.json schemas/postgres/*.sql */prompts/*.txt)
+generated := $(addprefix $(B)/gen/,events.h events.c answers.h answers.c requests.h requests.c topics.h topics.c migrations.c settings_known.c openapi.c page.c)
+$(B)/gen/.done: schemas/generate.py schemas/contracts.py $(wildcard schemas/*.json schemas/openapi.yaml schemas/events/*.json schemas/answers/*.json schemas/requests/*.json schemas/postgres/*.sql */prompts/*.txt ingest/page/*)
 	@echo "  GEN   $(B)/gen"
 	$(Q)mkdir -p $(B)/gen && python3 schemas/generate.py $(B)/gen && touch $@
 $(generated): $(B)/gen/.done ;

@@ -81,5 +81,5 @@ extern const struct http_route ingest_api_routes[];
 /* The webhooks. */
 extern const struct http_route callrail_hook_routes[], twilio_hook_routes[], shunya_hook_routes[],
     outlook_hook_routes[], graph_hook_routes[];
-/* /register. */
-extern const struct http_route coach_register_routes[];
+/* The page in the browser, and /register. */
+extern const struct http_route page_routes[], coach_register_routes[];

@@ -153,7 +153,7 @@ static bool gather_routes(const struct http_route **ret, struct problem *why)
                                                        shunya_hook_routes,    outlook_hook_routes,
                                                        graph_hook_routes,
                                                        coach_register_routes, ingest_api_routes,
-                                                       operators_routes };
+                                                       page_routes,           operators_routes };
     size_t count = 0;
 
     for (size_t i = 0; i < LENGTH(tables); i++)

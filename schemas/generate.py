@@ -1,6 +1,6 @@
 """Makes C of the contracts in this folder, which contracts.py reads.
 
-    generate.py OUTDIR [MORE]   events.h .c, answers.h .c, requests.h .c, topics.h .c, migrations.c, settings_known.c, openapi.c; MORE is
+    generate.py OUTDIR [MORE]   events.h .c, answers.h .c, requests.h .c, topics.h .c, migrations.c, settings_known.c, openapi.c, page.c; MORE is
                                 a folder with topics.json and events/ of its own, added to these (the runtime's own tests have a stage)
     generate.py --asyncapi      prints asyncapi.yaml
 
@@ -329,13 +329,22 @@ def settings_code():
             f"const char *const settings_remarks[] = {{\n{remarks}\n    NULL,\n}};\n")
 
 
-# --- OpenAPI -----------------------------------------------------------------
+# --- files as they are -------------------------------------------------------
+
+
+def file_code(path, name):
+    text = path.read_text(encoding="utf-8")
+    return f"extern const char {name}[];\nconst char {name}[] =\n{c_lines(text, 200)};\n"
 
 
 def openapi_code():
-    text = (HERE / "openapi.yaml").read_text(encoding="utf-8")
-    return (GENERATED.format("schemas/openapi.yaml") + "extern const char openapi_yaml[];\n"
-            f"const char openapi_yaml[] =\n{c_lines(text, 200)};\n")
+    return GENERATED.format("schemas/openapi.yaml") + file_code(HERE / "openapi.yaml", "openapi_yaml")
+
+
+def page_code():
+    """Its files, as page_html, page_css and page_js."""
+    files = sorted((HERE.parent / "ingest/page").glob("page.*"))
+    return GENERATED.format("ingest/page") + "\n".join(file_code(path, path.name.replace(".", "_")) for path in files)
 
 
 # --- AsyncAPI ----------------------------------------------------------------
@@ -432,6 +441,7 @@ def generate(folder):
         "migrations.c": migrations_code(),
         "settings_known.c": settings_code(),
         "openapi.c": openapi_code(),
+        "page.c": page_code(),
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")

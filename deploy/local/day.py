@@ -381,6 +381,7 @@ class Day:
             "the first call, with transcript, analysis and history",
             f"curl -s -H 'Authorization: Bearer {self.token}' {self.ingest}/api/v1/calls/{call_id}",
         )
+        self.out.command(f"all of it in a browser, with the token {self.token}", f"{self.ingest}/")
         self.out.command("its way through all stages", f"build/bin/sb trace {call_id}")
         self.out.command("a topic as it is", f"kcat -b {brokers} -C -t calls -o beginning -e -q")
         self.out.command("the WhatsApp messages", f"curl -s '{self.sandbox.url}/_sandbox/messages?format=text'")

@@ -101,14 +101,14 @@ class Pipeline:
             daemon.ready()
 
     def settings(self, sandbox_url, port):
-        public_url = f"http://127.0.0.1:{port}"
+        public_url, recordings = f"http://127.0.0.1:{port}", str(self.folder / "recordings")
         models = {"OPENAI_API_KEY": KEYS["OPENAI_API_KEY"], "OPENAI_BASE_URL": sandbox_url + "/openai/v1",
                   "SHUNYA_API_KEY": KEYS["SHUNYA_API_KEY"], "SHUNYA_BASE_URL": sandbox_url + "/shunya", "PUBLIC_URL": public_url}
         return {
             "ingest": {"port": port, "PUBLIC_URL": public_url, "CALLRAIL_SIGNING_KEY": KEYS["CALLRAIL_SIGNING_KEY"],
                        "CALLRAIL_BASE_URL": sandbox_url + "/callrail/v3", "TWILIO_AUTH_TOKEN": KEYS["TWILIO_AUTH_TOKEN"],
-                       "SHUNYA_WEBHOOK_SECRET": KEYS["SHUNYA_WEBHOOK_SECRET"]},
-            "transcribe": {**models, "TRANSCRIBE_WITH": "openai", "RECORDINGS_DIR": str(self.folder / "recordings"),
+                       "SHUNYA_WEBHOOK_SECRET": KEYS["SHUNYA_WEBHOOK_SECRET"], "RECORDINGS_DIR": recordings},
+            "transcribe": {**models, "TRANSCRIBE_WITH": "openai", "RECORDINGS_DIR": recordings,
                            "RECORDING_PRIVATE_ALLOWED": sandbox_url.removeprefix("http://")},
             "analyze": {**models, "LLM_PROVIDER": "rules", "GEMINI_API_KEY": KEYS["GEMINI_API_KEY"],
                         "GEMINI_BASE_URL": sandbox_url + "/gemini"},

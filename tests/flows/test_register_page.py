@@ -2,33 +2,19 @@
 right to left.  With PAGE_SHOTS=folder a picture of each state is left there, to be looked at."""
 
 import os
-import shutil
 import uuid
 from pathlib import Path
 
 import pytest
+from chromium import browser, needs_chromium  # noqa: F401 (a fixture)
 from coach_door import Person, get, settings
 from daemons import Daemon
 from environment import wait_until
 
-try:
-    from playwright.sync_api import sync_playwright
-except ImportError:
-    sync_playwright = None
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PHONE = {"width": 360, "height": 740}
 LONG = "Wolfeschlegelsteinhausenbergerdorff" * 5
 COMPANY = "Vereinigte Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft mbH"
-pytestmark = pytest.mark.skipif(not (CHROMIUM and sync_playwright), reason="there is no Chromium here, or Playwright is not installed")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")

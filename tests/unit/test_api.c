@@ -517,7 +517,8 @@ static void reads_bearer_tokens(void **state)
 
 static void every_route_is_described(void **state)
 {
-    static const struct http_route *const tables[] = { ingest_api_routes, callrail_hook_routes, twilio_hook_routes };
+    static const struct http_route *const tables[] = { ingest_api_routes, callrail_hook_routes, twilio_hook_routes,
+                                                       page_routes };
 
     for (size_t i = 0; i < LENGTH(tables); i++)
         for (const struct http_route *route = tables[i]; route->method; route++) {
