@@ -35,6 +35,7 @@ function show({ title, children }) {
 
 let timeZone // the company's; of all companies: the browser's own
 let ofAll    // the token sees all companies
+let decides  // it may correct
 
 const said = value => String(value).replaceAll("_", " ")
 const percent = share => `${Math.round(share * 100)} %`
@@ -146,6 +147,9 @@ const guarded = (act, note) => async event => {
     }
 }
 
+const select = (label, name, choices, chosen) => make("label", {}, label, make("select", { name },
+    choices.map(choice => make("option", { value: choice, selected: choice === chosen }, choice ? said(choice) : "all"))))
+
 const TYPES = { q: "search", tenant: "text" }
 
 /* A form whose fields are the address's parameters. */
@@ -155,10 +159,8 @@ function filter(place, parameters, ...fields) {
         location.hash = `#/${place}${query(Object.fromEntries(new FormData(event.target)))}`
     }
     return make("form", { class: "filter", onsubmit: submit, onchange: event => event.currentTarget.requestSubmit(), role: "search" },
-                fields.map(([label, name, choices]) => make("label", {}, label, choices
-                    ? make("select", { name }, choices.map(choice => make("option", { value: choice, selected: parameters[name] === choice },
-                                                                          choice ? said(choice) : "all")))
-                    : make("input", { name, type: TYPES[name] ?? "date", value: parameters[name], maxlength: 200 }))))
+                fields.map(([label, name, choices]) => choices ? select(label, name, choices, parameters[name])
+                    : make("label", {}, label, make("input", { name, type: TYPES[name] ?? "date", value: parameters[name], maxlength: 200 }))))
 }
 
 /* --- calls ------------------------------------------------------------------------------------------------------- */
@@ -236,7 +238,7 @@ function words(transcript, analysis, path, recording) {
     return section("What was said", player(path, recording, segments), make("ol", { class: "words" }, segments.map(({ element }) => element)))
 }
 
-const understood = analysis => analysis && section("What it meant", make("p", {}, analysis.summary), facts([
+const understood = (analysis, ...below) => analysis && section("What it meant", make("p", {}, analysis.summary), facts([
     ["Lead", badge(analysis.lead_qualification)],
     ["Booking", badge(analysis.booking_status)],
     ["Outcome", said(analysis.call_outcome_category ?? analysis.outcome ?? "")],
@@ -247,7 +249,28 @@ const understood = analysis => analysis && section("What it meant", make("p", {}
         ? make("ul", {}, analysis.objections.map(({ category, quote }) => make("li", {}, `${said(category)}: `, make("q", {}, quote)))) : null],
     ["Corrected", Object.entries(analysis.corrections ?? {}).map(([field, { by, at: when }]) => `${said(field)} by ${by}, ${at(when)}`).join("; ")],
     ["By", [analysis.provider, analysis.model !== analysis.provider && analysis.model].filter(Boolean).join(", ")],
-]))
+]), below)
+
+const CORRECTED = [
+    ["Lead", "lead_qualification", ["hot", "warm", "cold"]],
+    ["Booking", "booking_status", ["booked", "not_booked", "service_not_offered"]],
+    ["Outcome", "call_outcome_category", ["booked", "qualified_not_booked", "not_qualified", "service_not_offered", "existing_customer", "wrong_number",
+                                          "spam", "voicemail", "missed", "other"]],
+]
+
+/* Who decides may know better than a model. */
+function correction(path, analysis) {
+    const note = make("p", { class: "note", role: "alert" })
+    const submit = guarded(async event => {
+        const wanted = [...new FormData(event.target)].filter(([name, value]) => value !== analysis[name])
+        if (wanted.length)
+            await change(`${path}/analysis`, Object.fromEntries(wanted))
+        await route()
+    }, note)
+    return make("details", {}, make("summary", {}, "Correct it"), make("form", { class: "filter", onsubmit: submit },
+        CORRECTED.map(([label, name, choices]) => select(label, name, [...new Set([analysis[name], ...choices])], analysis[name])),
+        make("button", {}, "Save"), note))
+}
 
 async function call(id) {
     const path = `/calls/${encodeURIComponent(id)}`, found = await read(path)
@@ -259,7 +282,7 @@ async function call(id) {
              ["Told by", { hook: "CallRail's webhooks", fetch: "CallRail, when it was asked", both: "CallRail's webhooks, and when it was asked" }[found.brought_by]],
              ["Processing", found.processing.reason && `${found.processing.state} at ${found.processing.stage}: ${found.processing.reason}`],
          ]),
-         understood(found.analysis),
+         understood(found.analysis, found.analysis && decides && correction(path, found.analysis)),
          visit && section("Appointment", facts([
              ["When", visit.scheduled_start ? at(visit.scheduled_start) : "no time was said"], ["Status", badge(visit.status)],
              ["Outcome", badge(visit.outcome)], ["Service", visit.service_type], ["Where", visit.location], ["Visited by", visit.assigned_rep_id],
@@ -407,7 +430,8 @@ async function enter() {
     const lists = await open(VIEWS)
     ofAll = await statusOf(OVERVIEWS[0].path) === 422
     overviews = ofAll ? OVERVIEWS : await open(OVERVIEWS)
-    if (!overviews.length)
+    decides = overviews.length > 0
+    if (!decides)
         overviews = await open(OWN_OVERVIEWS)
     timeZone = overviews.length && !ofAll ? (await read(overviews[0].path)).time_zone : undefined
     views = overviews.length ? [...lists, FIGURES] : lists
@@ -451,7 +475,7 @@ async function route() {
         seen = await (id && found.one ? found.one(decodeURIComponent(id)) : found.list(Object.fromEntries(new URLSearchParams(parameters))))
     } catch (problem) {
         if (!(problem instanceof Problem))
-            throw problem
+            reportError(problem)
         if (problem.status === 401)
             return signIn(problem.message)
         seen = sheet("This cannot be shown", make("p", { role: "alert" }, problem.message), make("button", { onclick: route }, "Try again"))

@@ -172,6 +172,20 @@ def test_a_csr_calls_back(visit, company):
     assert [csr.show(call_id)["callback"]["state"] for call_id in (first, second)] == ["open", "done"]
 
 
+def test_who_decides_corrects_what_a_model_said(visit, company):
+    call_id = company.call()
+    company.analysis(call_id)
+    _, csr = company.user("csr")
+    assert not visit(csr.token, place=f"#/calls/{call_id}").sees("number withheld").page.get_by_text("Correct it").is_visible()
+    visitor = visit(company.token("exec"), place=f"#/calls/{call_id}").sees("number withheld")
+    visitor.page.get_by_text("Correct it").click()
+    visitor.page.get_by_label("Booking").select_option("not booked")
+    visitor.page.get_by_role("button", name="Save").click()
+    visitor.page.get_by_text("booking status by").wait_for()
+    shown = csr.show(call_id)["analysis"]
+    assert (shown["booking_status"], shown["lead_qualification"], [*shown["corrections"]]) == ("not_booked", "hot", ["booking_status"])
+
+
 def test_times_are_those_of_the_company(visit, company):
     company.call("CALnoon" + company.tenant)
     visitor = visit(company.token("exec"), place=f"#/calls/CALnoon{company.tenant}").sees("number withheld")
