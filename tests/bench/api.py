@@ -58,6 +58,7 @@ def questions(connection):
         ("calls, a rare word", "exec", [f"{lists}/calls?q={call_id}" for call_id in calls]),
         ("calls, two words of many", "exec", [f"{lists}/calls?q=insurance+technician"]),
         ("calls, a word of nearly all", "exec", [f"{lists}/calls?q=heater"]),
+        ("calls, a phrase", "exec", [f"{lists}/calls?q=%22water+heater%22"]),
         ("calls of all companies, newest", "platform", [f"{lists}/calls"]),
         ("one call", "exec", [f"{lists}/calls/{call_id}" for call_id in calls]),
         ("leads, newest", "exec", [f"{lists}/leads"]),
