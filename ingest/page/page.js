@@ -4,6 +4,7 @@
  * that it was typed into.  Everything that comes from outside becomes text, never markup. */
 
 const PAGE_ROWS = 50
+const SAVED_PAGE_ROWS = 200, SAVED_ROWS_MAX = 20_000, SAVED_FOR_MS = 60_000 // a browser takes a file a moment after it is given
 const KEY = "token"
 
 /* --- elements ---------------------------------------------------------------------------------------------------- */
@@ -114,24 +115,25 @@ async function list(title, path, parameters, columns, none, ...above) {
         more.hidden = !found.next_cursor
     }, note))
     more.hidden = !found.next_cursor || found.items.length < PAGE_ROWS
-    const csv = make("button", { class: "quiet", onclick: guarded(() => save(path, parameters, title), note) }, "Save as CSV")
+    const csv = make("button", { class: "quiet", onclick: guarded(() => save(path, parameters, title, note), note) }, "Save as CSV")
     return sheet(title, above, found.items.length ? [make("p", { class: "note" }, `${count} in all`, csv), element, more] : make("p", {}, none), note)
 }
 
-/* All pages of a list, in one file. */
-async function save(path, parameters, title) {
+/* The pages of a list, in one file; the newest, when they are very many. */
+async function save(path, parameters, title, note) {
     const parts = []
-    for (let cursor; ;) {
-        const answer = await ask(path + query({ ...parameters, limit: 200, cursor }), { headers: { Accept: "text/csv" } })
+    let cursor
+    do {
+        const answer = await ask(path + query({ ...parameters, limit: SAVED_PAGE_ROWS, cursor }), { headers: { Accept: "text/csv" } })
         const text = await answer.text()
         parts.push(parts.length ? text.slice(text.indexOf("\r\n") + 2) : text)
         cursor = answer.headers.get("Next-Cursor")
-        if (!cursor)
-            break
-    }
+    } while (cursor && parts.length * SAVED_PAGE_ROWS < SAVED_ROWS_MAX)
+    if (cursor)
+        note.textContent = `The first ${SAVED_ROWS_MAX} are saved.`
     const address = URL.createObjectURL(new Blob(parts, { type: "text/csv" }))
     make("a", { href: address, download: `${title.toLowerCase()}.csv` }).click()
-    URL.revokeObjectURL(address)
+    setTimeout(() => URL.revokeObjectURL(address), SAVED_FOR_MS)
 }
 
 /* What was done wrong, or cannot be done now, is said in `note`. */
