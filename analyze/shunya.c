@@ -110,6 +110,12 @@ static enum outcome check(struct work *work, void *job, struct answer *ret)
     return shunya_check(work, &analyze->shunya, job, ret);
 }
 
+static bool is_asked(struct work *work)
+{
+    const struct analyze *analyze = work_context(work);
+    return analyze->with == WITH_SHUNYA;
+}
+
 static bool is_visit(const struct job *job)
 {
     return strcmp(job->kind, "visit") == 0;
@@ -128,6 +134,7 @@ static enum outcome again(struct work *work, const struct job *job)
 const struct job_type analysis_jobs = {
     .name = "analysis",
     .provider = "shunya",
+    .is_asked = is_asked,
     .check = check,
     .read = shunya_read,
     .finish = finish,

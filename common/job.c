@@ -263,6 +263,7 @@ static enum outcome ask_for_news(struct work *work, struct job *job, const struc
     struct answer answer;
     TRY(ask(work, "job", &(struct ask){ .kind = ASK_AGAIN,
                                         .provider = type->provider,
+                                        .no_circuit = !type->is_asked(work),
                                         .call = type->check,
                                         .request = job }, &answer));
     return type->read(job, answer.body, work_arena(work), ret, work_why(work)) ? DONE : REJECT;

@@ -47,6 +47,9 @@ struct job_news {
 struct job_type {
     const char *name;                       /* "transcription": jobs.job_type, and the purpose of the ask */
     const char *provider;
+    /* Does the stage submit to it?  If not, others who are asked must not wait for it while it fails: its circuit is
+     * let alone. */
+    bool (*is_asked)(struct work *work);
     /* An ask's call, `request` is the struct job; the answer is what `read` reads. */
     enum outcome (*check)(struct work *work, void *job, struct answer *ret);
     bool (*read)(const struct job *job, struct text answer, struct arena *arena, struct job_news *ret,

@@ -15,11 +15,16 @@ static const struct statement find_asking = {
     .params = 1,
 };
 
+/* The setting without which it cannot be asked; NULL: all are there. */
+static const char *missing(const struct shunya *shunya)
+{
+    return !shunya->key ? "SHUNYA_API_KEY" : !shunya->url ? "SHUNYA_BASE_URL" : NULL;
+}
+
 bool shunya_ready(const struct shunya *shunya, const char *wanted_by, struct problem *why)
 {
-    if (shunya->key && shunya->url)
-        return true;
-    return fail(why, "%s is shunya but %s is not set", wanted_by, shunya->key ? "SHUNYA_BASE_URL" : "SHUNYA_API_KEY");
+    const char *setting = missing(shunya);
+    return !setting || fail(why, "%s is shunya but %s is not set", wanted_by, setting);
 }
 
 /* --- requests ----------------------------------------------------------------------------------------------------- */
@@ -136,6 +141,8 @@ enum outcome shunya_check(struct work *work, const struct shunya *shunya, const 
     struct json_value json;
     struct problem why;
     struct buf name;
+    if (missing(shunya))                /* somebody else is asked by now: its webhook may still come */
+        return retry(work, 0, "shunya has the job %s, but %s is not set", job->provider_job_id, missing(shunya));
     buf_init(&name, 4 * 128 + 1);
     form_encode(&name, job->provider_job_id);
     const struct http_request request = {

@@ -191,7 +191,7 @@ const char *ask_content(const struct work *work);
 enum outcome work_http(struct work *work, const struct http_request *request, struct http_reply *ret);
 /* A provider refuses whatever we ask, as the reason says: RETRY, and its circuit opens at once. */
 enum outcome work_refused(struct work *work, const char *provider, const char *format, ...) PRINTF_LIKE(3, 4);
-/* The one that is asked refused our credentials, or has no money of ours left: as work_refused(). */
+/* The one that is asked refused our credentials, or has no money of ours left: as work_refused(), if the ask has a circuit. */
 enum outcome work_refused_us(struct work *work, long status);
 /* As work_http, without judging the status: DONE whenever there is an answer; and the judgement, for who looks at it first. */
 enum outcome work_http_any(struct work *work, const struct http_request *request, struct http_reply *ret);

@@ -183,9 +183,16 @@ static enum outcome again(struct work *work, const struct job *job)
     return transcribe_conversation(work, &conversation);
 }
 
+static bool asks_shunya(struct work *work)
+{
+    const struct transcribe *transcribe = work_context(work);
+    return transcribe->with == TRANSCRIBE_SHUNYA;
+}
+
 const struct job_type transcription_jobs = {
     .name = "transcription",
     .provider = "shunya",
+    .is_asked = asks_shunya,
     .check = shunya_check_transcription,
     .read = shunya_read,
     .finish = finish,

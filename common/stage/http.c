@@ -65,9 +65,10 @@ enum outcome work_refused(struct work *work, const char *provider, const char *f
 
 enum outcome work_refused_us(struct work *work, long status)
 {
-    const char *provider = work->asked ? work->asked->provider : "the provider";
-    return work_refused(work, provider, "%s refuses our credentials (HTTP status %ld): check its key in the settings",
-                        provider, status);
+    const struct ask *asked = work->asked;
+    const char *provider = asked ? asked->provider : "the provider";
+    retry(work, 0, "%s refuses our credentials (HTTP status %ld): check its key in the settings", provider, status);
+    return asked && asked->no_circuit ? RETRY : work_refused(work, provider, "%s", work->why.text);
 }
 
 enum outcome work_http(struct work *work, const struct http_request *request, struct http_reply *ret)

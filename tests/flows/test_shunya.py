@@ -431,3 +431,37 @@ def test_whatever_is_killed_while_jobs_go_through_each_ends_once(pipeline):
         settled_once(pipeline, call_id)
         ended = [(row["job_type"], row["status"]) for row in jobs(pipeline, call_id)]
         assert ended == [("transcription", "completed"), ("analysis", "completed")]
+
+
+# --- somebody else is asked from now on
+
+MEANWHILE = {
+    "transcribe": ("transcription", {"TRANSCRIBE_WITH": "openai"}, {"transcript_text": "agent: You are booked for Monday."}),
+    "analyze": ("analysis", {"ANALYZE_CALLS_WITH": "llm"}, {"lead_qualification": "cold", "booking_status": "not_booked",
+                                                            "call_outcome_category": "other", "sentiment_score": 0}),
+}
+
+
+@pytest.mark.parametrize("stage", MEANWHILE)
+@pytest.mark.parametrize("shunya", ["refuses our key", "is set no more"])
+def test_a_job_that_is_still_open_then_holds_nobody_up(pipeline, stage, shunya):
+    job_type, others, result = MEANWHILE[stage]
+    pipeline.sandbox.fault(provider="shunya", what="no_webhook", count=None)
+    waiting = pipeline.call(pipeline.company(), audio=register(pipeline, BOOKED))
+    if stage == "analyze":
+        make_due(pipeline, job(pipeline, waiting))
+    row, daemon = job(pipeline, waiting, job_type), pipeline.daemons[stage]
+    pipeline.sandbox.fault(provider="shunya", what="status", status=401, count=None)
+    unset = ("SHUNYA_API_KEY", "SHUNYA_BASE_URL") if shunya == "is set no more" else ()
+    taken = {name: daemon.settings.pop(name) for name in unset}
+    pipeline.restart(stage, **others).ready()
+    make_due(pipeline, row)
+    wait_until(lambda: daemon.metric("asks_total", provider="shunya", outcome="retry") > 0, "Shunya being asked in vain")
+    for other in MEANWHILE:
+        pipeline.use(other, **MEANWHILE[other][1])
+    pipeline.row("call_analyses", pipeline.call(pipeline.company(), BOOKED))
+    assert requests.get(daemon.url + "/ready", timeout=5).ok
+    assert send_webhook(pipeline, job_id=row["provider_job_id"], job_type=job_type, call_id=waiting, result=result).ok
+    assert job(pipeline, waiting, job_type, "completed")["finished_by"] == "webhook"
+    pipeline.row("call_analyses", waiting)
+    daemon.settings.update(taken)
