@@ -405,12 +405,23 @@ static enum outcome find_assigned_rep(struct work *work, const struct transcript
     return find_named_rep(work, transcript, ret);
 }
 
+/* Shunya does not know that nobody answered: what takes an agent was not. */
+static void told_of_voicemail(struct shunya_analysis *told)
+{
+    told->booking_status = "not_booked";
+    told->sop_compliance = NULL;
+    if (strcmp(told->call_outcome_category, "booked") == 0)
+        told->call_outcome_category = "voicemail";
+}
+
 static enum outcome take_shunya(struct work *work, const struct transcript *transcript, struct text json)
 {
     struct shunya_analysis told;
     if (!shunya_analysis_of("call", json, work_arena(work), &told, work_why(work)))
         return REJECT;
     const struct shunya_analysis_appointment *agreed = told.appointment;
+    if (transcript->voicemail)
+        told_of_voicemail(&told);
     struct understood call = {
         .provider = "shunya",
         .lead_qualification = told.lead_qualification,

@@ -148,6 +148,17 @@ def test_the_sandbox_really_listens(pipeline):
     assert "good morning steve" in text and "in real time" in text, text
 
 
+def test_a_voicemail_is_booked_by_nobody(pipeline):
+    """Shunya is not told that nobody answered."""
+    company = pipeline.company()
+    call_id = call(pipeline, company=company, answered=False, voicemail=True)
+    analysis = pipeline.row("call_analyses", call_id)
+    assert (analysis["booking_status"], analysis["call_outcome_category"]) == ("not_booked", "voicemail")
+    assert (analysis["sop_score"], analysis["sop_missed_steps"]) == (None, []), "there was no agent"
+    assert pipeline.row("calls", call_id)["status"] == "missed" and not pipeline.rows("appointments", call_id)
+    assert pipeline.shown_by_the_api(company, call_id)["lead"]["status"] == "hot"
+
+
 # --- webhooks that come as they like
 
 
