@@ -130,6 +130,8 @@ enum outcome look_for_message(struct work *work, const struct event *event)
     if (rows.count == 0 || strcmp(row_get(&rows, 0, "state"), "sent") != 0)
         return skip(work, "what became of the message is known by now");
     work_set_tenant(work, row_get(&rows, 0, "tenant"));
+    if (twilio_missing(notifier))
+        return retry(work, 0, "twilio may have the message, but %s is not set", twilio_missing(notifier));
     struct twilio_search lost = { due.delivery_id, row_get(&rows, 0, "recipient"), row_get(&rows, 0, "content"),
                                   false };
     enum outcome outcome = ask(work, "find",

@@ -74,6 +74,8 @@ struct twilio_message {
 #define TWILIO_OUTSIDE_WINDOW "63016"
 /* A template's variables as what is said: a line each, as Twilio takes them. */
 const char *twilio_variables(struct work *work, const char *const *variables);
+/* The setting without which nobody can ask it; NULL: all are there. */
+const char *twilio_missing(const struct notifier *notifier);
 enum outcome twilio_send(struct work *work, void *request, struct answer *ret);
 enum outcome twilio_look_up(struct work *work, void *request, struct answer *ret, bool *ret_found);
 /* A message that may have left, and that nobody is about to say again; as a request that may be repeated. */

@@ -133,6 +133,11 @@ static struct text message_form(struct work *work, const struct twilio_message *
     return text;
 }
 
+const char *twilio_missing(const struct notifier *notifier)
+{
+    return !notifier->twilio_account ? "TWILIO_ACCOUNT_SID" : !notifier->twilio_token ? "TWILIO_AUTH_TOKEN" : NULL;
+}
+
 /* The first of the tokens, which may be several while they are rotated. */
 static const char *token(struct work *work, const struct notifier *notifier)
 {

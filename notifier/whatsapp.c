@@ -233,10 +233,8 @@ static enum outcome send_template(struct work *work, const struct whatsapp_messa
 
 static const char *missing_setting(const struct notifier *notifier, const struct whatsapp_message *message)
 {
-    return !notifier->twilio_account  ? "TWILIO_ACCOUNT_SID"
-           : !notifier->twilio_token  ? "TWILIO_AUTH_TOKEN"
-           : !notifier->whatsapp_from ? "TWILIO_WHATSAPP_FROM"
-                                      : message->lacking;
+    const char *missing = twilio_missing(notifier);
+    return missing ? missing : !notifier->whatsapp_from ? "TWILIO_WHATSAPP_FROM" : message->lacking;
 }
 
 /* In the form in which it was begun, else as the person may be written to now. */

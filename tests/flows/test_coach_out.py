@@ -197,7 +197,8 @@ def test_the_administrator_is_told_once_of_an_organizer_nobody_knows(stand):
     assert stand.settled(changed(stand, ana, meeting, known=False, change="cancelled"))["outcome"] == "skipped"
 
 
-def test_a_message_whose_answer_was_lost_is_looked_for_also_when_it_is_not_wanted_any_more(stand):
+@pytest.mark.parametrize("account", ["as before", "not set for a while"])
+def test_a_message_whose_answer_was_lost_is_looked_for_also_when_it_is_not_wanted_any_more(stand, account):
     ana = stand.salesperson()
     stand.execute("UPDATE users SET phone = NULL WHERE email = %s", ana.email)
     stand.sandbox.fault(provider="twilio", what="no_webhook", count=8)
@@ -206,7 +207,13 @@ def test_a_message_whose_answer_was_lost_is_looked_for_also_when_it_is_not_wante
     message, = wait_until(lambda: stand.messages(ADMIN), "the message at Twilio, which does not answer")
     stand.execute("UPDATE users SET phone = %s WHERE email = %s", ana.phone, ana.email)
     assert stand.settled(event_id)["why"] == "the organizer has registered meanwhile"
+    token = stand.notifier.settings["TWILIO_AUTH_TOKEN"]
+    if account == "not set for a while":
+        stand.use(TWILIO_AUTH_TOKEN=None)
     stand.execute("UPDATE asks SET lease_until = now() - interval '2 minutes' WHERE event_id = %s", event_id)
+    if account == "not set for a while":
+        wait_until(lambda: stand.notifier.metric("retries_total", type="delivery.due") > 0, "it being looked for in vain")
+        stand.use(TWILIO_AUTH_TOKEN=token)
     wait_until(lambda: stand.rows("SELECT provider_id FROM asks WHERE event_id = %s AND state = 'answered'", event_id) == [{"provider_id": message["sid"]}],
                "the message being found")
     assert len(stand.messages(ADMIN)) == 1
