@@ -135,7 +135,13 @@ void api_start_session(struct api_request *request)
         api_write(request, body.appointment_id);
 }
 
-/* Where it may lead is transcribe's to say, which fetches it. */
+/* http or https, and a host.  Where it may lead is transcribe's to say, which fetches it. */
+static bool is_of_the_web(const char *url)
+{
+    size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
+    return scheme > 0 && strcspn(url + scheme, "/?#:@") > 0;
+}
+
 void api_stop_session(struct api_request *request)
 {
     const char *session_id = api_path_uuid(request, "visit");
@@ -143,8 +149,8 @@ void api_stop_session(struct api_request *request)
 
     if (!session_id || !api_read_body(request, stop_session_read, &body))
         return;
-    if (strncmp(body.audio_url, "https://", 8) != 0 && strncmp(body.audio_url, "http://", 7) != 0)
-        api_refuse_body(request, "must be an address that begins with https:// or http://", "/audio_url");
+    if (!is_of_the_web(body.audio_url))
+        api_refuse_body(request, "must be an address that begins with https:// or http:// and a host", "/audio_url");
     else
         api_write(request, session_id);
 }

@@ -311,7 +311,8 @@ def test_what_cannot_be_started_or_stopped(company):
         api.change(404, "POST", f"{SESSIONS}/{session_id}/stop", {"audio_url": AUDIO})
 
 
-@pytest.mark.parametrize("address", ["ftp://x/a.wav", "file:///etc/passwd", "/a.wav", "", "https://x/ a", "https://x/" + "a" * 5000])
+@pytest.mark.parametrize("address", ["ftp://x/a.wav", "file:///etc/passwd", "/a.wav", "", "https://x/ a", "https://x/" + "a" * 5000,
+                                     "https://", "http:///a.wav", "https://:443/a.wav", "http://?a"])
 def test_an_address_that_is_not_of_the_web(company, address):
     session_id = company.session(company.appointment())
     assert company.api().change(422, "POST", f"{SESSIONS}/{session_id}/stop", {"audio_url": address})["pointer"] == "/audio_url"
