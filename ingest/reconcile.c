@@ -447,6 +447,15 @@ static enum outcome feed(struct work *work, struct account *account, struct aski
 
 /* --- one page -------------------------------------------------------------------------------------------------- */
 
+/* Behind the end, whatever CallRail says of pages: else a walk might never end. */
+static bool is_empty(const struct callrail_page *page)
+{
+    struct json_scan scan;
+    struct json_value first;
+    json_enter(&scan, page->calls);
+    return !json_element(&scan, &first);
+}
+
 /* Where the walk goes on, and when. */
 static int64_t go_on(const struct ingest *ingest, struct account *account, const struct callrail_page *page,
                      int64_t first_us, int64_t last_us)
@@ -458,7 +467,7 @@ static int64_t go_on(const struct ingest *ingest, struct account *account, const
         account->records = page->records;
         return account->now_us;
     }
-    if (account->page < page->pages && !passed) {
+    if (account->page < page->pages && !passed && !is_empty(page)) {
         account->page++;
         account->records = page->records;
         return account->now_us;

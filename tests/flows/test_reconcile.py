@@ -306,6 +306,18 @@ def test_the_list_is_not_read_beyond_what_is_looked_for(pipeline):
     assert len(lists_asked(pipeline)) == 1, "the first page ends with calls of long ago"
 
 
+def test_a_list_that_does_not_end_is_left_behind_its_last_call(pipeline):
+    company = pipeline.company()
+    call_id = lost_call(pipeline, company)
+    empty = {"page": 1, "per_page": PAGE_CALLS, "total_pages": 1_000_000, "total_records": 1_000_000, "calls": []}
+    pipeline.sandbox.fault(provider="callrail", path="calls.json", what="status", status=200, body=empty, count=None)
+    check(pipeline)
+    assert len(lists_asked(pipeline)) == 1
+    pipeline.sandbox.control("DELETE", "/faults")
+    check(pipeline)
+    pipeline.row("calls", call_id)
+
+
 def test_no_call_is_lost_when_the_list_changes_between_its_pages(pipeline):
     company = pipeline.company()
     calls = many_lost_calls(pipeline, company, 2 * PAGE_CALLS)
