@@ -146,7 +146,7 @@ static enum outcome apply_rules(struct work *work, const struct transcript *tran
     const struct rules_call call = { transcript->text, transcript->call_local, transcript->weekday,
                                      transcript->voicemail, transcript->sop };
     rules_analyze(&call, work_arena(work), ret);
-    *answer = (struct answer){ .model = "rules" };
+    *answer = (struct answer){ .provider = "rules", .model = "rules" };
     if (!ret->appointment || !ret->appointment->scheduled_start)
         return DONE;
     struct rows rows;
@@ -330,7 +330,7 @@ static enum outcome judge(struct work *work, const struct transcript *transcript
     const struct call_analysis_sop_compliance *sop = &analysis.sop_compliance;
     const struct call_analysis_appointment *agreed = analysis.appointment;
     struct understood call = {
-        .provider = llm_providers[analyze->llm_provider],
+        .provider = answer.provider,
         .model = answer.model,
         .prompt_version = by_rules ? NULL : call_analysis_prompt_version,
         .lead_qualification = analysis.lead_qualification,

@@ -181,17 +181,16 @@ static void describe(struct work *work, const struct planned *planned, const str
 {
     const struct analyze *analyze = work_context(work);
     bool by_rules = analyze->llm_provider == LLM_RULES;
-    const char *provider = llm_providers[analyze->llm_provider],
-               *prompt_version = by_rules ? NULL : meeting_plan_prompt_version;
+    const char *prompt_version = by_rules ? NULL : meeting_plan_prompt_version;
     effect_row(work, &upsert_plan, planned->tenant, planned->meeting.meeting_id, planned->plan_version, plan->summary,
-               texts_json(work, plan->steps, plan->steps_count), plan->language, provider, answer->model,
+               texts_json(work, plan->steps, plan->steps_count), plan->language, answer->provider, answer->model,
                prompt_version, work_source_time(work), arena_printf(work_arena(work), "%d", work_source_run(work)));
     effect_event(work, &EVENT_PLAN_MADE, planned->salesperson_email, &(struct plan_made){
         .meeting_id = planned->meeting.meeting_id,
         .salesperson = planned->salesperson_email,
         .revision = strtoll(planned->revision, NULL, 10),
         .plan_version = strtoll(planned->plan_version, NULL, 10),
-        .provider = provider,
+        .provider = answer->provider,
         .model = answer->model,
         .prompt_version = prompt_version,
     });
@@ -245,7 +244,7 @@ enum outcome plan_meeting(struct work *work, const struct event *event)
     struct rows rows;
     struct coach_known known;
     struct meeting_plan plan;
-    struct answer answer = { .model = "rules" };
+    struct answer answer = { .provider = "rules", .model = "rules" };
     TRY(work_read_data(work, event, meeting_changed_read, &changed));
     TRY(work_query(work, &find_meeting, &rows, changed.meeting_id, work_source_time(work)));
     if (rows.count == 0)

@@ -207,7 +207,6 @@ static void take(struct work *work, const struct chat *chat, const struct told *
 enum outcome coach_ask(struct work *work, const struct chat *chat, const struct meeting_choice *current, bool leaves,
                        struct chat_reply *reply)
 {
-    const struct analyze *analyze = work_context(work);
     struct arena *arena = work_arena(work);
     const struct meeting_choice over = meeting_choose(chat, TO_COMPLETE, arena);
     struct coach_message *messages = arena_alloc(arena, COACH_MESSAGES_MAX * sizeof(*messages));
@@ -229,7 +228,7 @@ enum outcome coach_ask(struct work *work, const struct chat *chat, const struct 
         .schema = chat_answer_schema,
     };
     TRY(llm_ask(work, "chat", &request, check_answer, &said, &answer));
-    reply->provider = llm_providers[analyze->llm_provider];
+    reply->provider = answer.provider;
     reply->model = answer.model;
     reply->prompt_version = chat_answer_prompt_version;
     take(work, chat, &told, &said, reply);

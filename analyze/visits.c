@@ -115,7 +115,7 @@ static enum outcome judge(struct work *work, const struct visit *visit)
     const struct evidence *said = evidence_prepare(visit->text, arena);
     bool by_rules = analyze->llm_provider == LLM_RULES;
     struct visit_analysis analysis;
-    struct answer answer = { .model = "rules" };
+    struct answer answer = { .provider = "rules", .model = "rules" };
     struct findings objections, evidence;
     if (by_rules)
         rules_analyze_visit(visit->text, arena, &analysis);
@@ -130,7 +130,7 @@ static enum outcome judge(struct work *work, const struct visit *visit)
     }
     const struct visit_analysis_sop_compliance *sop = &analysis.sop_compliance;
     describe(work, visit, &(struct understood){
-        .provider = llm_providers[analyze->llm_provider],
+        .provider = answer.provider,
         .model = answer.model,
         .prompt_version = by_rules ? NULL : visit_analysis_prompt_version,
         .outcome = analysis.outcome,

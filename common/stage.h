@@ -148,6 +148,7 @@ enum ask_kind {
 struct answer {
     struct text body;               /* what is recorded and given again: text, UTF-8, at most ASK_ANSWER_BYTES_MAX */
     const char *provider_id;        /* the provider's name for what was made (a message sid, a job id); may be NULL */
+    const char *provider;           /* set by ask(): who gave it; a recorded one perhaps another than is asked now */
     const char *model;              /* what answered: "gemini-2.5-flash", "pocketsphinx"; may be NULL */
     int64_t tokens_in, tokens_out;
     int64_t cost_micros;            /* millionths of a US dollar */

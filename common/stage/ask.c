@@ -27,13 +27,13 @@
 
 const struct statement find_answer = {
     .name = "runtime_find_answer",
-    .text = "SELECT ask_id, content, answer, provider_id, model, tokens_in, tokens_out, cost_micros FROM asks"
+    .text = "SELECT ask_id, content, answer, provider, provider_id, model, tokens_in, tokens_out, cost_micros FROM asks"
             " WHERE event_id = $1::uuid AND stage = $2 AND name = $3 AND run < $4::integer AND state = 'answered'"
             " ORDER BY run DESC LIMIT 1",
     .params = 4,
 };
 #define PURPOSE_COLUMNS \
-    "ask_id, state, attempt, content, answer, provider_id, model, tokens_in, tokens_out, cost_micros, error," \
+    "ask_id, state, attempt, content, answer, provider, provider_id, model, tokens_in, tokens_out, cost_micros, error," \
     " greatest(0, ceil(extract(epoch FROM lease_until - now()) * 1000))::bigint AS lease_ms"
 const struct statement find_purpose = {
     .name = "runtime_find_purpose",
@@ -121,6 +121,7 @@ static struct kept_answer *kept_add(struct work *work, const char *name, const c
         .kind = ask->kind, .provider = arena_copy(work->keep, ask->provider), .took_us = took_us, .saved = saved,
         .unrecorded = ask->unrecorded };
     kept->answer.body.at = arena_copy_text(work->keep, answer->body);
+    kept->answer.provider = arena_copy(work->keep, answer->provider);
     kept->answer.provider_id = arena_copy(work->keep, answer->provider_id);
     kept->answer.model = arena_copy(work->keep, answer->model);
     kept->answer.content = arena_copy(work->keep, answer->content);
@@ -133,8 +134,8 @@ void answer_from_row(const struct rows *rows, struct answer *ret)
 {
     const char *body = row_get(rows, 0, "answer");
     *ret = (struct answer){
-        .body = text_of(body ? body : ""), .content = row_get(rows, 0, "content"), .provider_id = row_get(rows, 0, "provider_id"),
-        .model = row_get(rows, 0, "model"),
+        .body = text_of(body ? body : ""), .content = row_get(rows, 0, "content"), .provider = row_get(rows, 0, "provider"),
+        .provider_id = row_get(rows, 0, "provider_id"), .model = row_get(rows, 0, "model"),
         .tokens_in = integer(rows, "tokens_in"), .tokens_out = integer(rows, "tokens_out"), .cost_micros = integer(rows, "cost_micros"),
         .recorded = true };
 }
@@ -386,7 +387,7 @@ static enum outcome kept_give(struct work *work, struct kept_answer *kept, struc
     return DONE;
 }
 
-enum outcome ask(struct work *work, const char *name, const struct ask *ask, struct answer *ret)
+static enum outcome recall_or_ask(struct work *work, const char *name, const struct ask *ask, struct answer *ret)
 {
     assert(ask->kind == ASK_AGAIN || (ask->recipient && ask->purpose && ask->subject && ask->version));
     if (work->try) {
@@ -402,5 +403,13 @@ enum outcome ask(struct work *work, const char *name, const struct ask *ask, str
     uuid_of(id, "ask", runtime.stage->name, work->event.id, number(work, work->event.run), name, NULL);
     enum outcome outcome = ask->kind == ASK_AGAIN ? ask_again(work, name, ask, id, ret) : ask_once(work, name, ask, id, ret);
     FAULT_POINT("ask.after");
+    return outcome;
+}
+
+enum outcome ask(struct work *work, const char *name, const struct ask *ask, struct answer *ret)
+{
+    enum outcome outcome = recall_or_ask(work, name, ask, ret);
+    if (outcome == DONE && !ret->provider)
+        ret->provider = ask->provider;
     return outcome;
 }

@@ -491,6 +491,17 @@ def test_gemini_and_openai_are_asked_the_same_and_make_the_same_rows(pipeline):
     assert questions[0][0]["required"] == written["required"] == list(questions[0][0]["properties"])
 
 
+def test_a_replay_with_another_model_says_who_gave_the_recorded_answer(pipeline):
+    pipeline.use("analyze", LLM_PROVIDER="openai")
+    call_id = pipeline.call(pipeline.company(), BOOKED)
+    before = pipeline.row("call_analyses", call_id)
+    pipeline.use("analyze", LLM_PROVIDER="gemini")
+    transcribed, = pipeline.topics.wait("transcripts", call_id)
+    pipeline.topics.send("replay.analyze", call_id, {**transcribed, "run": 1})
+    again, = wait_until(lambda: (rows := pipeline.rows("call_analyses", call_id))[0]["run"] == 1 and rows, "the replay")
+    assert not pipeline.asked("gemini") and again == {**before, "run": 1, "updated_at": again["updated_at"]}
+
+
 def test_models_that_count_tokens_listen_too(pipeline):
     pipeline.use("transcribe", OPENAI_TRANSCRIBE_MODEL="gpt-4o-transcribe")
     pipeline.use("analyze", LLM_PROVIDER="rules")
