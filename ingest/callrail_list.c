@@ -6,6 +6,15 @@
 
 #define SECOND INT64_C(1000000)
 
+bool callrail_account_is(struct text account)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+    for (size_t i = 0; i < account.bytes; i++)
+        if (!memchr(letters, account.at[i], sizeof(letters) - 1))
+            return false;
+    return account.bytes <= CALLRAIL_ACCOUNT_LENGTH_MAX;
+}
+
 bool callrail_page_read(struct text body, struct callrail_page *ret, struct problem *why)
 {
     struct json_value whole, pages, records;

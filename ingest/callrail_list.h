@@ -13,6 +13,10 @@
 #define CALLRAIL_CALL_S_MAX (4 * 3600)          /* no call is longer */
 #define CALLRAIL_LAST_HOOK "call.completed"     /* what the list says of a call that is over is what this says */
 
+#define CALLRAIL_ACCOUNT_LENGTH_MAX 64 /* as in the schema */
+/* Letters, digits, - and _: it becomes a part of addresses. */
+bool callrail_account_is(struct text account);
+
 struct callrail_page {
     struct json_value calls;            /* an array */
     int64_t pages, records;             /* of the whole list */

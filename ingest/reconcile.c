@@ -30,7 +30,6 @@
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
 
-#define ACCOUNT_LENGTH_MAX    64              /* as in the schema */
 #define WEBHOOK_LATE_S        ((20 + 5) * 60) /* the last one comes within 20 minutes of the end; 5 for other clocks */
 #define RECORDING_LATE_S      (6 * 3600)      /* a recording is looked for so long after the end of its call */
 #define LOOK_BACK_S           (CALLRAIL_CALL_S_MAX + RECORDING_LATE_S)
@@ -535,14 +534,12 @@ enum outcome reconcile_calls(struct work *work, const struct event *event)
 
 bool reconcile_open(const struct ingest *ingest, struct problem *why)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
     const char *account = ingest->callrail_account_id;
     metric_register(&fetched);
     if (ingest->callrail_api_key && !account)
         return fail(why, "CALLRAIL_API_KEY is set and CALLRAIL_ACCOUNT_ID is not: give the account it is the key of");
-    size_t good = account ? strspn(account, letters) : 0;
-    return !account || (good <= ACCOUNT_LENGTH_MAX && !account[good]) ||
-           fail(why, "CALLRAIL_ACCOUNT_ID must be at most %d letters, digits, - and _", ACCOUNT_LENGTH_MAX);
+    return !account || callrail_account_is(text_of(account)) ||
+           fail(why, "CALLRAIL_ACCOUNT_ID must be at most %d letters, digits, - and _", CALLRAIL_ACCOUNT_LENGTH_MAX);
 }
 
 void reconcile_check(const struct ingest *ingest, struct buf *out)

@@ -11,6 +11,7 @@
 #include "deploy/sb/command.h"
 #include "deploy/sb/listing.h"
 #include "deploy/sb/operator.h"
+#include "ingest/callrail_list.h"
 
 #define STEPS_JSON_BYTES_MAX (1024 * 1024)
 #define RETENTION_DAYS_MAX   36500
@@ -24,8 +25,9 @@ static const struct statement check_company = {
             " $2::text IS NULL OR EXISTS (SELECT 1 FROM zones WHERE name = $2) AS zone_known,"
             " (SELECT string_agg(name, ', ') FROM (SELECT name FROM zones WHERE replace(lower(name), '_', '')"
             "  LIKE '%' || regexp_replace(lower($2), '[^a-z]', '', 'g') || '%' ORDER BY name LIMIT 3) AS near)"
-            "  AS zones_near",
-    .params = 2,
+            "  AS zones_near,"
+            " (SELECT tenant FROM companies WHERE callrail_account_id = $3 AND tenant <> $1) AS account_of",
+    .params = 3,
 };
 static const struct statement insert_company = {
     .name = "sb_insert_company",
@@ -124,6 +126,7 @@ struct wanted {
     const char *keys_file, *api_file, *steps_file;
     bool json;
     char keys[CHECKLIST_KEYS_BYTES], api_key[CHECKLIST_KEYS_BYTES];
+    char account[CALLRAIL_ACCOUNT_LENGTH_MAX + 1]; /* the first of api_key; empty: none */
     struct buf steps; /* JSON */
 };
 
@@ -198,6 +201,20 @@ static int check_options(const struct wanted *wanted, char **argv)
     return -1;
 }
 
+/* api_key is "account,key", or empty. */
+static bool read_account(struct wanted *wanted, struct problem *why)
+{
+    size_t bytes = strcspn(wanted->api_key, ",");
+    const char *comma = wanted->api_key + bytes;
+    if (*wanted->api_key && (!*comma || strchr(comma + 1, ',')))
+        return fail(why, "%s: the account's id and its API key stand in a line each", wanted->api_file);
+    if (!callrail_account_is((struct text){ wanted->api_key, bytes }))
+        return fail(why, "line 1: an account's id has at most %d letters, digits, - and _",
+                    CALLRAIL_ACCOUNT_LENGTH_MAX);
+    memcpy(wanted->account, wanted->api_key, bytes);
+    return true;
+}
+
 /* Before anything is changed. */
 static int read_files(struct wanted *wanted, char **argv)
 {
@@ -209,10 +226,8 @@ static int read_files(struct wanted *wanted, char **argv)
     if (wanted->keys_file)
         good = checklist_file(wanted->keys_file, text, &why) && checklist_keys(text, wanted->keys, &why);
     if (good && wanted->api_file)
-        good = checklist_file(wanted->api_file, text, &why) && checklist_keys(text, wanted->api_key, &why);
-    const char *comma = strchr(wanted->api_key, ',');
-    if (good && *wanted->api_key && (comma == NULL || strchr(comma + 1, ',')))
-        good = fail(&why, "%s: the account's id and its API key stand in a line each", wanted->api_file);
+        good = checklist_file(wanted->api_file, text, &why) && checklist_keys(text, wanted->api_key, &why) &&
+               read_account(wanted, &why);
     if (good && wanted->steps_file)
         good = checklist_file(wanted->steps_file, text, &why) && checklist_steps(text, &wanted->steps, &why);
     sodium_memzero(text, sizeof(text));
@@ -221,15 +236,16 @@ static int read_files(struct wanted *wanted, char **argv)
 
 /* --- the database ------------------------------------------------------------------------------------------------ */
 
-/* -1 when the company is there, or is not, as it should be, and its time zone is one. */
+/* -1 when the company is there, or is not, as it should be, its time zone is one, and its account no other's. */
 static int check_database(const struct wanted *wanted, struct session *session, bool shall_be_known, char **argv)
 {
     struct rows rows;
     struct problem why;
 
-    if (!session_query(session, &check_company, PARAMS(wanted->tenant, wanted->time_zone), &rows, &why))
+    if (!session_query(session, &check_company, PARAMS(wanted->tenant, wanted->time_zone, wanted->account), &rows,
+                       &why))
         return command_fail(argv, EXIT_FAILED, "%s", why.text);
-    const char *near = row_get(&rows, 0, "zones_near");
+    const char *near = row_get(&rows, 0, "zones_near"), *account_of = row_get(&rows, 0, "account_of");
     bool known = *row_get(&rows, 0, "known") == 't';
     if (*row_get(&rows, 0, "zone_known") != 't')
         return command_fail(argv, EXIT_WRONG, "there is no time zone \"%s\"; Postgres knows %s", wanted->time_zone,
@@ -240,6 +256,8 @@ static int check_database(const struct wanted *wanted, struct session *session, 
     if (!known && shall_be_known)
         return command_fail(argv, EXIT_FAILED, "there is no company \"%s\": \"sb company list\" shows them",
                             wanted->tenant);
+    if (account_of)
+        return command_fail(argv, EXIT_FAILED, "the CallRail account %s is %s's already", wanted->account, account_of);
     return -1;
 }
 

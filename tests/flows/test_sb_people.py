@@ -137,6 +137,18 @@ def test_an_accounts_key_for_calls_that_never_came_is_kept_and_not_shown(sb, dat
     assert database.execute(kept, [company]).fetchone() == (None, None)
 
 
+def test_an_account_is_one_companys(sb, database, company):
+    account, first = "ACC" + uuid.uuid4().hex[:12], "first-" + uuid.uuid4().hex[:8]
+    sb("company", "add", first, "--name", "First", "--callrail-api", "-", stdin=f"{account}\na-key\n")
+    refused = sb("company", "set", company, "--name", "Other", "--callrail-api", "-", stdin=f"{account}\nanother-key\n", code=FAILED)
+    assert f"the CallRail account {account} is {first}'s already" in refused.stderr
+    assert listed(sb, "company", tenant=company)[0]["name"] != "Other", "all or nothing"
+    sb("company", "set", first, "--callrail-api", "-", stdin=f"{account}\na-newer-key\n")
+    for wrong in ("ACC/1", "A" * 65):
+        refused = sb("company", "set", company, "--callrail-api", "-", stdin=f"{wrong}\na-key\n", code=WRONG)
+        assert "letters, digits, - and _" in refused.stderr
+
+
 def test_a_checklist_is_replaced_as_a_whole(sb, company):
     sb("company", "set", company, "--sop", "-", stdin=STEPS)
     one, = listed(sb, "company", tenant=company)
