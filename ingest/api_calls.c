@@ -22,16 +22,6 @@
 /* clang-format off */
 #define UTC API_UTC
 
-/* How an event of the call `p` ended last in a stage, or a job that it became did not: asked only while the stage's row
- * is missing.  Its day bounds the ledger's partitions. */
-#define LAST_OUTCOME(name, of_stage, of_type, row)                                                                \
-    " LEFT JOIN LATERAL (SELECT e.outcome, e.why FROM ledger e"                                                   \
-    " WHERE e.correlation_id = p.call_id AND e.tenant = p.tenant"                                                 \
-    " AND e.stage = '" of_stage "' AND (e.event_type = '" of_type "'"                                             \
-    " OR e.event_type IN ('job.finished', 'job.due') AND e.outcome IN ('rejected', 'parked'))"                    \
-    " AND e.day >= (p.created_at AT TIME ZONE 'UTC')::date - 1 AND " row ".call_id IS NULL"                       \
-    " ORDER BY e.run DESC, e.committed_at DESC LIMIT 1) " name " ON true"
-
 #define CALL_COLUMNS                                                                                              \
     " p.call_id, p.tenant, p.source, p.status, p.direction, p.answered, p.voicemail,"                             \
     " " UTC("p.call_at") " AS call_at, " UTC("p.started_at") " AS started_at, p.duration_s,"                      \
@@ -59,8 +49,8 @@
     " LEFT JOIN leads l ON l.tenant = p.tenant AND l.lead_id = p.lead_id"                                         \
     " LEFT JOIN call_transcripts t ON t.tenant = p.tenant AND t.call_id = p.call_id"                              \
     " LEFT JOIN call_analyses a ON a.tenant = p.tenant AND a.call_id = p.call_id"                                 \
-    LAST_OUTCOME("heard", "transcribe", "call.recorded", "t")                                                     \
-    LAST_OUTCOME("understood", "analyze", "call.transcribed", "a")
+    LAST_OUTCOME("heard", "transcribe", "call.recorded", "p.call_id", "t.call_id")                                \
+    LAST_OUTCOME("understood", "analyze", "call.transcribed", "p.call_id", "a.call_id")
 
 /* Which calls are in the list: $6 from, $7 to, $8 status, $9 callback.  (Row-level security keeps a COALESCE out of the
  * index, but not a CASE.) */
@@ -248,9 +238,6 @@ static const struct api_member call_members[] = {
     { 0 },
 };
 static const struct api_member lead_members[] = { { "lead_id", API_STRING }, { "status", API_STRING }, { 0 } };
-static const struct api_member processing_members[] = {
-    { "state", API_STRING }, { "stage", API_STRING }, { "reason", API_STRING }, { 0 }
-};
 static const struct api_member appointment_members[] = {
     { "appointment_id", API_STRING },  { "status", API_STRING },       { "outcome", API_STRING },
     { "scheduled_start", API_STRING }, { "service_type", API_STRING }, { "location", API_STRING },
@@ -277,7 +264,7 @@ static const struct api_part call_parts[] = {
     { "callback", "callback_", api_callback_members, NULL },
     { "contact", "contact_", api_contact_members, NULL },
     { "lead", "lead_", lead_members, NULL },
-    { "processing", NULL, processing_members, processing_values },
+    { "processing", NULL, api_processing_members, processing_values },
     { "analysis", "analysis_", api_analysis_members, NULL },
     { 0 },
 };

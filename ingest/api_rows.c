@@ -13,6 +13,9 @@ const struct api_member api_transcript_members[] = {
     { "segments", API_JSON },     { "speakers", API_INTEGER }, { "words", API_INTEGER },   { "duration_s", API_NUMBER },
     { "updated_at", API_STRING }, { 0 },
 };
+const struct api_member api_processing_members[] = {
+    { "state", API_STRING }, { "stage", API_STRING }, { "reason", API_STRING }, { 0 }
+};
 const struct api_member api_callback_members[] = {
     { "state", API_STRING }, { "age_s", API_INTEGER }, { "done_at", API_STRING }, { "done_by", API_STRING }, { 0 }
 };

@@ -38,6 +38,16 @@
     " " API_UTC("p.started_at") " AS started_at, " API_UTC("p.stopped_at") " AS stopped_at,"                      \
     " " API_UTC("p.created_at") " AS created_at, " API_UTC("p.updated_at") " AS updated_at"
 
+/* How an event of the call or visit `p` ended last in a stage, or a job that it became did not: asked only while the
+ * stage's row is missing, whose column `in_row` then is null.  Its day bounds the ledger's partitions. */
+#define LAST_OUTCOME(name, of_stage, of_type, id, in_row)                                                         \
+    " LEFT JOIN LATERAL (SELECT e.outcome, e.why FROM ledger e"                                                   \
+    " WHERE e.correlation_id = " id " AND e.tenant = p.tenant"                                                    \
+    " AND e.stage = '" of_stage "' AND (e.event_type = '" of_type "'"                                             \
+    " OR e.event_type IN ('job.finished', 'job.due') AND e.outcome IN ('rejected', 'parked'))"                    \
+    " AND e.day >= (p.created_at AT TIME ZONE 'UTC')::date - 1 AND " in_row " IS NULL"                            \
+    " ORDER BY e.run DESC, e.committed_at DESC LIMIT 1) " name " ON true"
+
 /* Of our copy of the audio `r`, and of what was heard in it, `t`. */
 #define RECORDING_COLUMNS                                                                                         \
     " r.bytes AS recording_bytes, r.sha256 AS recording_sha256, r.format AS recording_format,"                    \
@@ -52,5 +62,5 @@
 /* clang-format on */
 
 extern const struct api_member api_contact_members[], api_callback_members[], api_analysis_members[],
-    api_recording_members[], api_transcript_members[];
+    api_recording_members[], api_transcript_members[], api_processing_members[];
 extern const struct api_part lead_parts[], appointment_parts[], session_parts[];

@@ -1,6 +1,7 @@
 /* api_sessions.c: visits: GET /api/v1/recordings/sessions, …/{id}, POST …/start, …/{id}/stop. */
 #include <string.h>
 
+#include "ingest/api_calls.h"
 #include "ingest/api_list.h"
 #include "ingest/api_rows.h"
 #include "ingest/api_writes.h"
@@ -53,10 +54,14 @@ static const struct statement list_all_seldom_sessions = {
 static const struct statement show_session = {
     .name = "api_show_session",
     .text = "SELECT" SESSION_COLUMNS ANALYSIS_COLUMNS ","
-            TRANSCRIPT_COLUMNS "," RECORDING_COLUMNS
+            TRANSCRIPT_COLUMNS "," RECORDING_COLUMNS ","
+            " heard.outcome AS transcribe_outcome, heard.why AS transcribe_why,"
+            " understood.outcome AS analyze_outcome, understood.why AS analyze_why"
             " FROM recording_sessions p" ANALYSIS_JOIN
             " LEFT JOIN recording_transcripts t ON t.tenant = p.tenant AND t.session_id = p.session_id"
             " LEFT JOIN session_recordings r ON r.tenant = p.tenant AND r.session_id = p.session_id"
+            LAST_OUTCOME("heard", "transcribe", "visit.recorded", "p.session_id::text", "t.session_id")
+            LAST_OUTCOME("understood", "analyze", "visit.transcribed", "p.session_id::text", "a.session_id")
             " WHERE p.session_id = $1::uuid",
     .params = 1,
 };
@@ -83,6 +88,28 @@ static const struct api_member analysis_members[] = {
     { "updated_at", API_STRING },
     { 0 },
 };
+/* How far it has come, as of a call that is over. */
+static void processing_values(const struct rows *rows, int row, const char **ret)
+{
+    const struct call_progress progress = {
+        .analyzed = row_get(rows, row, "analysis_provider"),
+        .transcribed = row_get(rows, row, "transcript_provider"),
+        .recorded = true,
+        .status = "completed",
+        .transcribe_outcome = row_get(rows, row, "transcribe_outcome"),
+        .transcribe_why = row_get(rows, row, "transcribe_why"),
+        .analyze_outcome = row_get(rows, row, "analyze_outcome"),
+        .analyze_why = row_get(rows, row, "analyze_why"),
+    };
+    struct call_processing processing = { "waiting", NULL, "the visit is not over" };
+
+    if (strcmp(row_get(rows, row, "status"), "recording") != 0)
+        processing = call_processing_of(&progress);
+    ret[0] = processing.state;
+    ret[1] = processing.stage;
+    ret[2] = processing.reason;
+}
+
 const struct api_part session_parts[] = { { NULL, "", session_members, NULL }, { 0 } };
 static const struct api_part listed_parts[] = {
     { NULL, "", session_members, NULL },
@@ -91,6 +118,7 @@ static const struct api_part listed_parts[] = {
 };
 static const struct api_part shown_parts[] = {
     { NULL, "", session_members, NULL },
+    { "processing", NULL, api_processing_members, processing_values },
     { "analysis", "analysis_", analysis_members, NULL },
     { "transcript", "transcript_", api_transcript_members, NULL },
     { "recording", "recording_", api_recording_members, NULL },

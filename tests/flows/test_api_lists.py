@@ -250,6 +250,19 @@ def test_one_visit_in_full(company):
     assert "secret" not in json.dumps(shown) and company.api().list(SESSIONS)["items"][0]["analysis"] == shown["analysis"]
 
 
+def test_how_far_a_visit_has_come(company):
+    running = company.session(company.appointment())
+    stopped = company.session(company.appointment(), status="completed", audio_url="https://x/a.wav", stopped_at=NOON + timedelta(hours=1))
+    processing = lambda session_id: tuple(company.api().get(f"{SESSIONS}/{session_id}")["processing"].values())  # noqa: E731
+    assert processing(running) == ("waiting", None, "the visit is not over")
+    assert processing(stopped) == ("transcribing", None, None)
+    company.handled(stopped, "transcribe", "visit.recorded", "rejected", "the recording is not at x any more", received_at=datetime.now(timezone.utc))
+    assert processing(stopped) == ("failed", "transcribe", "the recording is not at x any more")
+    about = {"tenant": company.tenant, "session_id": stopped}
+    company.insert("recording_transcripts", **about, provider="local", text="agent: hello", segments=[], speakers=1, words=1, source_time=NOON)
+    assert processing(stopped) == ("transcribed", None, None)
+
+
 # --- CSV -----------------------------------------------------------------------------------------------------------------
 
 
