@@ -198,6 +198,9 @@ const callbacks = () => list("To call back", "/calls", { status: "missed", callb
 const facts = pairs => make("dl", {}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false)
     .map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))))
 
+/* What is wrong, or waited for. */
+const progress = ({ state, stage, reason }) => reason && `${state}${stage ? ` at ${stage}` : ""}: ${reason}`
+
 const section = (title, ...children) => make("section", {}, make("h2", {}, title), children)
 
 /* Our own copy of the audio, fetched when it is wanted: the token may stand in no address. */
@@ -282,7 +285,7 @@ async function call(id) {
              ["When", at(found.call_at)], ["Lasted", found.duration_s === null ? null : lasted(found.duration_s)], ["Call", state(found)],
              ["Lead", badge(found.lead?.status)], ["Taken by", found.csr_user_id], ["Number called", found.tracking_number],
              ["Told by", { hook: "CallRail's webhooks", fetch: "CallRail, when it was asked", both: "CallRail's webhooks, and when it was asked" }[found.brought_by]],
-             ["Processing", found.processing.reason && `${found.processing.state} at ${found.processing.stage}: ${found.processing.reason}`],
+             ["Processing", progress(found.processing)],
          ]),
          understood(found.analysis, found.analysis && decides && correction(path, found.analysis)),
          visit && section("Appointment", facts([
@@ -333,7 +336,8 @@ const visits = parameters => list("Visits", "/recordings/sessions", parameters, 
 async function visit(id) {
     const path = `/recordings/sessions/${encodeURIComponent(id)}`, found = await read(path)
     return sheet("Visit", facts([["Began", at(found.started_at)], ["Ended", at(found.stopped_at)], ["Rep", found.rep_user_id],
-                         ["Recording", badge(found.stale ? "stale" : found.status)], ["Outcome", badge(found.analysis?.outcome)]]),
+                         ["Recording", badge(found.stale ? "stale" : found.status)], ["Outcome", badge(found.analysis?.outcome)],
+                         ["Processing", progress(found.processing)]]),
          understood(found.analysis), words(found.transcript, found.analysis, `${path}/recording`, found.recording))
 }
 

@@ -186,6 +186,14 @@ def test_who_decides_corrects_what_a_model_said(visit, company):
     assert (shown["booking_status"], shown["lead_qualification"], [*shown["corrections"]]) == ("not_booked", "hot", ["booking_status"])
 
 
+def test_a_visit_whose_recording_failed_says_why(visit, company):
+    session_id = company.session(company.appointment(), status="completed", audio_url="https://example.com/a.wav", stopped_at=NOON)
+    company.handled(session_id, "transcribe", "visit.recorded", "rejected", "the recording answered 404")
+    visitor = visit(company.token("exec"), place="#/visits").sees("Visits")
+    visitor.rows().get_by_role("link").first.click()
+    assert visitor.sees("Visit").fact("Processing") == "failed at transcribe: the recording answered 404"
+
+
 def test_times_are_those_of_the_company(visit, company):
     company.call("CALnoon" + company.tenant)
     visitor = visit(company.token("exec"), place=f"#/calls/CALnoon{company.tenant}").sees("number withheld")
