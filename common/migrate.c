@@ -12,8 +12,8 @@
 
 /* Ends with the transaction, so it works behind a pooler too.  The number is this product's, and means nothing else.
  * Whoever comes second may wait for all migrations of the first. */
-static const char begin_text[] =
-    "BEGIN; SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = '10min';"
+static const char lock_text[] =
+    "SET LOCAL lock_timeout = '10min'; SET LOCAL statement_timeout = '10min';"
     " SELECT pg_advisory_xact_lock(5077426371); SET LOCAL lock_timeout = '5s'";
 static const char exists_text[] = "SELECT to_regclass('schema_migrations') IS NOT NULL";
 static const char create_text[] =
@@ -103,7 +103,7 @@ static bool check_applied(const PGresult *applied, struct problem *why)
 /* One transaction: looks, and applies the first that is missing; *ret_more when there was one. */
 static bool migrate_one(PGconn *link, bool *ret_more, struct problem *why)
 {
-    if (!run(link, begin_text, why))
+    if (!pg_begin(link, NULL, why) || !run(link, lock_text, why))
         return false;
     CLEANUP(result_clearp) PGresult *exists = PQexec(link, exists_text);
     if (!is_done(exists)) {

@@ -11,8 +11,8 @@
 #define ATTEMPT_BYTES_MAX 128
 
 /* What clients ask for may be anything or not said: planned for what is said, it takes milliseconds instead of a look at each row. */
-static const char scope_text[] = "SELECT set_config('role', $1, true), set_config('switchboard.tenant', $2, true),"
-                                 " set_config('switchboard.person', coalesce($3, ''), true),"
+static const char scope_text[] = "SELECT set_config('switchboard.tenant', $1, true),"
+                                 " set_config('switchboard.person', coalesce($2, ''), true),"
                                  " set_config('plan_cache_mode', 'force_custom_plan', true)";
 
 struct pg_connection *pg_connection_new(const struct pg_pool_settings *settings, struct problem *why)
@@ -76,16 +76,18 @@ static void note_prepared(struct pg_connection *connection, const struct stateme
 static int send_steps(struct pg_connection *connection, const struct pg_run *run, bool prepare)
 {
     const struct statement *statement = run->statement;
-    int steps = 0;
+    int steps = 1;
 
-    if (prepare) {
-        if (!PQsendPrepare(connection->link, statement->name, statement_text(statement, &connection->scratch), 0, NULL))
+    if (!PQsendQueryPrepared(connection->link, pg_set_transaction.name, 1, &run->role, NULL, NULL, 0))
+        return 0;
+    if (run->scope != NULL) {
+        const char *values[] = { run->scope->tenant, run->scope->person };
+        if (!PQsendQueryParams(connection->link, scope_text, LENGTH(values), NULL, values, NULL, NULL, 0))
             return 0;
         steps++;
     }
-    if (run->scope != NULL) {
-        const char *values[] = { run->role != NULL ? run->role : "none", run->scope->tenant, run->scope->person };
-        if (!PQsendQueryParams(connection->link, scope_text, LENGTH(values), NULL, values, NULL, NULL, 0))
+    if (prepare) {
+        if (!PQsendPrepare(connection->link, statement->name, statement_text(statement, &connection->scratch), 0, NULL))
             return 0;
         steps++;
     }
@@ -165,7 +167,7 @@ static void fail_broken(const struct pg_run *run, PGconn *link, struct answer_st
         return;
     state->error = PG_AWAY;
     snprintf(attempt, sizeof(attempt), "could not run \"%s\"", run->statement->name);
-    pg_fail(why, attempt, *PQerrorMessage(link) != '\0' ? PQerrorMessage(link) : "Postgres did not answer in time");
+    pg_fail(why, attempt, PQerrorMessage(link));
 }
 
 /* Each step's result is followed by NULL, the pipeline's end by nothing. */
@@ -186,7 +188,7 @@ static void read_results(struct pg_connection *connection, const struct pg_run *
             step++;
         else if (status == PGRES_PIPELINE_SYNC)
             ended = true;
-        else if (status == PGRES_COMMAND_OK && prepare && step == 0)
+        else if (status == PGRES_COMMAND_OK && prepare && step == steps - 2)
             note_prepared(connection, run->statement);
         else if ((status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) && step == steps - 1)
             copy_rows(result, arena, ret);

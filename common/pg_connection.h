@@ -23,17 +23,17 @@ void pg_connection_free(struct pg_connection *connection);
 /* Nothing came on an idle connection: a server that went away has said so, or closed it, by now. */
 bool pg_connection_is_quiet(const struct pg_connection *connection);
 
-/* One statement in a transaction of its own; with `scope`, in which that and `role` are set.
+/* One statement in a transaction of its own, in which `role` and `scope` are set.
  * `ret_broken`: the connection must not be used again; `ret_stale`: what was prepared is no longer what the server has,
  * nothing was run, a new connection will do. */
 struct pg_run {
     const struct statement *statement;
     struct params params;
-    const struct pg_scope *scope;       /* NULL: neither is set */
-    const char *role;
+    const struct pg_scope *scope;       /* NULL: none */
+    const char *role;                   /* NULL: none */
 };
 enum pg_error pg_connection_run(struct pg_connection *connection, const struct pg_run *run, struct arena *arena,
                                 struct rows *ret, bool *ret_broken, bool *ret_stale, struct problem *why);
 
-/* libpq's messages have line ends, ours have not. `ret` is a problem's text. */
+/* libpq's messages have line ends, ours have not; none: the answer did not come in time. */
 void pg_fail(struct problem *why, const char *attempt, const char *message);

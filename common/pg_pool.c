@@ -253,7 +253,8 @@ static enum pg_error query(struct pg_pool *pool, const struct pg_run *run, struc
 enum pg_error pg_query(struct pg_pool *pool, const struct statement *statement, struct params params,
                        struct arena *arena, struct rows *ret, struct problem *why)
 {
-    return query(pool, &(struct pg_run){ .statement = statement, .params = params }, arena, ret, why);
+    struct pg_run run = { .statement = statement, .params = params, .role = pool->settings.role };
+    return query(pool, &run, arena, ret, why);
 }
 
 enum pg_error pg_query_as(struct pg_pool *pool, const struct pg_scope *scope, const struct statement *statement,

@@ -11,7 +11,7 @@
 #include "common/pg_connection.h"
 
 #define CONNECTION_WORDS_MAX 128        /* libpq 15 has 41 */
-#define SESSION_MS_MAX 5000
+#define FIRST_ANSWER_MS_MAX 5000
 
 /* --- errors ------------------------------------------------------------------------------------------------------- */
 
@@ -52,6 +52,8 @@ void pg_fail(struct problem *why, const char *attempt, const char *message)
     char line[sizeof(why->text)];
     size_t bytes = 0;
 
+    if (*message == '\0')
+        message = "Postgres did not answer in time";
     for (; *message != '\0' && bytes < sizeof(line) - 2; message++) {
         if (*message != '\n')
             line[bytes++] = *message;
@@ -100,11 +102,15 @@ static const struct word additions[] = {
     { "tcp_user_timeout", "10000" },
 };
 
-/* One round trip. The role is last, since what follows runs with its rights. */
-static const char session_text[] =
-    "SELECT set_config('TimeZone', 'UTC', false), set_config('lock_timeout', '5s', false),"
-    " set_config('statement_timeout', '30s', false), set_config('idle_in_transaction_session_timeout', '60s', false),"
-    " set_config('role', coalesce($1, 'none'), false)";
+/* The role is last, since what follows runs with its rights. */
+const struct statement pg_set_transaction = {
+    .name = "set_transaction",
+    .text = "SELECT set_config('TimeZone', 'UTC', true), set_config('lock_timeout', '5s', true),"
+            " set_config('statement_timeout', '30s', true),"
+            " set_config('idle_in_transaction_session_timeout', '60s', true),"
+            " set_config('role', coalesce($1, 'none'), true)",
+    .params = 1,
+};
 
 struct words {
     const char *keywords[CONNECTION_WORDS_MAX + 1];
@@ -177,21 +183,31 @@ bool pg_wait(PGconn *connection, int64_t timeout_ms)
     return PQstatus(connection) == CONNECTION_OK;
 }
 
-/* Time zone, time-outs, role; true when it is as it should be. */
-static bool set_session(PGconn *connection, const char *role)
+/* True when what was sent has succeeded. */
+static bool is_answered(PGconn *connection)
 {
     bool done = false;
 
-    if (!PQsendQueryParams(connection, session_text, 1, NULL, &role, NULL, NULL, 0))
-        return false;
-    while (pg_wait(connection, SESSION_MS_MAX)) {
+    while (pg_wait(connection, FIRST_ANSWER_MS_MAX)) {
         PGresult *result = PQgetResult(connection);
         if (result == NULL)
             return done;
-        done = PQresultStatus(result) == PGRES_TUPLES_OK;
+        done = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
         PQclear(result);
     }
     return false;
+}
+
+static bool set_transaction(PGconn *connection, const char *role)
+{
+    return PQsendQueryPrepared(connection, pg_set_transaction.name, 1, &role, NULL, NULL, 0) && is_answered(connection);
+}
+
+/* In a transaction that does nothing else: whether the role can be taken. */
+static bool try_role(PGconn *connection, const char *role)
+{
+    return PQsendPrepare(connection, pg_set_transaction.name, pg_set_transaction.text, 0, NULL) &&
+           is_answered(connection) && set_transaction(connection, role);
 }
 
 PGconn *pg_connect(const struct pg_pool_settings *settings, struct problem *why)
@@ -201,11 +217,20 @@ PGconn *pg_connect(const struct pg_pool_settings *settings, struct problem *why)
     if (link == NULL)
         return NULL;
     PQsetNoticeProcessor(link, tell_notice, NULL);
-    if (PQstatus(link) == CONNECTION_OK && set_session(link, settings->role))
+    if (PQstatus(link) == CONNECTION_OK && try_role(link, settings->role))
         return link;
     pg_fail(why, "could not connect to Postgres", PQerrorMessage(link));
     PQfinish(link);
     return NULL;
+}
+
+bool pg_begin(PGconn *connection, const char *role, struct problem *why)
+{
+    bool begun = PQsendQuery(connection, "BEGIN") && is_answered(connection) && set_transaction(connection, role);
+
+    if (!begun)
+        pg_fail(why, "could not begin a transaction", PQerrorMessage(connection));
+    return begun;
 }
 
 /* --- arrays ---------------------------------------------------------------------------------------------------------- */

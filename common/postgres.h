@@ -1,12 +1,14 @@
 /* postgres.h: the only place that talks to libpq: statements as named constants, a pool of connections, rows as text.
  *
  * A statement is prepared once per connection under its name.  Parameters are text (NULL is SQL NULL) and typed in the
- * statement where Postgres cannot tell ($1::timestamptz).  Every connection sets lock, statement, idle-in-transaction and
- * TCP time-outs, `TimeZone=UTC`, and takes the role given to the pool.
+ * statement where Postgres cannot tell ($1::timestamptz).
  *
- * What DATABASE_URL or libpq's environment says of a connection stands; ours is added where they say nothing.  Behind PgBouncer
- * (1.21 or newer, max_prepared_statements > 0) in transaction mode, sessions share server connections, so there each stage needs a
- * DATABASE_URL with a login of its own.  Passwords are never told. */
+ * Every transaction sets the role given to the pool, `TimeZone=UTC`, and lock, statement and idle-in-transaction time-outs, and
+ * they end with it.  Nothing is set in a session, so it does not matter on which server connection the next transaction is:
+ * PgBouncer in transaction mode may stand between (deploy/README.md says which, and how).
+ *
+ * What DATABASE_URL or libpq's environment says of a connection (TCP time-outs, names) stands; ours is added where they say
+ * nothing.  Passwords are never told. */
 #pragma once
 
 #include "common/arena.h"
@@ -91,8 +93,13 @@ struct pg_scope {
 enum pg_error pg_query_as(struct pg_pool *pool, const struct pg_scope *scope, const struct statement *statement,
                           struct params params, struct arena *arena, struct rows *ret, struct problem *why);
 
-/* A connection of one's own, for what needs one (the committer, the ledger reader).  Not pooled; NULL when it fails. */
+/* A connection of one's own, for what needs one (the committer, the ledger reader).  Not pooled; NULL when it fails, also when the
+ * role cannot be taken.  `pg_set_transaction` is prepared on it. */
 PGconn *pg_connect(const struct pg_pool_settings *settings, struct problem *why);
+/* The first statement of every transaction; its parameter is the role (NULL: none). */
+extern const struct statement pg_set_transaction;
+/* BEGIN and that, outside of a pipeline. */
+bool pg_begin(PGconn *connection, const char *role, struct problem *why);
 /* Sends what is unsent and waits until PQgetResult() will not block; false: the connection broke, or the time is over (a server
  * that hangs answers TCP, so nothing else would notice).  Either way the connection is of no more use. */
 bool pg_wait(PGconn *connection, int64_t timeout_ms);

@@ -297,6 +297,7 @@ static void add_steps(struct committer *committer)
     batch_begin(&committer->emitted);
     batch_begin(&committer->asks);
     STEP(committer, OF_GROUP, begin_group);
+    STEP(committer, OF_GROUP, pg_set_transaction, runtime.role);
     for (int i = 0; i < committer->count; i++) {
         const struct work *work = committer->works[i];
         if (work->resumed)
@@ -368,7 +369,7 @@ static bool connect_committer(struct committer *committer, struct commit_failure
 {
     struct pg_pool_settings settings = {
         .url = daemon_settings()->database_url, .role = runtime.role, .application_name = runtime.stage->name };
-    memset(committer->prepared, 0, sizeof(committer->prepared));
+    is_prepared(committer, &pg_set_transaction, true);      /* it comes with the connection */
     committer->connection = pg_connect(&settings, &failure->why);
     if (committer->connection && PQenterPipelineMode(committer->connection))
         return true;
@@ -421,8 +422,7 @@ static bool run_steps(struct committer *committer, const struct step *steps, int
 
 static int send_prepare(struct committer *committer, const struct step *step)
 {
-    const char *text = statement_text(step->statement, &committer->scratch);
-    return PQsendPrepare(committer->connection, step->statement->name, text, 0, NULL);
+    return PQsendPrepare(committer->connection, step->statement->name, statement_text(step->statement, &committer->scratch), 0, NULL);
 }
 
 static int send_execute(struct committer *committer, const struct step *step)

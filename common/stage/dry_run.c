@@ -29,7 +29,8 @@
 #define ASKS_MAX         64
 /* Others wait for what this holds: never for long. */
 #define TIMEOUTS                                                                                                       \
-    "SET statement_timeout = '5s'; SET lock_timeout = '1s'; SET idle_in_transaction_session_timeout = '10s'"
+    "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s';"                                               \
+    " SET LOCAL idle_in_transaction_session_timeout = '10s'"
 /* Of every row, and of no interest: that it was written, not what. */
 #define BOOKKEEPING "'updated_at', 'version', 'run'"
 
@@ -48,7 +49,7 @@ struct noted_ask {
 
 struct dry_run {
     PGconn *inside; /* the transaction: what the handler reads, and what it describes */
-    PGconn *outside;
+    PGconn *outside; /* another: the rows as they are */
     struct work *work;
     struct change changes[CHANGES_MAX];
     int change_count;
@@ -75,14 +76,15 @@ static bool command(PGconn *connection, const char *text, struct problem *why)
 
 static PGconn *connect_dry(struct problem *why)
 {
-    PGconn *connection = pg_connect(&(struct pg_pool_settings){ .url = daemon_settings()->database_url,
-                                                                .role = runtime.role,
-                                                                .application_name = "dry-run" },
-                                    why);
-    if (!connection || command(connection, TIMEOUTS, why))
-        return connection;
-    PQfinish(connection);
-    return NULL;
+    return pg_connect(&(struct pg_pool_settings){ .url = daemon_settings()->database_url,
+                                                  .role = runtime.role,
+                                                  .application_name = "dry-run" },
+                      why);
+}
+
+static bool begin(PGconn *connection, struct problem *why)
+{
+    return pg_begin(connection, runtime.role, why) && command(connection, TIMEOUTS, why);
 }
 
 static bool query(PGconn *connection, const char *text, struct params params, struct arena *arena, struct rows *ret,
@@ -421,9 +423,9 @@ static bool try_event(struct dry_run *dry, struct text line, struct buf *out, st
     } else {
         work.message_key = text_of(work.event.subject);
         work_begin_run(&work);
-        done = command(dry->inside, "BEGIN", why);
+        done = begin(dry->inside, why) && begin(dry->outside, why);
         const char *outcome = done ? handle(dry, &reason) : NULL;
-        done = done && command(dry->inside, "ROLLBACK", why);
+        done = done && command(dry->inside, "ROLLBACK", why) && command(dry->outside, "ROLLBACK", why);
         if (done)
             write_answer(out, dry, outcome, reason.text);
     }

@@ -46,6 +46,12 @@ static const struct statement find_emitted = {
     .params = 2,
 };
 
+/* A plan made at midnight, while the day's partition is empty, would read it all for the rest of the day. */
+static const struct statement plan_by_index = {
+    .name = "runtime_plan_by_index",
+    .text = "SELECT set_config('enable_seqscan', 'off', true)",
+};
+
 struct lookup {
     PGconn *connection;
     struct work *works[LOOKUP_BATCH_MAX];
@@ -70,11 +76,9 @@ static bool connect_ledger(struct lookup *lookup, struct problem *why)
     lookup->connection = pg_connect(&settings, why);
     if (!lookup->connection)
         return false;
-    /* a plan made at midnight, while the day's partition is empty, would read it all for the rest of the day */
-    PQclear(PQexec(lookup->connection, "SET enable_seqscan = off"));
-    if (prepare(lookup->connection, &find_handled, why) && prepare(lookup->connection, &find_parked, why)
-        && prepare(lookup->connection, &find_crashes, why) && prepare(lookup->connection, &find_erased, why)
-        && prepare(lookup->connection, &find_emitted, why)
+    if (prepare(lookup->connection, &plan_by_index, why) && prepare(lookup->connection, &find_handled, why)
+        && prepare(lookup->connection, &find_parked, why) && prepare(lookup->connection, &find_crashes, why)
+        && prepare(lookup->connection, &find_erased, why) && prepare(lookup->connection, &find_emitted, why)
         && (PQenterPipelineMode(lookup->connection) || fail(why, "could not set up the ledger's connection")))
         return true;
     PQfinish(lookup->connection);
@@ -169,8 +173,9 @@ static void note_emitted(struct lookup *lookup, PGresult *result)
 struct question {
     const struct statement *statement;
     const char *const *params;
-    void (*note)(struct lookup *lookup, PGresult *result);
+    void (*note)(struct lookup *lookup, PGresult *result);      /* NULL: there is nothing to note */
 };
+#define FIRST_QUESTIONS { &pg_set_transaction, (const char *[]){ runtime.role }, NULL }, { &plan_by_index, NULL, NULL }
 
 static PGresult *next_result(struct lookup *lookup)
 {
@@ -193,9 +198,9 @@ static bool ask_ledger(struct lookup *lookup, const struct question *questions, 
     for (int i = 0; i < count && done; i++) {
         PGresult *result = next_result(lookup);
         done = PQresultStatus(result) == PGRES_TUPLES_OK;
-        if (done)
+        if (done && questions[i].note)
             questions[i].note(lookup, result);
-        else
+        else if (!done)
             fail(why, "could not look into the ledger (\"%s\"): %s", questions[i].statement->name, PQerrorMessage(lookup->connection));
         PQclear(result);
         if (done && (result = PQgetResult(lookup->connection))) {   /* the NULL after each */
@@ -234,6 +239,7 @@ static bool look_up(struct lookup *lookup, struct problem *why)
     char crashes_max[8];
     snprintf(crashes_max, sizeof(crashes_max), "%d", CRASHES_MAX);
     const struct question questions[] = {
+        FIRST_QUESTIONS,
         { &find_handled, (const char *[]){ stage, ids }, note_handled },
         { &find_parked, (const char *[]){ stage, ids, lookup->subjects.at }, note_parked },
         { &find_crashes, (const char *[]){ stage, ids, crashes_max }, note_crashes },
@@ -244,7 +250,8 @@ static bool look_up(struct lookup *lookup, struct problem *why)
     bool resend = false;
     for (int i = 0; i < lookup->count; i++)
         resend = resend || (lookup->works[i]->from_ledger && !lookup->works[i]->skipped);
-    return !resend || ask_ledger(lookup, &(struct question){ &find_emitted, (const char *[]){ stage, ids }, note_emitted }, 1, why);
+    const struct question resends[] = { FIRST_QUESTIONS, { &find_emitted, (const char *[]){ stage, ids }, note_emitted } };
+    return !resend || ask_ledger(lookup, resends, LENGTH(resends), why);
 }
 
 /* Lock held. */

@@ -236,7 +236,7 @@ static bool erase_later(struct person *person, struct report *report, struct pro
     struct person_files files;
 
     nanosleep(&(struct timespec){ .tv_sec = SETTLE_MS / 1000 }, NULL);
-    if (!person_run(person, "BEGIN", why) || !look(person, &later, &files, why) ||
+    if (!person_begin(person, why) || !look(person, &later, &files, why) ||
         !erase_once(person, &later, &files, why) || !person_run(person, "COMMIT", why))
         return false;
     for (size_t i = 0; i < later.line_count; i++)

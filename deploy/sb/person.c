@@ -146,11 +146,21 @@ static bool name_read(struct person *person, const char *given, struct problem *
     return true;
 }
 
+bool person_begin(struct person *person, struct problem *why)
+{
+    char time_outs[128];
+
+    snprintf(time_outs, sizeof(time_outs),
+             "SET LOCAL statement_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d", PERSON_STATEMENT_MS,
+             PERSON_STATEMENT_MS);
+    return pg_begin(person->connection, NULL, why) && person_run(person, time_outs, why);
+}
+
 static bool find_person(struct person *person, struct problem *why)
 {
     static const char *const finders[] = { find_users, find_contacts, find_calls, find_clients, find_meetings };
 
-    if (!person_run(person, "BEGIN", why) || !person_run(person, make_sets, why))
+    if (!person_begin(person, why) || !person_run(person, make_sets, why))
         return false;
     for (size_t i = 0; i < LENGTH(finders); i++) {
         PGresult *result = person_query(person, finders[i], PARAMS(person->value, person->kind), why);
@@ -164,15 +174,22 @@ static bool find_person(struct person *person, struct problem *why)
            person_run(person, "ANALYZE person_subjects; ANALYZE person_addresses; ANALYZE person_calls", why);
 }
 
+/* The sets are a session's, and two transactions look into them. A pooler gives a process number that is no server's. */
+static bool is_direct(struct person *person, struct problem *why)
+{
+    int64_t server = person_count(person, "SELECT pg_backend_pid()", why);
+
+    return server >= 0 && (server == PQbackendPID(person->connection) ||
+                           fail(why, "a pooler stands before Postgres, and this needs a session of its own: give it a "
+                                     "DATABASE_URL that leads to Postgres itself"));
+}
+
 static bool person_connect(struct person *person, struct problem *why)
 {
     struct pg_pool_settings settings = { .url = person->settings.database_url, .application_name = "sb" };
-    char time_outs[128];
 
     person->connection = pg_connect(&settings, why);
-    snprintf(time_outs, sizeof(time_outs), "SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d",
-             PERSON_STATEMENT_MS, PERSON_STATEMENT_MS);
-    return person->connection && person_run(person, time_outs, why);
+    return person->connection && is_direct(person, why);
 }
 
 int person_open(struct person *person, const char *given, char **argv)

@@ -56,6 +56,8 @@ void person_close(struct person *person); /* rolls back what was not committed *
 PGresult *person_query(struct person *person, const char *text, struct params params, struct problem *why);
 /* As person_query, for one that has no rows to give. */
 bool person_run(struct person *person, const char *text, struct problem *why);
+/* The first transaction is begun when it is opened. */
+bool person_begin(struct person *person, struct problem *why);
 /* Its first value as a number; -1: `why`. */
 int64_t person_count(struct person *person, const char *text, struct problem *why);
 

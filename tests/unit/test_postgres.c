@@ -202,6 +202,34 @@ static void test_session(void **state)
     pg_pool_free(pool);
 }
 
+static char *who_of(PGconn *connection)
+{
+    PGresult *result = PQexec(connection, "SELECT concat_ws(' ', current_user, current_setting('TimeZone'),"
+                                          " current_setting('lock_timeout'), current_setting('statement_timeout'))");
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    char *who = arena_copy(arena, PQgetvalue(result, 0, 0));
+    PQclear(result);
+    return who;
+}
+
+/* Behind a pooler the session is everybody's. */
+static void test_nothing_stays_in_the_session(void **state)
+{
+    (void)state;
+    struct problem why;
+    struct pg_pool_settings settings = { .url = url, .role = "switchboard_ingest", .application_name = "test_postgres" };
+    PGconn *plain = PQconnectdb(url), *ours = pg_connect(&settings, &why);
+
+    assert_non_null(ours);
+    assert_string_equal(who_of(ours), who_of(plain));
+    assert_true(pg_begin(ours, settings.role, &why));
+    assert_string_equal(who_of(ours), "switchboard_ingest UTC 5s 30s");
+    PQclear(PQexec(ours, "COMMIT"));
+    assert_string_equal(who_of(ours), who_of(plain));
+    PQfinish(ours);
+    PQfinish(plain);
+}
+
 static void test_tenant(void **state)
 {
     (void)state;
@@ -450,6 +478,7 @@ int main(void)
     };
     const struct CMUnitTest with_server[] = {
         cmocka_unit_test(test_migrations), cmocka_unit_test(test_rows),   cmocka_unit_test(test_session),
+        cmocka_unit_test(test_nothing_stays_in_the_session),
         cmocka_unit_test(test_tenant),     cmocka_unit_test(test_errors), cmocka_unit_test(test_broken_connections),
         cmocka_unit_test(test_pool_is_shared), cmocka_unit_test(test_wait_has_an_end),
     };
