@@ -247,7 +247,8 @@ static enum pg_error query(struct pg_pool *pool, const struct pg_run *run, struc
         if (stale)
             retire_all(pool);
     }
-    return error;
+    /* a pooler's connections have the old plan for as long as they live */
+    return stale ? PG_AWAY : error;
 }
 
 enum pg_error pg_query(struct pg_pool *pool, const struct statement *statement, struct params params,

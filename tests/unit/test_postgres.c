@@ -144,6 +144,11 @@ static const struct statement read_things = { .name = "read_things", .text = "SE
 static const struct statement widen_things = { .name = "widen_things",
                                                .text = "ALTER TABLE things ADD COLUMN name text" };
 static const struct statement drop_things = { .name = "drop_things", .text = "DROP TABLE things" };
+static const struct statement make_stale = {
+    .name = "make_stale",
+    .text = "CREATE FUNCTION stale() RETURNS integer LANGUAGE plpgsql AS $$"
+            " BEGIN RAISE EXCEPTION 'as a pooler that lost what was prepared' USING ERRCODE = '26000'; END $$" };
+static const struct statement be_stale = { .name = "be_stale", .text = "SELECT stale()" };
 static const struct statement forget = { .name = "forget", .text = "DEALLOCATE ALL" };
 static const struct statement no_table = { .name = "no_table", .text = "SELECT * FROM nowhere" };
 static const struct statement no_number = { .name = "no_number", .text = "SELECT $1::integer", .params = 1 };
@@ -277,6 +282,9 @@ static void test_errors(void **state)
     assert_int_equal(rows.columns, 3);
     query(pool, &forget, PARAMS(), &rows);
     query(pool, &read_things, PARAMS(), &rows);
+    /* one that a new connection has, too, is no fault of the statement */
+    query(pool, &make_stale, PARAMS(), &rows);
+    assert_int_equal(pg_query(pool, &be_stale, PARAMS(), arena, &rows, &why), PG_AWAY);
     query(pool, &drop_things, PARAMS(), &rows);
     pg_pool_free(pool);
 }
