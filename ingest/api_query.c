@@ -213,8 +213,6 @@ bool calls_query_read(const char *url, struct arena *arena, struct calls_query *
         return fail_at(why, names[CALLBACK], "must be open or done");
     if (values[SEARCH] && strlen(values[SEARCH]) > API_SEARCH_BYTES_MAX)
         return fail_at(why, names[SEARCH], "must have at most %d bytes", API_SEARCH_BYTES_MAX);
-    if (values[SEARCH] && !text_is_utf8(text_of(values[SEARCH])))
-        return fail_at(why, names[SEARCH], "must be text in UTF-8");
     ret->status = values[STATUS];
     ret->callback = values[CALLBACK];
     ret->from = values[FROM];

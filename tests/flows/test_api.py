@@ -345,7 +345,7 @@ def test_what_sql_is_made_of_is_only_text(company, ingest, text):
 @pytest.mark.parametrize(("query", "parameter"), [
     ("limit=0", "limit"), ("limit=201", "limit"), ("limit=ten", "limit"), ("limit=5&limit=6", "limit"), ("status=done", "status"),
     ("from=2026-02-30", "from"), ("to=2026-02-30", "to"), ("from=2026-02-02&to=2026-02-01", "to"), ("cursor=abc", "cursor"), ("q=" + "a" * 201, "q"),
-    ("q=a%00b", "q"), ("q=caf%E9", "q"), ("page=2", "page"), ("tenant=*", "tenant"), ("LIMIT=5", "LIMIT"), ("q=%zz", None), ("%F0%28=1", "?(")])
+    ("q=a%00b", "q"), ("page=2", "page"), ("tenant=*", "tenant"), ("LIMIT=5", "LIMIT"), ("q=%zz", None), ("%F0%28=1", "?(")])
 def test_wrong_parameters_are_named(company, ingest, query, parameter):
     status, content_type, problem = ask_raw(ingest.url, f"{LIST}?{query}", company.token())
     assert (status, content_type) == (422, "application/problem+json")
