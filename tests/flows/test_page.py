@@ -187,8 +187,8 @@ def test_who_decides_corrects_what_a_model_said(visit, company):
 
 
 def test_a_visit_whose_recording_failed_says_why(visit, company):
-    session_id = company.session(company.appointment(), status="completed", audio_url="https://example.com/a.wav", stopped_at=NOON, created_at=NOON)
-    company.handled(session_id, "transcribe", "visit.recorded", "rejected", "the recording answered 404")
+    session_id = company.session(company.appointment(), status="completed", audio_url="https://example.com/a.wav", stopped_at=NOON)
+    company.handled(session_id, "transcribe", "visit.recorded", "rejected", "the recording answered 404", received_at=datetime.now(timezone.utc))
     visitor = visit(company.token("exec"), place="#/visits").sees("Visits")
     visitor.rows().get_by_role("link").first.click()
     assert visitor.sees("Visit").fact("Processing") == "failed at transcribe: the recording answered 404"
