@@ -273,7 +273,9 @@ def test_a_visit_is_recorded_and_goes_on_its_way(company, topics):
     assert (event["tenant"], event["type"], event["correlationid"]) == (company.tenant, "visit.recorded", started["session_id"])
     assert row(company, "recording_sessions", tenant=company.tenant)["audio_url"] == AUDIO
     shown = api.get(f"{SESSIONS}/{started['session_id']}")
-    assert shown == {**stopped, "analysis": None, "transcript": None, "recording": None} and AUDIO not in json.dumps(shown)
+    processing = {"state": "transcribing", "stage": None, "reason": None}
+    assert shown == {**stopped, "processing": processing, "analysis": None, "transcript": None, "recording": None}
+    assert AUDIO not in json.dumps(shown)
 
 
 def test_stopping_twice_answers_the_same_as_once(company, topics):

@@ -15,7 +15,7 @@ from io import BytesIO
 import pytest
 from call_pipeline import ADMIN, BOOKED, HOT, recording
 from call_pipeline import pipeline, process, started, the_next_call_is_handled  # noqa: F401 (fixtures)
-from environment import ROOT
+from environment import ROOT, wait_until
 
 AUDIO = ROOT.parent / "shared" / "audio"
 SETTINGS = {
@@ -33,7 +33,8 @@ def is_a_dead_letter(pipeline, stage, call_id, event_type, reason, pointer=None)
     assert reason in dead["reason"] and dead.get("pointer") == pointer, dead
     settled = pipeline.settled(stage, call_id, event_type)
     assert (settled["outcome"], settled["why"]) == ("rejected", dead["reason"])
-    assert json.loads(dead["event"]) in [event for event in pipeline.events(call_id) if event["type"] == event_type]
+    wait_until(lambda: json.loads(dead["event"]) in [event for event in pipeline.events(call_id) if event["type"] == event_type],
+               "the event that it holds, on its topic")
 
 
 # --- recordings
