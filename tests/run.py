@@ -5,7 +5,7 @@
     flows     the stories: the daemons built with AddressSanitizer, real Kafka and Postgres, the provider sandbox
     faults    one round under fire from FAULTS_SEED (7): processes killed and frozen, Kafka, Postgres and providers away; nothing lost,
               nothing twice, nothing stuck (tests/faults/README.md)
-    fuzz      each fuzzer for FUZZ_SECONDS (40) from its kept corpus: two at a time and at the lowest priority, beside the other parts,
+    fuzz      each fuzzer for FUZZ_SECONDS (30) from its kept corpus: two at a time and at the lowest priority, beside the other parts,
               which often wait
 
 Ends with "N passed, N failed" of all parts together; what skips says why."""
@@ -138,21 +138,21 @@ def pytest_once(count, arguments, environment):
 def threads(count):
     for program in unit_programs(BUILD / "thread"):
         run_unit(program, count)
-    run_pytest(count, ["tests/flows/test_stage.py", "tests/flows/test_ingest.py"], "-n", "2", SWITCHBOARD_BUILD=str(BUILD / "thread"))
+    run_pytest(count, ["tests/flows/test_stage.py", "tests/flows/test_ingest.py"], "-n", "3", SWITCHBOARD_BUILD=str(BUILD / "thread"))
 
 
 def flows(count, build=BUILD / "address-undefined"):
-    """Four files at a time, each worker with a Kafka and a Postgres of its own: they mostly wait.  A file's daemons live as long as its
+    """Five files at a time, each worker with a Kafka and a Postgres of its own: they mostly wait.  A file's daemons live as long as its
     tests, so it stays with one worker; the longest come first, so that none of them is alone at the end."""
     files = {path.stem.removeprefix("test_"): path for path in sorted((ROOT / "tests" / "flows").glob("test_*.py"))}
     longest_first = [files.pop(name) for name in LONG_FILES] + list(files.values())
-    run_pytest(count, longest_first, "-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", SWITCHBOARD_BUILD=str(build))
+    run_pytest(count, longest_first, "-n", "5", "--dist", "loadfile", "--no-loadscope-reorder", SWITCHBOARD_BUILD=str(build))
 
 
 def faults(count):
     """A failing round is not tried again: it says its seed."""
     build = {"SWITCHBOARD_BUILD": str(BUILD / "faults")}
-    run_pytest(count, ["tests/faults"], "-n", "3", **build)
+    run_pytest(count, ["tests/faults"], "-n", "4", **build)
     done = subprocess.run([sys.executable, "tests/faults/fire.py", "--short", "--seed", os.environ.get("FAULTS_SEED", "7")],
                           env={**os.environ, **build}, cwd=ROOT)
     count.add(*((1, 0) if done.returncode == 0 else (0, 1)))
@@ -166,7 +166,7 @@ def fuzz_once(program, found, *arguments):
 
 def fuzz_one(program, tries=2):
     """What it said, and whether it found nothing.  What fails and then does not with the same input is tried once more."""
-    seconds = os.environ.get("FUZZ_SECONDS", "40")
+    seconds = os.environ.get("FUZZ_SECONDS", "30")
     corpus = ROOT / "tests" / "fuzz" / "corpus" / program.name.removeprefix("fuzz_")
     with tempfile.TemporaryDirectory() as found:
         done = fuzz_once(program, found, f"-max_total_time={seconds}", found, *([corpus] if corpus.is_dir() else []))
