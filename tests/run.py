@@ -5,7 +5,7 @@
     flows     the stories: the daemons built with AddressSanitizer, real Kafka and Postgres, the provider sandbox
     faults    one round under fire from FAULTS_SEED (7): processes killed and frozen, Kafka, Postgres and providers away; nothing lost,
               nothing twice, nothing stuck (tests/faults/README.md)
-    fuzz      each fuzzer for FUZZ_SECONDS (30) from its kept corpus: two at a time and at the lowest priority, beside the other parts,
+    fuzz      each fuzzer for FUZZ_SECONDS (20) from its kept corpus: two at a time and at the lowest priority, beside the other parts,
               which often wait
 
 Ends with "N passed, N failed" of all parts together; what skips says why."""
@@ -150,11 +150,13 @@ def flows(count, build=BUILD / "address-undefined"):
 
 
 def faults(count):
-    """A failing round is not tried again: it says its seed."""
+    """The harness's own tests run beside the round.  A failing round is not tried again: it says its seed."""
     build = {"SWITCHBOARD_BUILD": str(BUILD / "faults")}
-    run_pytest(count, ["tests/faults"], "-n", "4", **build)
-    done = subprocess.run([sys.executable, "tests/faults/fire.py", "--short", "--seed", os.environ.get("FAULTS_SEED", "7")],
-                          env={**os.environ, **build}, cwd=ROOT)
+    with ThreadPoolExecutor(1) as beside:
+        own = beside.submit(run_pytest, count, ["tests/faults"], "-n", "2", **build)
+        done = subprocess.run([sys.executable, "tests/faults/fire.py", "--short", "--seed", os.environ.get("FAULTS_SEED", "7")],
+                              env={**os.environ, **build}, cwd=ROOT)
+        own.result()
     count.add(*((1, 0) if done.returncode == 0 else (0, 1)))
 
 
@@ -166,7 +168,7 @@ def fuzz_once(program, found, *arguments):
 
 def fuzz_one(program, tries=2):
     """What it said, and whether it found nothing.  What fails and then does not with the same input is tried once more."""
-    seconds = os.environ.get("FUZZ_SECONDS", "30")
+    seconds = os.environ.get("FUZZ_SECONDS", "20")
     corpus = ROOT / "tests" / "fuzz" / "corpus" / program.name.removeprefix("fuzz_")
     with tempfile.TemporaryDirectory() as found:
         done = fuzz_once(program, found, f"-max_total_time={seconds}", found, *([corpus] if corpus.is_dir() else []))
