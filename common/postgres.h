@@ -46,7 +46,7 @@ struct pg_pool;
 
 struct pg_pool_settings {
     const char *url;                /* DATABASE_URL: anything libpq takes */
-    const char *role;               /* SET ROLE after connecting; NULL: none */
+    const char *role;               /* of every transaction; NULL: none */
     const char *application_name;   /* seen in pg_stat_activity */
     int connections_max;
     int64_t wait_ms_max;            /* for a free connection, then PG_AWAY */

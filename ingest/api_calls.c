@@ -41,8 +41,7 @@
     " a.corrections AS analysis_corrections,"                                                                     \
     " a.provider AS analysis_provider, a.model AS analysis_model, a.prompt_version AS analysis_prompt_version,"   \
     " " UTC("a.updated_at") " AS analysis_updated_at, t.call_id IS NOT NULL AS transcribed,"                      \
-    " heard.outcome AS transcribe_outcome, heard.why AS transcribe_why,"                                          \
-    " understood.outcome AS analyze_outcome, understood.why AS analyze_why"
+    LAST_OUTCOME_COLUMNS
 
 #define CALL_JOINS                                                                                                \
     " LEFT JOIN contact_cards cc ON cc.tenant = p.tenant AND cc.contact_id = p.contact_id"                        \
@@ -207,23 +206,29 @@ static bool is_true(const char *value)
     return is(value, "t");
 }
 
-static void processing_values(const struct rows *rows, int row, const char **ret)
+void call_processing_show(const struct rows *rows, int row, struct call_progress progress, const char **ret)
 {
-    const struct call_progress progress = {
-        .analyzed = row_get(rows, row, "analysis_provider"),
-        .transcribed = is_true(row_get(rows, row, "transcribed")),
-        .recorded = is_true(row_get(rows, row, "recorded")),
-        .status = row_get(rows, row, "status"),
-        .transcribe_outcome = row_get(rows, row, "transcribe_outcome"),
-        .transcribe_why = row_get(rows, row, "transcribe_why"),
-        .analyze_outcome = row_get(rows, row, "analyze_outcome"),
-        .analyze_why = row_get(rows, row, "analyze_why"),
-    };
+    progress.transcribe_outcome = row_get(rows, row, "transcribe_outcome");
+    progress.transcribe_why = row_get(rows, row, "transcribe_why");
+    progress.analyze_outcome = row_get(rows, row, "analyze_outcome");
+    progress.analyze_why = row_get(rows, row, "analyze_why");
     const struct call_processing processing = call_processing_of(&progress);
 
     ret[0] = processing.state;
     ret[1] = processing.stage;
     ret[2] = processing.reason;
+}
+
+static void processing_values(const struct rows *rows, int row, const char **ret)
+{
+    call_processing_show(rows, row,
+                         (struct call_progress){
+                             .analyzed = row_get(rows, row, "analysis_provider"),
+                             .transcribed = is_true(row_get(rows, row, "transcribed")),
+                             .recorded = is_true(row_get(rows, row, "recorded")),
+                             .status = row_get(rows, row, "status"),
+                         },
+                         ret);
 }
 
 /* --- what is shown --------------------------------------------------------------------------------------- */

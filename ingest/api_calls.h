@@ -1,7 +1,7 @@
-/* api_calls.h: how far a call has come, as GET /api/v1/calls shows it. */
+/* api_calls.h: how far a call has come, as GET /api/v1/calls shows it; and a visit that is over, which takes the same way. */
 #pragma once
 
-#include <stdbool.h>
+#include "common/postgres.h"
 
 /* What is known of it: its rows, and how its two events ended last (the ledger). */
 struct call_progress {
@@ -18,3 +18,5 @@ struct call_processing {
 };
 
 struct call_processing call_processing_of(const struct call_progress *progress);
+/* The same as api_processing_members has it; how the events ended is read from LAST_OUTCOME_COLUMNS (api_rows.h). */
+void call_processing_show(const struct rows *rows, int row, struct call_progress progress, const char **ret);

@@ -48,6 +48,10 @@
     " AND e.day >= (p.created_at AT TIME ZONE 'UTC')::date - 1 AND " in_row " IS NULL"                            \
     " ORDER BY e.run DESC, e.committed_at DESC LIMIT 1) " name " ON true"
 
+#define LAST_OUTCOME_COLUMNS                                                                                      \
+    " heard.outcome AS transcribe_outcome, heard.why AS transcribe_why,"                                          \
+    " understood.outcome AS analyze_outcome, understood.why AS analyze_why"
+
 /* Of our copy of the audio `r`, and of what was heard in it, `t`. */
 #define RECORDING_COLUMNS                                                                                         \
     " r.bytes AS recording_bytes, r.sha256 AS recording_sha256, r.format AS recording_format,"                    \

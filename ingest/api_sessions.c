@@ -54,9 +54,7 @@ static const struct statement list_all_seldom_sessions = {
 static const struct statement show_session = {
     .name = "api_show_session",
     .text = "SELECT" SESSION_COLUMNS ANALYSIS_COLUMNS ","
-            TRANSCRIPT_COLUMNS "," RECORDING_COLUMNS ","
-            " heard.outcome AS transcribe_outcome, heard.why AS transcribe_why,"
-            " understood.outcome AS analyze_outcome, understood.why AS analyze_why"
+            TRANSCRIPT_COLUMNS "," RECORDING_COLUMNS "," LAST_OUTCOME_COLUMNS
             " FROM recording_sessions p" ANALYSIS_JOIN
             " LEFT JOIN recording_transcripts t ON t.tenant = p.tenant AND t.session_id = p.session_id"
             " LEFT JOIN session_recordings r ON r.tenant = p.tenant AND r.session_id = p.session_id"
@@ -91,23 +89,20 @@ static const struct api_member analysis_members[] = {
 /* How far it has come, as of a call that is over. */
 static void processing_values(const struct rows *rows, int row, const char **ret)
 {
-    const struct call_progress progress = {
-        .analyzed = row_get(rows, row, "analysis_provider"),
-        .transcribed = row_get(rows, row, "transcript_provider"),
-        .recorded = true,
-        .status = "completed",
-        .transcribe_outcome = row_get(rows, row, "transcribe_outcome"),
-        .transcribe_why = row_get(rows, row, "transcribe_why"),
-        .analyze_outcome = row_get(rows, row, "analyze_outcome"),
-        .analyze_why = row_get(rows, row, "analyze_why"),
-    };
-    struct call_processing processing = { "waiting", NULL, "the visit is not over" };
-
-    if (strcmp(row_get(rows, row, "status"), "recording") != 0)
-        processing = call_processing_of(&progress);
-    ret[0] = processing.state;
-    ret[1] = processing.stage;
-    ret[2] = processing.reason;
+    if (strcmp(row_get(rows, row, "status"), "recording") == 0) {
+        ret[0] = "waiting";
+        ret[1] = NULL;
+        ret[2] = "the visit is not over";
+        return;
+    }
+    call_processing_show(rows, row,
+                         (struct call_progress){
+                             .analyzed = row_get(rows, row, "analysis_provider"),
+                             .transcribed = row_get(rows, row, "transcript_provider"),
+                             .recorded = true,
+                             .status = "completed",
+                         },
+                         ret);
 }
 
 const struct api_part session_parts[] = { { NULL, "", session_members, NULL }, { 0 } };

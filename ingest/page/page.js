@@ -9,20 +9,22 @@ const KEY = "token"
 
 /* --- elements ---------------------------------------------------------------------------------------------------- */
 
+const isGiven = value => value !== null && value !== undefined && value !== false
+
 /* make("a", { href: "#/calls" }, "Calls"): an element; what is null, undefined or false is left out. */
 function make(tag, attributes = {}, ...children) {
     const element = document.createElement(tag)
     for (const [name, value] of Object.entries(attributes))
         if (name.startsWith("on"))
             element.addEventListener(name.slice(2), value)
-        else if (value !== null && value !== undefined && value !== false)
+        else if (isGiven(value))
             element.setAttribute(name, value === true ? "" : value)
-    element.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false))
+    element.append(...children.flat(Infinity).filter(isGiven))
     return element
 }
 
 /* What a view comes to; it is shown by who asked for it. */
-const sheet = (title, ...children) => ({ title, children: children.flat(Infinity).filter(child => child) })
+const sheet = (title, ...children) => ({ title, children: children.flat(Infinity).filter(isGiven) })
 
 function show({ title, children }) {
     const view = document.getElementById("view")
@@ -86,7 +88,7 @@ const change = (path, body) => ask(path, {
 })
 
 const query = parameters => {
-    const given = Object.entries(parameters).filter(([, value]) => value !== "" && value !== null && value !== undefined)
+    const given = Object.entries(parameters).filter(([, value]) => value !== "" && isGiven(value))
     return given.length ? `?${new URLSearchParams(given)}` : ""
 }
 
@@ -105,16 +107,18 @@ function table(caption, columns, rows) {
 
 async function list(title, path, parameters, columns, none, ...above) {
     const more = make("button", {}, "Show more"), note = make("p", { class: "note", role: "status" })
-    const page = cursor => read(path + query({ ...parameters, limit: PAGE_ROWS, cursor }))
-    let found = await page()
+    let found
+    const load = async cursor => {
+        found = await read(path + query({ ...parameters, limit: PAGE_ROWS, cursor }))
+        more.hidden = !found.next_cursor
+    }
+    await load()
     const { element, add } = table(title, ofAll ? [["Company", row => row.tenant], ...columns] : columns, found.items)
     const count = found.total_is === "at_least" ? `at least ${found.total}` : String(found.total)
     more.addEventListener("click", guarded(async () => {
-        found = await page(found.next_cursor)
+        await load(found.next_cursor)
         add(found.items)
-        more.hidden = !found.next_cursor
     }, note))
-    more.hidden = !found.next_cursor || found.items.length < PAGE_ROWS
     const csv = make("button", { class: "quiet", onclick: guarded(() => save(path, parameters, title, note), note) }, "Save as CSV")
     return sheet(title, above, found.items.length ? [make("p", { class: "note" }, `${count} in all`, csv), element, more] : make("p", {}, none), note)
 }
@@ -167,7 +171,8 @@ function filter(place, parameters, ...fields) {
 
 /* --- calls ------------------------------------------------------------------------------------------------------- */
 
-const callLink = call => make("a", { href: `#/calls/${encodeURIComponent(call.call_id)}` }, who(call.contact))
+const linkTo = (place, id, words) => make("a", { href: `#/${place}/${encodeURIComponent(id)}` }, words)
+const callLink = call => linkTo("calls", call.call_id, who(call.contact))
 const state = call => [badge(call.status), call.voicemail && badge("voicemail")]
 const calls = parameters => list("Calls", "/calls", parameters, [
     ["Customer", callLink],
@@ -195,7 +200,7 @@ const callbacks = () => list("To call back", "/calls", { status: "missed", callb
 ], "Nobody waits to be called back.")
 
 /* What is known of a thing; pairs without a value are left out. */
-const facts = pairs => make("dl", {}, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false)
+const facts = (pairs, style) => make("dl", { class: style }, pairs.filter(([, value]) => value !== "" && isGiven(value))
     .map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))))
 
 /* What is wrong, or waited for. */
@@ -311,11 +316,11 @@ const leads = parameters => list("Leads", "/leads", parameters, [
     ["Customer", lead => who(lead.contact)],
     ["Lead", lead => badge(lead.status)],
     ["Since", lead => at(lead.created_at)],
-    ["Last call", lead => lead.last_call && make("a", { href: `#/calls/${encodeURIComponent(lead.last_call.call_id)}` }, at(lead.last_call.call_at))],
+    ["Last call", lead => lead.last_call && linkTo("calls", lead.last_call.call_id, at(lead.last_call.call_at))],
 ], "There are no such leads.", filter("leads", parameters, ["Status", "status", ["", "new", "hot", "warm", "cold", "closed"]]))
 
 const appointments = parameters => list("Appointments", "/appointments", parameters, [
-    ["Customer", one => one.call_id ? make("a", { href: `#/calls/${encodeURIComponent(one.call_id)}` }, who(one.contact)) : who(one.contact)],
+    ["Customer", one => one.call_id ? callLink(one) : who(one.contact)],
     ["When", one => one.scheduled_start ? at(one.scheduled_start) : "no time was said"],
     ["Service", one => one.service_type],
     ["Where", one => one.location],
@@ -325,7 +330,7 @@ const appointments = parameters => list("Appointments", "/appointments", paramet
 ], "There are no such appointments.", filter("appointments", parameters, ["Day", "date"]))
 
 const visits = parameters => list("Visits", "/recordings/sessions", parameters, [
-    ["Began", one => make("a", { href: `#/visits/${encodeURIComponent(one.session_id)}` }, at(one.started_at))],
+    ["Began", one => linkTo("visits", one.session_id, at(one.started_at))],
     ["Ended", one => at(one.stopped_at)],
     ["Rep", one => one.rep_user_id],
     ["Recording", one => badge(one.stale ? "stale" : one.status)],
@@ -343,25 +348,24 @@ async function visit(id) {
 
 /* --- figures ----------------------------------------------------------------------------------------------------- */
 
-const tiles = pairs => make("dl", { class: "tiles" }, pairs.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))))
+const tiles = pairs => facts(pairs, "tiles")
 
 /* A bar for each day: all of it, and how much of that was a success. */
 function bars(title, days, all, good) {
     const most = Math.max(1, ...days.map(day => day[all]))
-    const part = (name, day) => {
+    const part = (name, count) => {
         const element = make("span", { class: name })
-        element.style.blockSize = `${100 * day[name === "all" ? all : good] / most}%`
+        element.style.blockSize = `${100 * count / most}%`
         return element
     }
     const bar = day => {
         const words = `${day.day}: ${day[all]} ${said(all)}, ${day[good]} ${said(good)}`
-        return make("li", { title: words }, make("span", { class: "hidden" }, words), part("all", day), part("good", day))
+        return make("li", { title: words }, make("span", { class: "hidden" }, words), part("all", day[all]), part("good", day[good]))
     }
     return make("figure", {}, make("figcaption", {}, `${title}; at most ${most}`), make("ol", { class: "bars" }, days.map(bar)),
                 make("p", { class: "note" }, `${days[0].day} to ${days.at(-1).day}`))
 }
 
-const person = one => one.name
 const COMPANY = ["Company", "tenant"]
 
 const csrFigures = found => [
@@ -372,7 +376,7 @@ const csrFigures = found => [
     found.top_objections.length > 0 && section("Objections", table("Objections", [["Objection", one => said(one.category)], ["Calls", one => one.calls]],
                                                                    found.top_objections).element),
     found.csrs && section("CSRs", table("CSRs", [
-        ["Name", person], ["Calls", one => one.total_calls], ["Answered", one => one.answered_calls], ["Missed", one => one.missed_calls],
+        ["Name", one => one.name], ["Calls", one => one.total_calls], ["Answered", one => one.answered_calls], ["Missed", one => one.missed_calls],
         ["Booked", one => one.booked_calls], ["Booking rate", one => percent(one.booking_rate)],
         ["Mood", one => decimal(one.mean_sentiment)],
     ], found.csrs).element),
@@ -383,7 +387,7 @@ const repFigures = found => [
            ["Lost", found.lost], ["Pending", found.pending], ["Win rate", percent(found.win_rate)]]),
     bars("Visits a day, and those won", found.daily_trend, "visits", "won"),
     found.reps && section("Sales reps", table("Sales reps", [
-        ["Name", person], ["Today", one => one.appointments_today], ["Ahead", one => one.appointments_ahead], ["Visits", one => one.visits],
+        ["Name", one => one.name], ["Today", one => one.appointments_today], ["Ahead", one => one.appointments_ahead], ["Visits", one => one.visits],
         ["Won", one => one.won], ["Lost", one => one.lost], ["Win rate", one => percent(one.win_rate)],
     ], found.reps).element),
 ]
@@ -419,27 +423,27 @@ const OWN_OVERVIEWS = [
 ]
 let views, overviews
 
-/* 200; 403: not for the role; 422: of one company alone, or of a person, and the token is of all, or of none. */
-const statusOf = path => ask(path).then(() => 200, problem => {
+/* 403: not for the role; 422: of one company alone, or of a person, and the token is of all, or of none. */
+const attempt = path => read(path).then(found => ({ status: 200, found }), problem => {
     if (problem.status === 403 || problem.status === 422)
-        return problem.status
+        return { status: problem.status }
     throw problem
 })
 
-async function open(asked) {
-    const statuses = await Promise.all(asked.map(({ path }) => statusOf(path)))
-    return asked.filter((_, number) => statuses[number] === 200)
+/* Of each what its path is answered, asked once. */
+async function tried(wanted) {
+    const paths = [...new Set(wanted.map(({ path }) => path))], answers = await Promise.all(paths.map(attempt))
+    return wanted.map(one => ({ ...one, ...answers[paths.indexOf(one.path)] }))
 }
+const isOpen = ({ status }) => status === 200
 
 /* What the token's role may see is what the API answers; the times are those of its company. */
 async function enter() {
-    const lists = await open(VIEWS)
-    ofAll = await statusOf(OVERVIEWS[0].path) === 422
-    overviews = ofAll ? OVERVIEWS : await open(OVERVIEWS)
-    decides = overviews.length > 0
-    if (!decides)
-        overviews = await open(OWN_OVERVIEWS)
-    timeZone = overviews.length && !ofAll ? (await read(overviews[0].path)).time_zone : undefined
+    const lists = (await tried(VIEWS)).filter(isOpen), all = await tried(OVERVIEWS)
+    ofAll = all[0].status === 422
+    decides = ofAll || all.some(isOpen)
+    overviews = ofAll ? all : (decides ? all : await tried(OWN_OVERVIEWS)).filter(isOpen)
+    timeZone = overviews[0]?.found?.time_zone
     views = overviews.length ? [...lists, FIGURES] : lists
     if (!views.length)
         throw new Problem(401, "This token opens nothing here.")

@@ -1,6 +1,5 @@
-"""The page as an executive, a CSR and a rep meet it, in Chromium.  With PAGE_SHOTS=folder a picture of each view is left there."""
+"""The page as an executive, a CSR and a rep meet it, in Chromium."""
 
-import os
 import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 import requests
 from api_client import NOON
 from call_pipeline import BOOKED, pipeline, process, started  # noqa: F401 (fixtures)
-from chromium import browser, expect, needs_chromium  # noqa: F401 (a fixture)
+from chromium import browser, expect, look, needs_chromium  # noqa: F401 (a fixture)
 from environment import wait_until
 
 pytestmark = needs_chromium
@@ -59,10 +58,7 @@ class Visitor:
         return self.page.locator("dl > div", has=self.page.locator("dt", has_text=re.compile(f"^{name}$"))).first.locator("dd").inner_text()
 
     def looks(self, name):
-        """Nothing is wider than the screen; a picture, when they are wanted."""
-        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is too wide"
-        if os.environ.get("PAGE_SHOTS"):
-            self.page.screenshot(path=Path(os.environ["PAGE_SHOTS"]) / f"{name}.png", full_page=True)
+        look(self.page, name)
 
 
 @pytest.fixture

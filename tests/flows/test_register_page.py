@@ -1,12 +1,10 @@
 """/register as a person meets it: in Chromium, on a small phone, with scripts switched off, by keyboard, in the dark and from
 right to left.  With PAGE_SHOTS=folder a picture of each state is left there, to be looked at."""
 
-import os
 import uuid
-from pathlib import Path
 
 import pytest
-from chromium import browser, needs_chromium  # noqa: F401 (a fixture)
+from chromium import browser, look, needs_chromium  # noqa: F401 (a fixture)
 from coach_door import Person, get, settings
 from daemons import Daemon
 from environment import wait_until
@@ -57,12 +55,7 @@ class Phone:
             action()
 
     def look(self, name):
-        """Nothing is wider than the phone; a picture, when they are wanted."""
-        width = self.page.evaluate("document.documentElement.scrollWidth")
-        assert width <= PHONE["width"], f"{name} is {width} pixels wide"
-        if os.environ.get("PAGE_SHOTS"):
-            Path(os.environ["PAGE_SHOTS"]).mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=f"{os.environ['PAGE_SHOTS']}/{name}.png", full_page=True)
+        look(self.page, name)
 
     def focused(self):
         return self.page.evaluate("document.activeElement.id || document.activeElement.tagName.toLowerCase()")
